@@ -1,0 +1,48 @@
+"""Days and boundaries. A day is a UTC calendar day [00:00, 24:00); a boundary is the 00:00 that closes one."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+ONE_DAY = timedelta(days=1)
+MICROSECONDS_PER_DAY = 86_400_000_000
+REWARD_WINDOW = timedelta(hours=8)
+"""Rule 1: a day's reward is credited within this long after the boundary that closed the day."""
+
+
+def in_utc(instant: datetime) -> datetime:
+    """The same instant in UTC. Raises ValueError for one without a time zone."""
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant.isoformat()} has no time zone")
+    return instant.astimezone(UTC)
+
+
+def day_of(instant: datetime) -> date:
+    """The UTC day that an instant belongs to; 00:00 belongs to the day it opens."""
+    return in_utc(instant).date()
+
+
+def start_of(day: date) -> datetime:
+    """00:00 UTC of the day: the boundary that opens it."""
+    return datetime.combine(day, time.min, UTC)
+
+
+def end_of(day: date) -> datetime:
+    """The boundary that closes the day: 00:00 UTC of the next one."""
+    return start_of(day) + ONE_DAY
+
+
+def credit_deadline(day: date) -> datetime:
+    """Rule 1: 08:00 UTC of the day after the accrual day. A later credit is late (rule 11)."""
+    return end_of(day) + REWARD_WINDOW
+
+
+def first_accrual_day(activated_at: datetime) -> date:
+    """Rule 1: Day 2. The activation day earns nothing."""
+    return day_of(activated_at) + ONE_DAY
+
+
+def is_late(day: date, *, credited_at: datetime, enrolled_at: datetime) -> bool:
+    """Rule 11: was the credit of an accrual day late?
+
+    ``enrolled_at`` is when the enrolment was recorded: a day that had closed by then was back-dated, not late.
+    """
+    return credited_at > credit_deadline(day) and end_of(day) > enrolled_at

@@ -1,0 +1,249 @@
+"""The models that cross Temporal and the program's other borders. Instants are UTC, days are UTC days."""
+
+import re
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from staking.days import in_utc
+from staking.money import Units
+from staking.program import AppVersion, RegionCode
+from staking.rewards import Outcome
+
+_USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def check_user_id(text: str) -> str:
+    """A user id as it came. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
+    if not _USER_ID.fullmatch(text):
+        shown = text if len(text) <= 70 else f"{text[:67]}…"
+        raise ValueError(f"{shown!r} is not a user id: 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'")
+    return text
+
+
+UserId = Annotated[str, AfterValidator(check_user_id)]
+Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
+Reason = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Model(BaseModel):
+    """Immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackDating(Model):
+    """An operator's statement that a user was enrolled earlier, elsewhere."""
+
+    activated_at: Instant
+    operator: Reason
+    reason: Reason
+
+
+class Activation(Model):
+    """What a user did and saw when pressing Start Earning."""
+
+    region: RegionCode
+    """ISO 3166-1 or 3166-2."""
+    channel: Literal["web", "app", "api"]
+    app_version: AppVersion | None = None
+    documents: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict[str, str])
+    """The document versions that were shown and accepted, by name."""
+    back_dating: BackDating | None = None
+
+    @field_validator("region", mode="before")
+    @classmethod
+    def _upper_case(cls, region: object) -> object:
+        return region.upper() if isinstance(region, str) else region
+
+
+class Receipt(Model):
+    """The answer to an activation that was accepted, and the same again to a repeat."""
+
+    accepted: Literal[True] = True
+    enrolment_id: str
+    activated_at: Instant
+    first_snapshot_at: Instant
+    first_reward_from: Instant
+    first_reward_until: Instant
+
+
+class RefusalReason(Model):
+    """One reason of rule 7."""
+
+    code: str
+    sentence: str
+
+
+class Refusal(Model):
+    """The answer to an activation that was not accepted: every reason of rule 7 that applies."""
+
+    accepted: Literal[False] = False
+    reasons: list[RefusalReason]
+
+
+ActivationAnswer = Annotated[Receipt | Refusal, Field(discriminator="accepted")]
+
+
+class End(Model):
+    """How an enrolment ended. A repeat of the deactivation gets the same answer."""
+
+    enrolment_id: str
+    ended_at: Instant
+    last_accrual_day: date | None
+    """None if no day was ever accrued."""
+    owed_days: int
+    """Accrual days not yet credited when the end was recorded; they are still paid."""
+    reason: str
+
+
+class Enrolment(Model):
+    """An enrolment with days still to be processed, as the loop and the ledger see it."""
+
+    receipt: Receipt
+    next_day: date
+    """The next day to close: the activation day at first, then each accrual day."""
+    last_accrual_day: date | None = None
+    """None while open."""
+
+
+class Recollection(Model):
+    """What the ledger knows of a user's unfinished business, oldest enrolment first."""
+
+    enrolments: list[Enrolment]
+    last_end: End | None
+
+
+class Carried(Model):
+    """The state that continue-as-new hands to the next run."""
+
+    enrolments: list[Enrolment]
+    last_end: End | None
+
+
+class Blocked(Model):
+    """A step that a retry cannot mend."""
+
+    step: str
+    day: date
+    message: str
+
+
+class LiveStatus(Model):
+    """What only the workflow knows. Closed days, totals and holdings come from the ledger."""
+
+    state: str
+    """``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked`` or ``idle``."""
+    enrolment_id: str | None
+    day_in_progress: date | None
+    """The day whose boundary is awaited, or that is being processed."""
+    next_boundary: Instant | None
+    blocked: Blocked | None = None
+
+
+class EnrolRequest(Model):
+    user_id: UserId
+    enrolment_id: str
+    activation: Activation
+    activated_at: Instant
+    now: Instant
+
+
+class EndRequest(Model):
+    user_id: UserId
+    enrolment_id: str
+    ended_at: Instant
+    reason: str
+
+
+class SnapshotRequest(Model):
+    user_id: UserId
+    enrolment_id: str
+    day: date
+    now: Instant
+
+
+class Holding(Model):
+    """A user's holding of one program asset over a day."""
+
+    asset: str
+    opening: Units
+    """Just before the day's 00:00."""
+    closing: Units
+    """Just before the next day's 00:00."""
+    average: Units
+
+
+class Snapshot(Model):
+    """What is fixed at a boundary for one user and closed day: the program assets with a holding or a movement."""
+
+    day: date
+    holdings: list[Holding]
+
+
+class ComputeRequest(Model):
+    user_id: UserId
+    enrolment_id: str
+    snapshot: Snapshot
+
+
+class RewardLine(Model):
+    """What an accrual day came to in one asset, with the terms it was computed with."""
+
+    asset: str
+    average: Units
+    minimum: str
+    cap: str
+    apr: str
+    reward: Units
+    outcome: Outcome
+
+
+class Rewards(Model):
+    """An accrual day's rewards."""
+
+    kind: Literal["rewards"] = "rewards"
+    day: date
+    program_version: int
+    lines: list[RewardLine]
+
+
+class EndsHere(Model):
+    """Rule 7: the user's region is restricted on this day, which is therefore no accrual day."""
+
+    kind: Literal["ends_here"] = "ends_here"
+    day: date
+    reason: str
+
+
+ComputeAnswer = Annotated[Rewards | EndsHere, Field(discriminator="kind")]
+
+
+class CreditRequest(Model):
+    user_id: UserId
+    enrolment_id: str
+    rewards: Rewards
+    now: Instant
+
+
+class CreditReceipt(Model):
+    """A day was credited, once."""
+
+    kind: Literal["credited"] = "credited"
+    day: date
+    credited_at: Instant
+    late: bool
+    entry_id: int | None
+    """The journal entry; None for a day whose rewards are all zero."""
+
+
+class PoolShort(Model):
+    """Rule 13: the reward pool cannot pay the whole day, so nothing of it was paid."""
+
+    kind: Literal["pool_short"] = "pool_short"
+    day: date
+    assets: list[str]
+
+
+CreditAnswer = Annotated[CreditReceipt | PoolShort, Field(discriminator="kind")]

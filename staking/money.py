@@ -1,0 +1,77 @@
+"""Amounts: integers of 10⁻⁸ of a token ("units"), written and shown with 8 decimals."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+DECIMALS = 8
+UNITS_PER_TOKEN = 10**DECIMALS
+MAX_ACCOUNT_UNITS = 90_000_000_000 * UNITS_PER_TOKEN
+"""The most that one account holds: 90 billion tokens, which fits a signed 64-bit integer."""
+
+_LONGEST_AMOUNT = 64
+
+
+class AmountError(ValueError):
+    """A text is not an amount; the message says why."""
+
+
+class AmountTooLarge(AmountError):
+    """An amount is beyond the 90 billion that one account can hold."""
+
+
+def parse_amount(text: str) -> int:
+    """The units of a decimal amount such as ``12.00000000``, ``-3`` or ``1E-8``.
+
+    Raises AmountError for anything that is not a finite decimal number with at most 8 decimals,
+    AmountTooLarge beyond ±90 billion tokens.
+    """
+    if len(text) > _LONGEST_AMOUNT:
+        raise AmountError(f"an amount has at most {_LONGEST_AMOUNT} characters, this one has {len(text)}")
+    try:
+        # Decimal also reads "1_000" and digits of other scripts, which no export means.
+        if not text.isascii() or "_" in text:
+            raise InvalidOperation
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise AmountError(f"{text!r} is not a number") from None
+    if not amount.is_finite():
+        raise AmountError(f"{text!r} is not a finite number")
+    sign, digits, exponent = amount.as_tuple()
+    if not isinstance(exponent, int) or amount == 0:
+        return 0
+    # Decided on the exponent alone, so that 1E+999999 is refused without being written out.
+    if amount.adjusted() >= len(str(MAX_ACCOUNT_UNITS)):
+        raise AmountTooLarge(f"{text!r} is more than 90 billion")
+    coefficient = int("".join(map(str, digits)))
+    shift = exponent + DECIMALS
+    if shift < 0:
+        if -shift > len(digits) or coefficient % 10**-shift:
+            raise AmountError(f"{text!r} has more than {DECIMALS} decimals")
+        units = coefficient // 10**-shift
+    else:
+        units = coefficient * 10**shift
+    if units > MAX_ACCOUNT_UNITS:
+        raise AmountTooLarge(f"{text!r} is more than 90 billion")
+    return -units if sign else units
+
+
+def format_amount(units: int) -> str:
+    """The decimal text of an amount in units, always with 8 decimals: ``-0.00000001``."""
+    sign = "-" if units < 0 else ""
+    whole, fraction = divmod(abs(units), UNITS_PER_TOKEN)
+    return f"{sign}{whole}.{fraction:0{DECIMALS}d}"
+
+
+def _units_from_json(value: object) -> object:
+    return parse_amount(value) if isinstance(value, str) else value
+
+
+Units: TypeAlias = Annotated[
+    int,
+    BeforeValidator(_units_from_json),
+    PlainSerializer(format_amount, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["10.12500000"]}),
+]
+"""An amount in units that crosses a border (JSON, Temporal) as decimal text, so that a person can read it."""

@@ -1,0 +1,191 @@
+"""The program: the terms of the offer, read from TOML and checked whole."""
+
+import re
+import tomllib
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from staking.money import parse_amount
+
+_ASSET = re.compile(r"[A-Za-z0-9]{1,20}")
+_REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+_APP_VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
+_DOCUMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_RATE_DECIMALS_MAX = 18
+
+
+class ProgramError(ValueError):
+    """A program file cannot be used; ``problems`` names each fault with its key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def _text_not_number(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'write the number as a string, "{value}", so that it is not rounded')
+    return value
+
+
+def _amount(text: str) -> str:
+    if parse_amount(text) < 0:
+        raise ValueError(f"{text} is negative")
+    return text
+
+
+def _rate(text: str) -> str:
+    try:
+        rate = Decimal(text) if text.isascii() and len(text) <= 32 else Decimal("NaN")
+    except InvalidOperation:
+        rate = Decimal("NaN")
+    if not rate.is_finite():
+        raise ValueError(f"{text[:32]!r} is not a number")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{text} is not between 0 and 1 (1 is 100 % a year)")
+    if -int(rate.as_tuple().exponent) > _RATE_DECIMALS_MAX:
+        raise ValueError(f"{text} has more than {_RATE_DECIMALS_MAX} decimals")
+    return text
+
+
+def _region_code(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise ValueError(f"{text[:16]!r} is not an ISO 3166-1 or 3166-2 code such as FR or UA-43")
+    return text
+
+
+def _app_version(text: str) -> str:
+    if not _APP_VERSION.fullmatch(text):
+        raise ValueError(f"{text[:32]!r} is not an app version such as 3.1.0")
+    return text
+
+
+def _only_a_date(value: object) -> object:
+    if isinstance(value, datetime) or not isinstance(value, date | str):
+        raise ValueError("write a date without a time, such as 2026-01-31")
+    return value
+
+
+AmountText = Annotated[StrictStr, AfterValidator(_amount), BeforeValidator(_text_not_number)]
+RateText = Annotated[StrictStr, AfterValidator(_rate), BeforeValidator(_text_not_number)]
+RegionCode = Annotated[StrictStr, AfterValidator(_region_code)]
+AppVersion = Annotated[StrictStr, AfterValidator(_app_version), BeforeValidator(_text_not_number)]
+
+
+class AssetTerms(BaseModel):
+    """The terms of one asset. Numbers stay as written in the file, and are exact."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: AmountText
+    """Tokens; rule 4."""
+    cap: AmountText
+    """Tokens per user; rule 4."""
+    apr: RateText
+    """A fraction of 1 per 365 days; rule 3."""
+    reference_price: AmountText
+    """USDT per token; only for the tag and for totals."""
+    paused: StrictBool = False
+
+    @model_validator(mode="after")
+    def _cap_reaches_minimum(self) -> "AssetTerms":
+        if self.cap_units < self.minimum_units:
+            raise ValueError(f"cap {self.cap} is below minimum {self.minimum}")
+        return self
+
+    @cached_property
+    def minimum_units(self) -> int:
+        """The minimum in units."""
+        return parse_amount(self.minimum)
+
+    @cached_property
+    def cap_units(self) -> int:
+        """The cap in units."""
+        return parse_amount(self.cap)
+
+    @cached_property
+    def apr_ratio(self) -> tuple[int, int]:
+        """The APR as an exact fraction."""
+        return Decimal(self.apr).as_integer_ratio()
+
+    @cached_property
+    def reference_price_units(self) -> int:
+        """USDT per token, in 10⁻⁸."""
+        return parse_amount(self.reference_price)
+
+
+class Program(BaseModel):
+    """One version of the program, in force from 00:00 UTC of ``effective_from`` until the next version's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    effective_from: Annotated[date, BeforeValidator(_only_a_date)]
+    minimum_app_version: AppVersion
+    restricted_regions: list[RegionCode]
+    documents: dict[str, StrictStr]
+    """The versions in force, by document name; all must be accepted (rule 7)."""
+    assets: Annotated[dict[str, AssetTerms], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_well_formed(self) -> "Program":
+        for asset in self.assets:
+            if not _ASSET.fullmatch(asset):
+                raise ValueError(f"assets.{asset[:32]}: an asset code is 1 to 20 letters and digits")
+        for name, version in self.documents.items():
+            if not _DOCUMENT.fullmatch(name) or not 1 <= len(version) <= 64:
+                raise ValueError(
+                    f"documents.{name[:32]}: a document has a name of lower-case letters, digits and _ "
+                    "and a version of 1 to 64 characters"
+                )
+        return self
+
+    def restricts(self, region: str) -> bool:
+        """Rule 7: is the region restricted? A restricted country covers its subdivisions."""
+        return region in self.restricted_regions or region.partition("-")[0] in self.restricted_regions
+
+
+def app_version_at_least(version: str, minimum: str) -> bool:
+    """Rule 7: compares dotted versions by number, so that 3.10.0 is later than 3.9 and 3.1 equals 3.1.0."""
+
+    def numbers(text: str) -> list[int]:
+        parts = [int(part) for part in text.split(".")]
+        while parts and parts[-1] == 0:
+            parts.pop()
+        return parts
+
+    return numbers(version) >= numbers(minimum)
+
+
+def parse_program(toml: str) -> Program:
+    """The program in a TOML text. Raises ProgramError, which names every problem with its key."""
+    try:
+        content = tomllib.loads(toml)
+    except tomllib.TOMLDecodeError as error:
+        raise ProgramError([f"not valid TOML: {error}"]) from None
+    try:
+        return Program.model_validate(content)
+    except ValidationError as error:
+        raise ProgramError([_sentence(fault) for fault in error.errors()]) from None
+
+
+def _sentence(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    message = {
+        "extra_forbidden": "unknown key",
+        "missing": "missing",
+    }.get(fault["type"], str(fault["msg"]).removeprefix("Value error, "))
+    return f"{key}: {message}" if key else message

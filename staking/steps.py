@@ -1,0 +1,46 @@
+"""The steps of the service: the name, request and answer of each activity, for both sides of Temporal."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from staking.models import (
+    ActivationAnswer,
+    ComputeAnswer,
+    ComputeRequest,
+    CreditAnswer,
+    CreditRequest,
+    End,
+    EndRequest,
+    EnrolRequest,
+    Recollection,
+    Snapshot,
+    SnapshotRequest,
+)
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+TASK_QUEUE = "soft-staking"
+WORKFLOW_TYPE = "SoftStakingWorkflow"
+
+
+def workflow_id(user_id: str) -> str:
+    """One execution per user at a time: it belongs to the user, not to one enrolment."""
+    return f"soft-staking/{user_id}"
+
+
+@dataclass(frozen=True)
+class Step(Generic[Request, Answer]):
+    """An activity by name, and what goes in and comes out."""
+
+    name: str
+    answer: Any
+    """A type hint for the converter; a union of models is none that ``type[Answer]`` can express."""
+
+
+RECALL: Step[str, Recollection] = Step("recall", Recollection)
+ENROL: Step[EnrolRequest, ActivationAnswer] = Step("enrol", ActivationAnswer)
+SNAPSHOT: Step[SnapshotRequest, Snapshot] = Step("snapshot", Snapshot)
+COMPUTE: Step[ComputeRequest, ComputeAnswer] = Step("compute", ComputeAnswer)
+CREDIT: Step[CreditRequest, CreditAnswer] = Step("credit", CreditAnswer)
+END_ENROLMENT: Step[EndRequest, End] = Step("end_enrolment", End)

@@ -1,0 +1,23 @@
+"""Rule 8: the one asset that bears the tag."""
+
+from collections.abc import Mapping
+
+from staking.program import AssetTerms, Program
+
+
+def qualifies(holding: int, terms: AssetTerms) -> bool:
+    """Rules 7 and 8: is a holding, in units, at or above the asset's minimum, and not empty?"""
+    return holding >= max(terms.minimum_units, 1)
+
+
+def tagged_asset(holdings: Mapping[str, int], program: Program) -> str | None:
+    """Rule 8: of the program assets held at or above their minimum, the one of highest value; None without any.
+
+    Holdings in units. Of equal values the first by asset code bears the tag.
+    """
+    values = {
+        asset: holdings[asset] * terms.reference_price_units
+        for asset, terms in program.assets.items()
+        if asset in holdings and qualifies(holdings[asset], terms)
+    }
+    return min(values, key=lambda asset: (-values[asset], asset), default=None)
