@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from staking.days import in_utc
+from staking.days import day_of, in_utc
 from staking.money import Units
 from staking.program import AppVersion, RegionCode
 from staking.rewards import Outcome
@@ -106,6 +106,18 @@ class Enrolment(Model):
     """The next day to close: the activation day at first, then each accrual day."""
     last_accrual_day: date | None = None
     """None while open."""
+
+    @property
+    def activation_day(self) -> date:
+        """Rule 1: Day 1, whose closing gives the first accrual day its opening."""
+        return day_of(self.receipt.activated_at)
+
+    @property
+    def is_finished(self) -> bool:
+        """Ended, and nothing is owed any more."""
+        return self.last_accrual_day is not None and (
+            self.next_day > self.last_accrual_day or self.last_accrual_day <= self.activation_day
+        )
 
 
 class Recollection(Model):

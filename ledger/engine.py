@@ -1,0 +1,147 @@
+"""The ledger's database: opening it, and its transactions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from ledger.errors import LedgerUnavailable
+from ledger.schema import metadata
+
+Clock = Callable[[], datetime]
+_LOCK_TIMEOUT_S = 5
+"""Shorter than a step's start-to-close timeout, so that the reason comes back rather than silence."""
+_READ_ONLY = "soft_staking_read_only"
+
+
+def utc_now() -> datetime:
+    """The recording clock."""
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """One open ledger. Every function of this room takes one.
+
+    ``clock`` is the recording clock; it says when something was written, never when it counts.
+    """
+
+    def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
+        self._engine = engine
+        self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self.clock = clock
+
+    @property
+    def where(self) -> str:
+        """The database, for a person, without a password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that may write; committed on leaving, rolled back on an exception.
+
+        SQLite has one writer: BEGIN IMMEDIATE takes its lock first, and within a process writers queue here, since
+        SQLite's own waiting is by sleeping and unfair.
+        """
+        async with self._turn(), self._transaction(read_only=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that only reads."""
+        async with self._transaction(read_only=True) as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._engine.dispose()
+
+    def _turn(self) -> AbstractAsyncContextManager[Any]:
+        return self._writer or _no_queue()
+
+    @asynccontextmanager
+    async def _transaction(self, *, read_only: bool) -> AsyncGenerator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**{_READ_ONLY: read_only})
+                async with connection.begin():
+                    yield connection
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise LedgerUnavailable(f"the ledger {self.where} cannot be used: {error.orig}") from error
+
+
+@asynccontextmanager
+async def _no_queue() -> AsyncGenerator[None]:
+    yield
+
+
+@asynccontextmanager
+async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Ledger]:
+    """Opens the ledger at a database URL (``sqlite:///path``), making its tables where there are none.
+
+    Raises LedgerUnavailable, in one sentence, if there is no usable database at the URL.
+    """
+    engine = _create_engine(url)
+    ledger = Ledger(engine, clock)
+    try:
+        async with ledger.write() as connection:
+            await connection.run_sync(metadata.create_all)
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+def _create_engine(url: str) -> AsyncEngine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername == "sqlite":
+            parsed = parsed.set(drivername="sqlite+aiosqlite")
+        if parsed.drivername != "sqlite+aiosqlite":
+            raise LedgerUnavailable(
+                f"{parsed.drivername} is not a database that the ledger knows; use sqlite:///FILE"
+            )
+        engine = create_async_engine(
+            parsed,
+            hide_parameters=True,
+            connect_args={"isolation_level": None, "timeout": _LOCK_TIMEOUT_S},
+        )
+    except (ArgumentError, NoSuchModuleError):
+        raise LedgerUnavailable(f"{url!r} is not a database URL such as sqlite:///ledger.db") from None
+    if parsed.database and parsed.database != ":memory:":
+        _make_folder(Path(parsed.database))
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _make_folder(database: Path) -> None:
+    if database.is_dir():
+        raise LedgerUnavailable(f"{database} is a folder; the ledger needs a file name")
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"the ledger's folder {database.parent} cannot be made: {error.strerror}"
+        ) from None
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    # Full durability: a commit that was answered survives a power cut.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

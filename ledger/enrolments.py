@@ -1,0 +1,234 @@
+"""Enrolments: recording one, ending one, and recalling what is unfinished (rules 1, 7 and 10)."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger
+from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
+from ledger.journal import LockedUser, holdings_before, lock_user
+from ledger.programs import first_program_day, program_on
+from ledger.schema import AnyRow, UtcDay, UtcInstant, acceptances, days, enrolments
+from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
+from staking.eligibility import refusal_reasons
+from staking.models import (
+    Activation,
+    End,
+    EndRequest,
+    Enrolment,
+    EnrolRequest,
+    Receipt,
+    Recollection,
+    Refusal,
+)
+
+
+async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
+    """Rule 7: tests eligibility as of the activation instant, and records the enrolment.
+
+    A user who is enrolled already gets the first receipt again. Raises ContentDiffers if the enrolment id was
+    recorded with another activation, BackDatingRefused, or NoProgram.
+    """
+    activation = request.activation
+    async with ledger.write() as connection:
+        user = await lock_user(connection, request.user_id)
+        known = await _known(connection, request)
+        if known is not None:
+            return receipt_of(known)
+        now = max(request.now, ledger.clock())
+        if activation.back_dating is None:
+            activated_at = max(request.activated_at, user.closed_through)
+        else:
+            activated_at = request.activated_at
+            await _check_back_dating(connection, user, activated_at, now=request.now)
+        program = (await program_on(connection, day_of(activated_at))).program
+        holdings = await holdings_before(connection, user.user_id, activated_at, inclusive=True)
+        reasons = refusal_reasons(activation, holdings, program)
+        if reasons:
+            return Refusal(reasons=reasons)
+        row = _row(request, activated_at, now)
+        await connection.execute(enrolments.insert().values(row))
+        accepted = {name: activation.documents[name] for name in program.documents}
+        if accepted:
+            await connection.execute(
+                acceptances.insert(),
+                [
+                    {"enrolment_id": request.enrolment_id, "document": name, "version": version}
+                    for name, version in accepted.items()
+                ],
+            )
+        return _receipt(request.enrolment_id, activated_at)
+
+
+async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
+    """Rule 10: ends an enrolment; the day of the end earns nothing, earlier owed days are still paid.
+
+    A repeat answers the first end. An end at an earlier day than the recorded one (a region that was restricted
+    while days were still owed, rule 7) takes the later days back, which are not credited yet.
+    Raises NotEnrolled for an unknown enrolment.
+    """
+    async with ledger.write() as connection:
+        await lock_user(connection, request.user_id)
+        row = (
+            await connection.execute(
+                select(enrolments).where(
+                    enrolments.c.enrolment_id == request.enrolment_id,
+                    enrolments.c.user_id == request.user_id,
+                )
+            )
+        ).one_or_none()
+        if row is None:
+            raise NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id}")
+        last_accrual_day = day_of(request.ended_at) - ONE_DAY
+        if row.ended_at is not None and row.last_accrual_day <= last_accrual_day:
+            return _end(row)
+        changes: dict[str, Any] = {"last_accrual_day": last_accrual_day}
+        if row.ended_at is None:
+            accrued = max((last_accrual_day - row.first_accrual_day).days + 1, 0)
+            credited = await _credited_days(connection, request.user_id, request.enrolment_id)
+            changes |= {
+                "ended_at": request.ended_at,
+                "end_reason": request.reason,
+                "owed_days_at_end": max(accrued - credited, 0),
+            }
+        updated = await connection.execute(
+            update(enrolments)
+            .where(enrolments.c.enrolment_id == request.enrolment_id)
+            .values(changes)
+            .returning(enrolments)
+        )
+        return _end(updated.one())
+
+
+async def recall(ledger: Ledger, user_id: str) -> Recollection:
+    """What is unfinished for a user: enrolments that are open or have owed days, oldest first."""
+    async with ledger.read() as connection:
+        rows = await connection.execute(
+            select(enrolments).where(enrolments.c.user_id == user_id).order_by(enrolments.c.recorded_at)
+        )
+        unfinished: list[Enrolment] = []
+        last_end: End | None = None
+        for row in rows:
+            if row.ended_at is not None:
+                last_end = _end(row)
+            enrolment = Enrolment(
+                receipt=receipt_of(row),
+                next_day=await _next_day(connection, row),
+                last_accrual_day=row.last_accrual_day,
+            )
+            if not enrolment.is_finished:
+                unfinished.append(enrolment)
+        return Recollection(enrolments=unfinished, last_end=last_end)
+
+
+def receipt_of(row: AnyRow) -> Receipt:
+    """The receipt of an enrolment's row."""
+    return _receipt(row.enrolment_id, row.activated_at)
+
+
+def _receipt(enrolment_id: str, activated_at: datetime) -> Receipt:
+    """Rule 1."""
+    first_day = first_accrual_day(activated_at)
+    return Receipt(
+        enrolment_id=enrolment_id,
+        activated_at=activated_at,
+        first_snapshot_at=start_of(first_day),
+        first_reward_from=end_of(first_day),
+        first_reward_until=end_of(first_day) + REWARD_WINDOW,
+    )
+
+
+def _row(request: EnrolRequest, activated_at: datetime, now: datetime) -> dict[str, Any]:
+    activation = request.activation
+    return {
+        "enrolment_id": request.enrolment_id,
+        "user_id": request.user_id,
+        "region": activation.region,
+        "channel": activation.channel,
+        "app_version": activation.app_version,
+        "activated_at": activated_at,
+        "recorded_at": now,
+        "first_accrual_day": first_accrual_day(activated_at),
+        "operator": activation.back_dating and activation.back_dating.operator,
+        "operator_reason": activation.back_dating and activation.back_dating.reason,
+    }
+
+
+async def _known(connection: AsyncConnection, request: EnrolRequest) -> AnyRow | None:
+    """The enrolment that was recorded under this id, or else the one that is open."""
+    rows = (
+        await connection.execute(
+            select(enrolments).where(
+                or_(
+                    enrolments.c.enrolment_id == request.enrolment_id,
+                    and_(enrolments.c.user_id == request.user_id, enrolments.c.ended_at.is_(None)),
+                )
+            )
+        )
+    ).all()
+    for row in rows:
+        if row.enrolment_id == request.enrolment_id:
+            _check_same(row, request.user_id, request.activation)
+            return row
+    return rows[0] if rows else None
+
+
+def _check_same(row: AnyRow, user_id: str, activation: Activation) -> None:
+    recorded = (row.user_id, row.region, row.channel, row.app_version)
+    asked = (user_id, activation.region, activation.channel, activation.app_version)
+    if recorded != asked:
+        raise ContentDiffers(f"enrolment {row.enrolment_id}", recorded=recorded, asked=asked)
+
+
+async def _check_back_dating(
+    connection: AsyncConnection, user: LockedUser, activated_at: datetime, *, now: datetime
+) -> None:
+    if activated_at > now:
+        raise BackDatingRefused(f"{activated_at.isoformat()} is in the future; leave --activated-at out for now")
+    first_day = await first_program_day(connection)
+    if first_day is not None and activated_at < start_of(first_day):
+        raise BackDatingRefused(f"{activated_at.isoformat()} is before the first program version, of {first_day}")
+    last_end: datetime | None = await connection.scalar(
+        select(func.max(enrolments.c.ended_at, type_=UtcInstant())).where(enrolments.c.user_id == user.user_id)
+    )
+    if last_end is not None and activated_at < last_end:
+        raise BackDatingRefused(
+            f"{activated_at.isoformat()} is before the user's last enrolment ended, at {last_end.isoformat()}"
+        )
+    if activated_at < user.closed_through:
+        raise BackDatingRefused(
+            f"{activated_at.isoformat()} is in a day that is closed for the user already, "
+            f"through {user.closed_through.isoformat()}"
+        )
+
+
+async def _credited_days(connection: AsyncConnection, user_id: str, enrolment_id: str) -> int:
+    count: int | None = await connection.scalar(
+        select(func.count())
+        .select_from(days)
+        .where(days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None))
+    )
+    return count or 0
+
+
+async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:
+    """The day after the last that needs nothing more."""
+    of_this = and_(days.c.user_id == enrolment.user_id, days.c.enrolment_id == enrolment.enrolment_id)
+    finished = or_(days.c.credited_at.is_not(None), ~days.c.accrues)
+    last: date | None = await connection.scalar(
+        select(func.max(days.c.day, type_=UtcDay())).where(of_this, finished)
+    )
+    return day_of(enrolment.activated_at) if last is None else last + ONE_DAY
+
+
+def _end(row: AnyRow) -> End:
+    accrued = row.last_accrual_day >= row.first_accrual_day
+    return End(
+        enrolment_id=row.enrolment_id,
+        ended_at=row.ended_at,
+        last_accrual_day=row.last_accrual_day if accrued else None,
+        owed_days=row.owed_days_at_end,
+        reason=row.end_reason,
+    )

@@ -1,0 +1,48 @@
+"""What the ledger refuses, as sentences for the person who meets them."""
+
+
+class LedgerError(Exception):
+    """The ledger refuses, and the same request will be refused again: a retry cannot mend it."""
+
+
+class ContentDiffers(LedgerError):
+    """A repeat of a request does not say what was recorded the first time; the message names both."""
+
+    def __init__(self, what: str, *, recorded: object, asked: object) -> None:
+        super().__init__(f"{what} was recorded as {recorded}, and is now asked as {asked}")
+
+
+class InsufficientBalance(LedgerError):
+    """I2: an account would fall below zero."""
+
+
+class AccountFull(LedgerError):
+    """An account would hold more than 90 billion."""
+
+
+class OutOfOrder(LedgerError):
+    """A day cannot be closed or credited yet, or not any more."""
+
+
+class NoProgram(LedgerError):
+    """No program version is in force."""
+
+
+class ProgramRefused(LedgerError):
+    """I7: a program version cannot be applied."""
+
+
+class BackDatingRefused(LedgerError):
+    """An activation cannot be dated back to where it was asked."""
+
+
+class NotEnrolled(LedgerError):
+    """There is no enrolment to act on."""
+
+
+class UnknownAsset(LedgerError):
+    """An asset is in no version of the program."""
+
+
+class LedgerUnavailable(Exception):
+    """The database cannot be opened, read or written just now; a retry may mend it."""

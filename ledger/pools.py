@@ -1,0 +1,55 @@
+"""The reward pools: funding them and reading what is in them (rule 13)."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger
+from ledger.errors import NoProgram, UnknownAsset
+from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, find_repeat, post
+from ledger.programs import all_versions
+from ledger.schema import accounts
+
+
+async def fund_pool(
+    ledger: Ledger, asset: str, amount: int, *, now: datetime, idempotency_key: str | None = None
+) -> int:
+    """Moves an amount, in units above zero, from outside into an asset's pool; answers the pool's new balance.
+
+    A repeat of a key changes nothing. Raises UnknownAsset for one that no program version has, NoProgram, or
+    AccountFull.
+    """
+    async with ledger.write() as connection:
+        known = {name for version in await all_versions(connection) for name in version.program.assets}
+        if not known:
+            raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
+        if asset not in known:
+            raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
+        repeat = idempotency_key and await find_repeat(
+            connection, idempotency_key, f"funding {idempotency_key}", {asset: amount}
+        )
+        if not repeat:
+            legs = [Leg(POOL, asset, amount), Leg(OUTSIDE, asset, -amount)]
+            await post(
+                connection,
+                NewEntry(
+                    kind="pool_funding",
+                    legs=legs,
+                    effective_at=now,
+                    recorded_at=now,
+                    idempotency_key=idempotency_key,
+                ),
+            )
+        return (await pool_balances(connection)).get(asset, 0)
+
+
+async def pool_balances(connection: AsyncConnection) -> dict[str, int]:
+    """Each pool's balance in units, by asset; several pool accounts of an asset added up."""
+    rows = await connection.execute(
+        select(accounts.c.asset, accounts.c.balance).where(accounts.c.kind == POOL).order_by(accounts.c.asset)
+    )
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[row.asset] = totals.get(row.asset, 0) + row.balance
+    return totals

@@ -1,0 +1,295 @@
+"""The tables. Amounts are integers of 10⁻⁸, instants microseconds and days days since 1970-01-01 UTC.
+
+Integers, since SQLite and PostgreSQL compute with them alike, exactly, in set-based SQL.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    TypeDecorator,
+    event,
+)
+
+from staking.days import day_of, in_utc
+from staking.money import MAX_ACCOUNT_UNITS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.date().toordinal()
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcInstant(TypeDecorator[datetime]):
+    """An aware datetime as microseconds since 1970-01-01 00:00 UTC."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (in_utc(value) - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class UtcDay(TypeDecorator[date]):
+    """A UTC day as days since 1970-01-01, so that ``instant / 86400000000`` is its day in SQL."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: date | None, dialect: Dialect) -> int | None:
+        if isinstance(value, datetime):
+            value = day_of(value)
+        return None if value is None else value.toordinal() - _EPOCH_DAY
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> date | None:
+        return None if value is None else date.fromordinal(value + _EPOCH_DAY)
+
+
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+"""A row whose columns are known by name only."""
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _integer_check(column: str) -> CheckConstraint:
+    # SQLite turns an overflowing sum into a float without a word.
+    return CheckConstraint(
+        f"{column} IS NULL OR typeof({column}) = 'integer'", name=f"{column}_is_integer"
+    ).ddl_if(dialect="sqlite")
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("closed_through", UtcInstant, nullable=False),
+    Column("latest_effective_at", UtcInstant, nullable=False),
+    _integer_check("closed_through"),
+    comment="The row that is locked by every posting to a user; closed_through is the watermark (I4).",
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", _Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("user_id", Text, ForeignKey("users.user_id")),
+    Column("asset", Text, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("balance", BigInteger),
+    CheckConstraint("kind IN ('spot', 'pool', 'outside')", name="kind"),
+    CheckConstraint("(kind = 'spot') = (user_id IS NOT NULL)", name="owner"),
+    CheckConstraint("(kind = 'outside') = (balance IS NULL)", name="stored_balance"),
+    CheckConstraint(f"balance BETWEEN 0 AND {MAX_ACCOUNT_UNITS}", name="balance_range"),
+    _integer_check("balance"),
+    comment="Spot accounts of users, reward pools (an asset may have several shards), the outside world.",
+)
+Index(
+    "one_spot_account",
+    accounts.c.user_id,
+    accounts.c.asset,
+    unique=True,
+    sqlite_where=accounts.c.kind == "spot",
+    postgresql_where=accounts.c.kind == "spot",
+)
+Index(
+    "one_system_account",
+    accounts.c.kind,
+    accounts.c.asset,
+    accounts.c.shard,
+    unique=True,
+    sqlite_where=accounts.c.kind != "spot",
+    postgresql_where=accounts.c.kind != "spot",
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("entry_id", _Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("user_id", Text, ForeignKey("users.user_id")),
+    Column("idempotency_key", Text, unique=True),
+    Column("effective_at", UtcInstant, nullable=False),
+    Column("recorded_at", UtcInstant, nullable=False),
+    Column("occurred_at", UtcInstant),
+    Column("note", Text),
+    comment="The journal. Never updated, never deleted.",
+)
+Index("entries_of_a_user", entries.c.user_id, entries.c.effective_at)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("entry_id", _Id, ForeignKey("entries.entry_id"), primary_key=True),
+    Column("account_id", _Id, ForeignKey("accounts.account_id"), primary_key=True),
+    Column("effective_at", UtcInstant, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount <> 0", name="amount_moves"),
+    _integer_check("amount"),
+    _integer_check("effective_at"),
+    sqlite_with_rowid=False,
+)
+Index("postings_of_an_account", postings.c.account_id, postings.c.effective_at)
+
+program_versions = Table(
+    "program_versions",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("effective_from", UtcDay, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("applied_at", UtcInstant, nullable=False),
+    comment="In force on a day: the latest effective_from, of equal ones the highest version. Never updated.",
+)
+Index("program_in_force", program_versions.c.effective_from, program_versions.c.version)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("enrolment_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
+    Column("region", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("app_version", Text),
+    Column("activated_at", UtcInstant, nullable=False),
+    Column("recorded_at", UtcInstant, nullable=False),
+    Column("first_accrual_day", UtcDay, nullable=False),
+    Column("operator", Text),
+    Column("operator_reason", Text),
+    Column("ended_at", UtcInstant),
+    Column("end_reason", Text),
+    Column("last_accrual_day", UtcDay),
+    Column("owed_days_at_end", Integer),
+    CheckConstraint(
+        "(ended_at IS NULL) = (last_accrual_day IS NULL) AND (ended_at IS NULL) = (end_reason IS NULL)"
+        " AND (ended_at IS NULL) = (owed_days_at_end IS NULL)",
+        name="end_is_whole",
+    ),
+    comment="One activation of a user. last_accrual_day before first_accrual_day: no day was accrued.",
+)
+Index(
+    "one_open_enrolment",
+    enrolments.c.user_id,
+    unique=True,
+    sqlite_where=enrolments.c.ended_at.is_(None),
+    postgresql_where=enrolments.c.ended_at.is_(None),
+)
+Index("enrolments_of_a_user", enrolments.c.user_id, enrolments.c.activated_at)
+
+acceptances = Table(
+    "acceptances",
+    metadata,
+    Column("enrolment_id", Text, ForeignKey("enrolments.enrolment_id"), primary_key=True),
+    Column("document", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+days = Table(
+    "days",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.user_id"), primary_key=True),
+    Column("day", UtcDay, primary_key=True),
+    Column("enrolment_id", Text, ForeignKey("enrolments.enrolment_id"), nullable=False),
+    Column("program_version", Integer, ForeignKey("program_versions.version"), nullable=False),
+    Column("accrues", Boolean, nullable=False),
+    Column("closed_at", UtcInstant, nullable=False),
+    Column("credited_at", UtcInstant),
+    Column("late", Boolean),
+    Column("entry_id", _Id, ForeignKey("entries.entry_id"), unique=True),
+    CheckConstraint("(credited_at IS NULL) = (late IS NULL)", name="credit_is_whole"),
+    CheckConstraint("accrues OR credited_at IS NULL", name="only_accrual_days_are_credited"),
+    sqlite_with_rowid=False,
+    comment="One record per user and closed day: an empty day can be told from a lost one.",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("day", UtcDay, primary_key=True),
+    Column("asset", Text, primary_key=True),
+    Column("opening", BigInteger, nullable=False),
+    Column("closing", BigInteger, nullable=False),
+    Column("average", BigInteger, nullable=False),
+    ForeignKeyConstraint(["user_id", "day"], ["days.user_id", "days.day"]),
+    CheckConstraint("opening >= 0 AND closing >= 0 AND average >= 0", name="holdings_are_not_negative"),
+    _integer_check("opening"),
+    _integer_check("closing"),
+    _integer_check("average"),
+    sqlite_with_rowid=False,
+)
+
+rewards = Table(
+    "rewards",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("day", UtcDay, primary_key=True),
+    Column("asset", Text, primary_key=True),
+    Column("minimum", Text, nullable=False),
+    Column("cap", Text, nullable=False),
+    Column("apr", Text, nullable=False),
+    Column("reward", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    ForeignKeyConstraint(["user_id", "day", "asset"], ["snapshots.user_id", "snapshots.day", "snapshots.asset"]),
+    CheckConstraint("(outcome IN ('earned', 'capped')) = (reward > 0) AND reward >= 0", name="zero_has_a_reason"),
+    _integer_check("reward"),
+    sqlite_with_rowid=False,
+    comment="One reward per user, day and asset (I3), with the terms it was computed with.",
+)
+
+_WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards)
+
+
+def _refuse(table: Table, action: str, *, when: str = "", why: str) -> None:
+    """A trigger that refuses to change what is written once, whoever asks."""
+    name = f"{table.name}_no_{action.lower()}"
+    condition = f" WHEN ({when})" if when else ""
+    event.listen(
+        table,
+        "after_create",
+        DDL(
+            f"CREATE TRIGGER {name} BEFORE {action} ON {table.name}{condition} "
+            f"BEGIN SELECT RAISE(ABORT, '{why}'); END"
+        ).execute_if(dialect="sqlite"),
+    )
+    event.listen(
+        table,
+        "after_create",
+        DDL(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{why}'; END $$"
+        ).execute_if(dialect="postgresql"),
+    )
+    event.listen(
+        table,
+        "after_create",
+        DDL(
+            f"CREATE TRIGGER {name} BEFORE {action} ON {table.name} FOR EACH ROW{condition} "
+            f"EXECUTE FUNCTION {name}()"
+        ).execute_if(dialect="postgresql"),
+    )
+
+
+for _table in _WRITTEN_ONCE:
+    _refuse(_table, "UPDATE", why=f"{_table.name} are written once")
+    _refuse(_table, "DELETE", why=f"{_table.name} are never deleted")
+_refuse(days, "UPDATE", when="OLD.credited_at IS NOT NULL", why="a credited day never changes")
+_refuse(days, "DELETE", why="days are never deleted")
+_refuse(users, "UPDATE", when="NEW.closed_through < OLD.closed_through", why="a closed day is never opened again")

@@ -1,0 +1,166 @@
+"""What the ledger tells: a user's standing, and a line for every accrual day and asset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger
+from ledger.enrolments import recall, receipt_of
+from ledger.errors import NoProgram
+from ledger.journal import exact_sum, from_exact_sum, holdings_before
+from ledger.programs import program_on
+from ledger.schema import UtcDay, days, enrolments, rewards, snapshots
+from staking.days import ONE_DAY, day_of, first_accrual_day
+from staking.models import Receipt
+from staking.rewards import Outcome
+from staking.tag import tagged_asset
+
+
+@dataclass(frozen=True)
+class StatementLine:
+    """One credited accrual day and asset, with everything that recomputes its reward. Amounts in units."""
+
+    user_id: str
+    day: date
+    asset: str
+    opening: int
+    closing: int
+    average: int
+    minimum: str
+    cap: str
+    apr: str
+    reward: int
+    outcome: Outcome
+    late: bool
+    credited_at: datetime
+    entry_id: int | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a user stands, from the ledger alone."""
+
+    user_id: str
+    enrolled: bool
+    receipt: Receipt | None
+    """Of the open enrolment, or else the latest."""
+    ended_at: datetime | None
+    end_reason: str | None
+    last_credited_day: date | None
+    owed_days: list[date]
+    """Accrual days that are over and not yet credited."""
+    holdings: dict[str, int]
+    """Units by asset."""
+    totals: dict[str, int]
+    """Rewards credited ever, units by asset."""
+    tagged_asset: str | None
+    """Rule 8; the tag is yellow while enrolled, else grey."""
+
+
+async def statement(
+    connection: AsyncConnection,
+    user_ids: Sequence[str] | None = None,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[StatementLine]:
+    """The credited lines, ordered by user, day and asset; of all users if none are named."""
+    columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
+    terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
+    query = (
+        select(*columns, *terms, days.c.late, days.c.credited_at, days.c.entry_id)
+        .join_from(
+            snapshots,
+            rewards,
+            and_(
+                rewards.c.user_id == snapshots.c.user_id,
+                rewards.c.day == snapshots.c.day,
+                rewards.c.asset == snapshots.c.asset,
+            ),
+        )
+        .join(days, and_(days.c.user_id == snapshots.c.user_id, days.c.day == snapshots.c.day))
+        .where(days.c.credited_at.is_not(None))
+        .order_by(snapshots.c.user_id, snapshots.c.day, snapshots.c.asset)
+    )
+    if user_ids is not None:
+        query = query.where(snapshots.c.user_id.in_(user_ids))
+    if first is not None:
+        query = query.where(snapshots.c.day >= first)
+    if last is not None:
+        query = query.where(snapshots.c.day <= last)
+    return [
+        StatementLine(
+            user_id=row.user_id,
+            day=row.day,
+            asset=row.asset,
+            opening=row.opening,
+            closing=row.closing,
+            average=row.average,
+            minimum=row.minimum,
+            cap=row.cap,
+            apr=row.apr,
+            reward=row.reward,
+            outcome=Outcome(row.outcome),
+            late=row.late,
+            credited_at=row.credited_at,
+            entry_id=row.entry_id,
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
+    """How a user stands at an instant; an unknown user is simply not enrolled."""
+    unfinished = (await recall(ledger, user_id)).enrolments
+    yesterday = day_of(now) - ONE_DAY
+    owed: list[date] = []
+    for enrolment in unfinished:
+        day = max(enrolment.next_day, first_accrual_day(enrolment.receipt.activated_at))
+        last = min(enrolment.last_accrual_day or yesterday, yesterday)
+        while day <= last:
+            owed.append(day)
+            day += ONE_DAY
+    async with ledger.read() as connection:
+        latest = (
+            await connection.execute(
+                select(enrolments)
+                .where(enrolments.c.user_id == user_id)
+                .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.recorded_at.desc())
+                .limit(1)
+            )
+        ).one_or_none()
+        last_credited: date | None = await connection.scalar(
+            select(func.max(days.c.day, type_=UtcDay())).where(
+                days.c.user_id == user_id, days.c.credited_at.is_not(None)
+            )
+        )
+        totals = await connection.execute(
+            select(rewards.c.asset, *exact_sum(rewards.c.reward))
+            .where(rewards.c.user_id == user_id)
+            .group_by(rewards.c.asset)
+            .order_by(rewards.c.asset)
+        )
+        totals_by_asset = {row.asset: from_exact_sum(row) for row in totals}
+        holdings = await holdings_before(connection, user_id, now, inclusive=True)
+        return Standing(
+            user_id=user_id,
+            enrolled=latest is not None and latest.ended_at is None,
+            receipt=None if latest is None else receipt_of(latest),
+            ended_at=None if latest is None else latest.ended_at,
+            end_reason=None if latest is None else latest.end_reason,
+            last_credited_day=last_credited,
+            owed_days=owed,
+            holdings={asset: units for asset, units in sorted(holdings.items()) if units},
+            totals={asset: units for asset, units in totals_by_asset.items() if units},
+            tagged_asset=await _tagged(connection, holdings, day_of(now)),
+        )
+
+
+async def _tagged(connection: AsyncConnection, holdings: dict[str, int], day: date) -> str | None:
+    try:
+        return tagged_asset(holdings, (await program_on(connection, day)).program)
+    except NoProgram:
+        return None
