@@ -59,8 +59,8 @@ async def import_export(
 ) -> ImportReport:
     """Imports an export's lines in one transaction; with ``dry_run`` only says what it would do.
 
-    Raises ImportRefused, with nothing written, if a line is bad or a balance would leave its range at the end of an
-    instant.
+    Raises ImportRefused, with nothing written, if a line is bad or a balance would leave its range at the end of
+    an instant.
     """
     report: ImportReport | None = None
     try:

@@ -1,4 +1,4 @@
-"""Live movements of a user's spot balance: deposits, withdrawals, trades. Never delayed by soft staking (rule 9)."""
+"""Live movements of a spot balance: deposits, withdrawals, trades; never delayed by soft staking (rule 9)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,8 +19,8 @@ async def post_movement(
 ) -> int:
     """Posts one movement, whole: signed changes in units by asset; answers the journal entry's id.
 
-    It counts when it occurred, but in no closed day and never before the user's latest posting (I4). A repeat of the
-    key answers the first entry. Raises ContentDiffers for a repeat with other changes, InsufficientBalance or
+    It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat of
+    the key answers the first entry. Raises ContentDiffers for a repeat with other changes, InsufficientBalance or
     AccountFull if a balance does not allow it.
     """
     async with ledger.write() as connection:
