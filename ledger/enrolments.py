@@ -123,6 +123,18 @@ async def recall(ledger: Ledger, user_id: str) -> Recollection:
         return Recollection(enrolments=unfinished, last_end=last_end)
 
 
+async def region_of(connection: AsyncConnection, user_id: str, enrolment_id: str) -> str:
+    """The region that a user enrolled from. Raises NotEnrolled for an unknown enrolment."""
+    region: str | None = await connection.scalar(
+        select(enrolments.c.region).where(
+            enrolments.c.enrolment_id == enrolment_id, enrolments.c.user_id == user_id
+        )
+    )
+    if region is None:
+        raise NotEnrolled(f"user {user_id} has no enrolment {enrolment_id}")
+    return region
+
+
 def receipt_of(row: AnyRow) -> Receipt:
     """The receipt of an enrolment's row."""
     return _receipt(row.enrolment_id, row.activated_at)

@@ -9,10 +9,13 @@ REWARD_WINDOW = timedelta(hours=8)
 
 
 def in_utc(instant: datetime) -> datetime:
-    """The same instant in UTC. Raises ValueError for one without a time zone."""
+    """The same instant in UTC. Raises ValueError for one without a time zone, or outside the calendar."""
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{instant.isoformat()} is outside the calendar in UTC") from None
 
 
 def day_of(instant: datetime) -> date:

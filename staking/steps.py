@@ -22,6 +22,8 @@ Answer = TypeVar("Answer")
 
 TASK_QUEUE = "soft-staking"
 WORKFLOW_TYPE = "SoftStakingWorkflow"
+STARTED_BY = "started_by"
+"""Memo of a run: the id of the update that started it."""
 
 
 def workflow_id(user_id: str) -> str:

@@ -1,0 +1,222 @@
+"""The client that product services use: activate, deactivate, status. One round trip each, and safe to repeat."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from datetime import timedelta
+from typing import Literal, TypeVar
+from uuid import uuid4
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from staking.models import Activation, End, LiveStatus, Receipt, Refusal, check_user_id
+from staking.steps import STARTED_BY, TASK_QUEUE, workflow_id
+from workflows.soft_staking import SoftStakingWorkflow
+
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+_DESCRIBE_TIMEOUT = timedelta(seconds=3)
+_Answer = TypeVar("_Answer")
+
+
+class ServiceError(Exception):
+    """A request was not answered as asked; the message is a sentence for the person who meets it."""
+
+
+class RequestRefused(ServiceError):
+    """The service answered that it will not do this; ``code`` names the reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class NoAnswer(ServiceError):
+    """Nothing answered in time; the message says which part is missing and what was recorded."""
+
+
+class SoftStakingClient:
+    """Typed requests to the workflows of users. ``client`` must use the pydantic data converter.
+
+    Every request raises ValueError for a malformed user id, NoAnswer after ``timeout``, and RequestRefused.
+    """
+
+    def __init__(
+        self, client: Client, *, task_queue: str = TASK_QUEUE, timeout: timedelta = DEFAULT_TIMEOUT
+    ) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._timeout = timeout
+
+    async def activate(
+        self,
+        user_id: str,
+        *,
+        region: str,
+        channel: Literal["web", "app", "api"],
+        documents: Mapping[str, str],
+        app_version: str | None = None,
+    ) -> Receipt | Refusal:
+        """Enrols a user who saw and accepted these document versions; a repeat gets the first receipt (rule 7)."""
+        activation = Activation(region=region, channel=channel, app_version=app_version, documents=dict(documents))
+        return await send_activation(
+            self._client, user_id, activation, task_queue=self._task_queue, timeout=self._timeout
+        )
+
+    async def deactivate(self, user_id: str, reason: str = "asked by the user") -> End:
+        """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10)."""
+        start = _start(user_id, self._task_queue, update_id=None)
+        request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
+            SoftStakingWorkflow.deactivate, reason, start_workflow_operation=start
+        )
+        return await _answered(self._client, user_id, "deactivation", request, self._task_queue, self._timeout)
+
+    async def retry(self, user_id: str) -> bool:
+        """Takes a user's blocked step up again; False if nothing was blocked or waiting."""
+        retry = SoftStakingWorkflow.retry
+        request = self._handle(user_id).execute_update(retry)  # pyright: ignore[reportUnknownMemberType]  # as above
+        try:
+            return await _answered(self._client, user_id, "retry", request, self._task_queue, self._timeout)
+        except RequestRefused as error:
+            if error.code == "NOT_FOUND":
+                return False
+            raise
+
+    async def status(self, user_id: str) -> LiveStatus | None:
+        """What only the running workflow knows; None if none is running for the user."""
+        handle = self._handle(user_id)
+        try:
+            description = await handle.describe(rpc_timeout=_DESCRIBE_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise _unreachable(error) from error
+        if description.status != WorkflowExecutionStatus.RUNNING:
+            return None
+        request = handle.query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
+        return await _answered(self._client, user_id, "query", request, self._task_queue, self._timeout)
+
+    def _handle(self, user_id: str) -> "WorkflowHandle[SoftStakingWorkflow, None]":
+        return self._client.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id(check_user_id(user_id)))
+
+
+async def send_activation(
+    client: Client,
+    user_id: str,
+    activation: Activation,
+    *,
+    task_queue: str = TASK_QUEUE,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> Receipt | Refusal:
+    """Sends an activation, back-dated ones of operators too. Raises what SoftStakingClient's requests raise."""
+    update_id = str(uuid4())
+    request = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
+        SoftStakingWorkflow.activate,
+        activation,
+        id=update_id,
+        start_workflow_operation=_start(user_id, task_queue, update_id=update_id),
+    )
+    return await _answered(client, user_id, "activation", request, task_queue, timeout)
+
+
+def _start(
+    user_id: str, task_queue: str, *, update_id: str | None
+) -> "WithStartWorkflowOperation[SoftStakingWorkflow, None]":
+    return WithStartWorkflowOperation(
+        SoftStakingWorkflow.run,
+        args=[check_user_id(user_id)],
+        id=workflow_id(user_id),
+        task_queue=task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        memo={STARTED_BY: update_id} if update_id else None,
+        static_summary=f"Soft Staking of user {user_id}",
+    )
+
+
+async def _answered(
+    client: Client,
+    user_id: str,
+    what: str,
+    request: Awaitable[_Answer],
+    task_queue: str,
+    timeout: timedelta,
+) -> _Answer:
+    """The answer to a request, or an error that says what went wrong in one sentence."""
+    try:
+        return await asyncio.wait_for(request, timeout.total_seconds())
+    except WorkflowUpdateFailedError as error:
+        raise _refused(error.cause) from error
+    except WorkflowQueryFailedError as error:
+        raise RequestRefused("QueryFailed", f"the {what} failed: {error}") from error
+    except RPCError as error:
+        if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            raise await _no_answer(client, user_id, what, task_queue, timeout) from error
+        if error.status == RPCStatusCode.UNAVAILABLE:
+            raise _unreachable(error) from error
+        raise RequestRefused(error.status.name, f"the {what} was refused: {error.message}") from error
+    except TimeoutError as error:
+        raise await _no_answer(client, user_id, what, task_queue, timeout) from error
+
+
+def _refused(cause: BaseException | None) -> RequestRefused:
+    if isinstance(cause, ApplicationError):
+        return RequestRefused(cause.type or "Refused", cause.message)
+    return RequestRefused("Refused", str(cause))
+
+
+def _unreachable(error: RPCError) -> NoAnswer:
+    return NoAnswer(f"the Temporal server does not answer ({error.message}); nothing is known to be recorded")
+
+
+async def _no_answer(client: Client, user_id: str, what: str, task_queue: str, timeout: timedelta) -> NoAnswer:
+    """Which part is missing, what was recorded, and what to do."""
+    try:
+        recorded = await _recorded(client, user_id, what)
+        has_worker = await _has_worker(client, task_queue)
+    except RPCError as error:
+        return _unreachable(error)
+    if has_worker:
+        missing = "a worker is running but has not answered: its ledger may be away"
+    else:
+        missing = f"no worker is polling the task queue {task_queue}: start one with: python worker.py"
+    return NoAnswer(f"no answer within {timeout.total_seconds():g} s; {missing}. {recorded}")
+
+
+async def _recorded(client: Client, user_id: str, what: str) -> str:
+    try:
+        description = await client.get_workflow_handle(workflow_id(user_id)).describe(
+            rpc_timeout=_DESCRIBE_TIMEOUT
+        )
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return f"Nothing was recorded: the {what} must be repeated."
+        raise
+    if description.status != WorkflowExecutionStatus.RUNNING:
+        return f"No workflow of the user is running: the {what} must be repeated."
+    return (
+        f"Temporal has recorded the workflow {description.id}, but the {what} is not confirmed; "
+        "it may still be carried out once a worker answers, and repeating it is safe."
+    )
+
+
+async def _has_worker(client: Client, task_queue: str) -> bool:
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        ),
+        timeout=_DESCRIBE_TIMEOUT,
+    )
+    return bool(answer.pollers)

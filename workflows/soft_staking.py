@@ -1,0 +1,381 @@
+"""Soft Staking, one workflow per user: sleep until the boundary, snapshot, compute, credit, and again."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from staking.days import ONE_DAY, day_of, end_of, start_of
+    from staking.models import (
+        Activation,
+        Blocked,
+        Carried,
+        ComputeRequest,
+        CreditReceipt,
+        CreditRequest,
+        End,
+        EndRequest,
+        EndsHere,
+        Enrolment,
+        EnrolRequest,
+        LiveStatus,
+        Receipt,
+        Refusal,
+        Rewards,
+        Snapshot,
+        SnapshotRequest,
+        check_user_id,
+    )
+    from staking.steps import (
+        COMPUTE,
+        CREDIT,
+        END_ENROLMENT,
+        ENROL,
+        RECALL,
+        SNAPSHOT,
+        STARTED_BY,
+        WORKFLOW_TYPE,
+        Answer,
+        Request,
+        Step,
+        workflow_id,
+    )
+
+ACCRUAL_DAYS_PER_RUN = 30
+"""Then the run continues as new, so that no history grows without bound."""
+FIRST_MESSAGE_WITHIN = timedelta(minutes=1)
+"""A run that was started but not yet told anything waits this long for its activation."""
+POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
+"""An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
+POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
+STEP_TIMEOUT = timedelta(seconds=10)
+"""Short: this is the only clock that notices a killed worker. The ledger's lock timeout is shorter still."""
+RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+REASON_LENGTH_MAX = 500
+WAITING_FOR_POOL = "waiting for pool"
+_FIRST_TASK_HISTORY_LENGTH = 3
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class SoftStakingWorkflow:
+    """Belongs to the user, not to one enrolment: a later activation enrols anew while owed days still wait."""
+
+    @workflow.init
+    def __init__(self, user_id: str, carried: Carried | None = None) -> None:
+        self._user_id = user_id
+        self._enrolments = list(carried.enrolments) if carried else []
+        self._last_end = carried.last_end if carried else None
+        self._is_ready = carried is not None
+        self._was_told_something = carried is not None
+        self._state = "starting"
+        self._blocked: Blocked | None = None
+        self._retry_asked = False
+        self._credited_in_this_run = 0
+        self._one_message_at_a_time = asyncio.Lock()
+
+    @workflow.run
+    async def run(self, user_id: str, carried: Carried | None = None) -> None:
+        """Pays the user every day, until nothing is enrolled and nothing is owed."""
+        self._check_it_is_the_users_own()
+        await self._recall_unless_carried()
+        while enrolment := await self._oldest_unfinished_enrolment():
+            day = enrolment.next_day
+            if not await self._sleep_until_over(day, enrolment):
+                continue
+
+            snapshot = await self._snapshot(day, enrolment)
+            if day != enrolment.activation_day:
+                rewards = await self._compute(snapshot, enrolment)
+                if isinstance(rewards, EndsHere):
+                    await self._end_before(day, rewards.reason, enrolment)
+                    continue
+                await self._credit(rewards, enrolment)
+            self._is_done_with(day, enrolment)
+
+    # The steps of a day.
+
+    async def _sleep_until_over(self, day: date, enrolment: Enrolment) -> bool:
+        """False if the enrolment ended first, so that the day will not be processed."""
+
+        def has_ended() -> bool:
+            return self._current(enrolment).is_finished
+
+        while workflow.now() < end_of(day) and not has_ended():
+            self._state = "sleeping"
+            await self._wait(has_ended, end_of(day) - workflow.now(), f"{day} · until its boundary")
+        return not has_ended()
+
+    async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:
+        return await self._step(
+            SNAPSHOT,
+            day,
+            lambda: SnapshotRequest(
+                user_id=self._user_id,
+                enrolment_id=enrolment.receipt.enrolment_id,
+                day=day,
+                now=workflow.now(),
+            ),
+        )
+
+    async def _compute(self, snapshot: Snapshot, enrolment: Enrolment) -> Rewards | EndsHere:
+        return await self._step(
+            COMPUTE,
+            snapshot.day,
+            lambda: ComputeRequest(
+                user_id=self._user_id, enrolment_id=enrolment.receipt.enrolment_id, snapshot=snapshot
+            ),
+        )
+
+    async def _credit(self, rewards: Rewards, enrolment: Enrolment) -> None:
+        """Rule 13: an empty pool holds the whole day back; the workflow sleeps and asks again."""
+        ask_again_after = POOL_ASKED_AGAIN_AFTER
+        while True:
+            answer = await self._step(
+                CREDIT,
+                rewards.day,
+                lambda: CreditRequest(
+                    user_id=self._user_id,
+                    enrolment_id=enrolment.receipt.enrolment_id,
+                    rewards=rewards,
+                    now=workflow.now(),
+                ),
+            )
+            if isinstance(answer, CreditReceipt):
+                self._credited_in_this_run += 1
+                return
+            self._state = f"{WAITING_FOR_POOL} {', '.join(answer.assets)}"
+            await self._wait_for_retry(ask_again_after, f"{rewards.day} · {self._state}")
+            ask_again_after = min(ask_again_after * 2, POOL_ASKED_AGAIN_AFTER_MAX)
+
+    async def _end_before(self, day: date, reason: str, enrolment: Enrolment) -> None:
+        """Rule 7: the day is no accrual day, so the enrolment ended at the boundary that opened it."""
+        end = await self._step(
+            END_ENROLMENT,
+            day,
+            lambda: EndRequest(
+                user_id=self._user_id,
+                enrolment_id=enrolment.receipt.enrolment_id,
+                ended_at=start_of(day),
+                reason=reason,
+            ),
+        )
+        self._remember_end(end)
+
+    def _is_done_with(self, day: date, enrolment: Enrolment) -> None:
+        self._change(enrolment.receipt.enrolment_id, next_day=day + ONE_DAY)
+
+    # Messages.
+
+    @workflow.update
+    async def activate(self, activation: Activation) -> Receipt | Refusal:
+        """Enrols the user, or answers the first receipt again, or every reason to refuse (rule 7)."""
+        now = self._activation_instant()
+        async with self._one_message():
+            already_open = self._open_enrolment()
+            if already_open is not None:
+                return already_open.receipt
+            back_dating = activation.back_dating
+            answer = await self._ask(
+                ENROL,
+                EnrolRequest(
+                    user_id=self._user_id,
+                    enrolment_id=str(workflow.uuid4()),
+                    activation=activation,
+                    activated_at=back_dating.activated_at if back_dating else now,
+                    now=workflow.now(),
+                ),
+            )
+            if isinstance(answer, Receipt):
+                self._enrolments.append(Enrolment(receipt=answer, next_day=day_of(answer.activated_at)))
+            return answer
+
+    @workflow.update
+    async def deactivate(self, reason: str) -> End:
+        """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer."""
+        ended_at = workflow.now()
+        async with self._one_message():
+            still_open = self._open_enrolment()
+            if still_open is None:
+                if self._last_end is None:
+                    raise _refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
+                return self._last_end
+            end = await self._ask(
+                END_ENROLMENT,
+                EndRequest(
+                    user_id=self._user_id,
+                    enrolment_id=still_open.receipt.enrolment_id,
+                    ended_at=ended_at,
+                    reason=reason,
+                ),
+            )
+            self._remember_end(end)
+            return end
+
+    @deactivate.validator
+    def _reason_is_short(self, reason: str) -> None:
+        if not 1 <= len(reason) <= REASON_LENGTH_MAX:
+            raise _refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", "BadReason")
+
+    @workflow.update
+    def retry(self) -> bool:
+        """Takes a blocked step up again, or asks an empty pool now; False if nothing waited for it."""
+        waits = self._blocked is not None or self._state.startswith(WAITING_FOR_POOL)
+        self._retry_asked = waits
+        return waits
+
+    @workflow.query
+    def status(self) -> LiveStatus:
+        """What only the workflow knows; closed days and totals are in the ledger."""
+        unfinished = [enrolment for enrolment in self._enrolments if not enrolment.is_finished]
+        first = unfinished[0] if unfinished else None
+        return LiveStatus(
+            state=self._state if first else "idle",
+            enrolment_id=first and first.receipt.enrolment_id,
+            day_in_progress=first and first.next_day,
+            next_boundary=first and end_of(first.next_day),
+            blocked=self._blocked,
+        )
+
+    # What the loop and the messages share.
+
+    async def _step(self, step: Step[Request, Answer], day: date, request: Callable[[], Request]) -> Answer:
+        """One step of a day. What a retry cannot mend parks the loop until someone asks for a retry."""
+        while True:
+            self._state = "processing"
+            try:
+                return await self._execute(step, request(), f"{day} · {step.name}")
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                self._blocked = Blocked(step=step.name, day=day, message=_message(error))
+                self._state = "blocked"
+                await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
+                self._blocked = None
+
+    async def _ask(self, step: Step[Request, Answer], request: Request) -> Answer:
+        """One step for a message: what a retry cannot mend is the message's answer."""
+        try:
+            return await self._execute(step, request, step.name)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise _refused(_message(error), _type(error)) from error
+
+    async def _execute(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
+        return await workflow.execute_activity(
+            step.name,
+            request,
+            result_type=step.answer,
+            start_to_close_timeout=STEP_TIMEOUT,
+            retry_policy=RETRY_WITHOUT_LIMIT,
+            summary=summary,
+        )
+
+    async def _wait_for_retry(self, timeout: timedelta | None, summary: str) -> None:
+        self._retry_asked = False
+        await self._wait(lambda: self._retry_asked, timeout, summary)
+
+    async def _wait(self, until: Callable[[], bool], timeout: timedelta | None, summary: str) -> None:
+        """The one way to wait. Messages fill a history too, so a wait ends where it grows too long."""
+
+        def history_is_full() -> bool:
+            return workflow.info().is_continue_as_new_suggested()
+
+        with suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(
+                lambda: until() or history_is_full(), timeout=timeout, timeout_summary=summary
+            )
+        if history_is_full():
+            await self._continue_as_new()
+
+    async def _continue_as_new(self) -> None:
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        carried = Carried(enrolments=self._enrolments, last_end=self._last_end)
+        workflow.continue_as_new(args=[self._user_id, carried])
+
+    def _check_it_is_the_users_own(self) -> None:
+        try:
+            expected = workflow_id(check_user_id(self._user_id))
+        except ValueError as error:
+            raise _refused(str(error), "BadUserId") from error
+        if workflow.info().workflow_id != expected:
+            raise _refused(f"the workflow of user {self._user_id} must have the id {expected}", "WrongWorkflowId")
+
+    async def _recall_unless_carried(self) -> None:
+        """What the ledger knows to be unfinished is taken up, whatever became of an earlier run."""
+        if not self._is_ready:
+            known = await self._ask(RECALL, self._user_id)
+            self._enrolments = known.enrolments
+            self._last_end = known.last_end
+            self._is_ready = True
+        if not self._enrolments and not self._was_told_something:
+            await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
+
+    async def _oldest_unfinished_enrolment(self) -> Enrolment | None:
+        """None only when no enrolment is open, no day is owed and no message is being answered."""
+
+        def unfinished() -> list[Enrolment]:
+            return [enrolment for enrolment in self._enrolments if not enrolment.is_finished]
+
+        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and unfinished():
+            await self._continue_as_new()
+        await workflow.wait_condition(lambda: bool(unfinished()) or workflow.all_handlers_finished())
+        self._enrolments = unfinished()
+        return self._enrolments[0] if self._enrolments else None
+
+    @asynccontextmanager
+    async def _one_message(self) -> AsyncGenerator[None]:
+        """Messages are answered one after the other, once the run knows where it stands."""
+        self._was_told_something = True
+        await workflow.wait_condition(lambda: self._is_ready)
+        async with self._one_message_at_a_time:
+            yield
+
+    def _activation_instant(self) -> datetime:
+        """The run's start where this activation started it, so that a worker gap does not move Day 1; else now."""
+        info, update = workflow.info(), workflow.current_update_info()
+        if info.continued_run_id is not None or update is None:
+            return workflow.now()
+        started_by = workflow.memo_value(STARTED_BY, None, type_hint=str)
+        if started_by is None:
+            started_the_run = info.get_current_history_length() <= _FIRST_TASK_HISTORY_LENGTH
+        else:
+            started_the_run = started_by == update.id
+        return info.workflow_start_time if started_the_run else workflow.now()
+
+    def _open_enrolment(self) -> Enrolment | None:
+        return next((known for known in self._enrolments if known.last_accrual_day is None), None)
+
+    def _current(self, enrolment: Enrolment) -> Enrolment:
+        """An enrolment as it is by now: a message may have ended it."""
+        enrolment_id = enrolment.receipt.enrolment_id
+        return next(known for known in self._enrolments if known.receipt.enrolment_id == enrolment_id)
+
+    def _remember_end(self, end: End) -> None:
+        self._last_end = end
+        self._change(end.enrolment_id, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
+
+    def _change(self, enrolment_id: str, **changes: date) -> None:
+        self._enrolments = [
+            known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
+            for known in self._enrolments
+        ]
+
+
+def _refused(message: str, type_name: str) -> ApplicationError:
+    return ApplicationError(message, type=type_name, non_retryable=True)
+
+
+def _message(error: ActivityError) -> str:
+    cause = error.cause
+    return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+
+
+def _type(error: ActivityError) -> str:
+    cause = error.cause
+    return (cause.type if isinstance(cause, ApplicationError) else None) or type(error).__name__
