@@ -14,7 +14,6 @@ from ledger.schema import AnyRow, UtcDay, UtcInstant, acceptances, days, enrolme
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
-    Activation,
     End,
     EndRequest,
     Enrolment,
@@ -182,16 +181,50 @@ async def _known(connection: AsyncConnection, request: EnrolRequest) -> AnyRow |
     ).all()
     for row in rows:
         if row.enrolment_id == request.enrolment_id:
-            _check_same(row, request.user_id, request.activation)
+            await _check_same(connection, row, request)
             return row
     return rows[0] if rows else None
 
 
-def _check_same(row: AnyRow, user_id: str, activation: Activation) -> None:
-    recorded = (row.user_id, row.region, row.channel, row.app_version)
-    asked = (user_id, activation.region, activation.channel, activation.app_version)
+async def _check_same(connection: AsyncConnection, row: AnyRow, request: EnrolRequest) -> None:
+    accepted = await connection.execute(
+        select(acceptances.c.document, acceptances.c.version)
+        .where(acceptances.c.enrolment_id == row.enrolment_id)
+        .order_by(acceptances.c.document)
+    )
+    documents = {document.document: document.version for document in accepted}
+    activation, back_dating = request.activation, request.activation.back_dating
+    recorded: dict[str, object] = {
+        "user": row.user_id,
+        "region": row.region,
+        "channel": row.channel,
+        "app version": row.app_version,
+        "documents": documents,
+        "operator": row.operator,
+        "reason": row.operator_reason,
+    }
+    asked: dict[str, object] = {
+        "user": request.user_id,
+        "region": activation.region,
+        "channel": activation.channel,
+        "app version": activation.app_version,
+        "documents": {name: activation.documents.get(name) for name in documents},
+        "operator": back_dating and back_dating.operator,
+        "reason": back_dating and back_dating.reason,
+    }
+    if back_dating is not None:
+        recorded["activated at"] = row.activated_at.isoformat()
+        asked["activated at"] = request.activated_at.isoformat()
     if recorded != asked:
-        raise ContentDiffers(f"enrolment {row.enrolment_id}", recorded=recorded, asked=asked)
+        raise ContentDiffers(
+            f"enrolment {row.enrolment_id}",
+            recorded=_differing(recorded, asked),
+            asked=_differing(asked, recorded),
+        )
+
+
+def _differing(content: dict[str, object], other: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in content.items() if value != other[name])
 
 
 async def _check_back_dating(

@@ -174,16 +174,36 @@ def from_exact_sum(row: AnyRow) -> int:
     return (int(row.sum_high or 0) << 32) + int(row.sum_low or 0)
 
 
-async def find_repeat(
-    connection: AsyncConnection, idempotency_key: str, what: str, asked: dict[str, int]
-) -> int | None:
-    """The id of the entry that was recorded under a key, or None.
+@dataclass(frozen=True)
+class Asked:
+    """What a request under an idempotency key asks for; its repeats must ask for the same."""
 
-    Raises ContentDiffers if it changed the user's spot accounts (units by asset) by anything but what is asked.
-    """
+    kind: str
+    user_id: str | None
+    """None for the reward pool."""
+    changes: Mapping[str, int]
+    """Units by asset."""
+    occurred_at: datetime | None = None
+    """None where the instant is that of the request, and so another at each repeat."""
+
+    def __str__(self) -> str:
+        whose = f"user {self.user_id}" if self.user_id else "the reward pool"
+        when = f" at {self.occurred_at.isoformat()}" if self.occurred_at else ""
+        return f"a {self.kind} of {_readable(self.changes)} for {whose}{when}"
+
+
+async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: Asked) -> int | None:
+    """The id of the entry that was recorded under a key, or None. Raises ContentDiffers if it says other things."""
     rows = (
         await connection.execute(
-            select(entries.c.entry_id, accounts.c.asset, postings.c.amount)
+            select(
+                entries.c.entry_id,
+                entries.c.kind,
+                entries.c.user_id,
+                func.coalesce(entries.c.occurred_at, entries.c.effective_at).label("occurred_at"),
+                accounts.c.asset,
+                postings.c.amount,
+            )
             .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
             .join(accounts, accounts.c.account_id == postings.c.account_id)
             .where(entries.c.idempotency_key == idempotency_key, accounts.c.kind != OUTSIDE)
@@ -191,13 +211,19 @@ async def find_repeat(
     ).all()
     if not rows:
         return None
-    recorded = {row.asset: row.amount for row in rows}
+    first = rows[0]
+    recorded = Asked(
+        first.kind,
+        first.user_id,
+        {row.asset: row.amount for row in rows},
+        None if asked.occurred_at is None else first.occurred_at,
+    )
     if recorded != asked:
-        raise ContentDiffers(what, recorded=_readable(recorded), asked=_readable(asked))
-    return rows[0].entry_id
+        raise ContentDiffers(f"the entry {idempotency_key}", recorded=recorded, asked=asked)
+    return first.entry_id
 
 
-def _readable(changes: dict[str, int]) -> str:
+def _readable(changes: Mapping[str, int]) -> str:
     return ", ".join(f"{format_amount(amount)} {asset}" for asset, amount in sorted(changes.items()))
 
 
@@ -207,7 +233,7 @@ def _check_balanced(entry: NewEntry) -> None:
     for leg in entry.legs:
         sums[leg.asset] += leg.amount
     unbalanced = {asset: amount for asset, amount in sums.items() if amount}
-    if unbalanced or not entry.legs:
+    if unbalanced or not any(leg.amount for leg in entry.legs):
         raise ValueError(f"entry {entry.kind} does not balance: {_readable(unbalanced) or 'it has no postings'}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from ledger.engine import Ledger
-from ledger.journal import OUTSIDE, Leg, NewEntry, Spot, find_repeat, lock_user, post
+from ledger.journal import OUTSIDE, Asked, Leg, NewEntry, Spot, find_repeat, lock_user, post
 from ledger.schema import users
 
 
@@ -20,19 +20,19 @@ async def post_movement(
     """Posts one movement, whole: signed changes in units by asset; answers the journal entry's id.
 
     It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat of
-    the key answers the first entry. Raises ContentDiffers for a repeat with other changes, InsufficientBalance or
-    AccountFull if a balance does not allow it.
+    the key answers the first entry. Raises ContentDiffers for a repeat that says anything else, InsufficientBalance
+    or AccountFull if a balance does not allow it.
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
-        asked = {asset: amount for asset, amount in changes.items() if amount}
-        repeat = await find_repeat(connection, idempotency_key, f"movement {idempotency_key}", asked)
+        asked = Asked(kind, user_id, {asset: amount for asset, amount in changes.items() if amount}, occurred_at)
+        repeat = await find_repeat(connection, idempotency_key, asked)
         if repeat is not None:
             return repeat
         effective_at = max(user.effective(occurred_at), user.latest_effective_at)
         legs = [
             leg
-            for asset, amount in sorted(asked.items())
+            for asset, amount in sorted(asked.changes.items())
             for leg in (Leg(Spot(user), asset, amount), Leg(OUTSIDE, asset, -amount))
         ]
         entry_id = await post(

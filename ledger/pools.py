@@ -7,9 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger
 from ledger.errors import NoProgram, UnknownAsset
-from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, find_repeat, post
+from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
 from ledger.schema import accounts
+
+_FUNDING = "pool_funding"
 
 
 async def fund_pool(
@@ -17,9 +19,11 @@ async def fund_pool(
 ) -> int:
     """Moves an amount, in units above zero, from outside into an asset's pool; answers the pool's new balance.
 
-    A repeat of a key changes nothing. Raises UnknownAsset for one that no program version has, NoProgram, or
-    AccountFull.
+    A repeat of a key changes nothing. Raises UnknownAsset for one that no program version has, NoProgram,
+    ContentDiffers for a repeat that says anything else, or AccountFull.
     """
+    if amount <= 0:
+        raise ValueError(f"a pool is funded with an amount above zero, not {amount}")
     async with ledger.write() as connection:
         known = {name for version in await all_versions(connection) for name in version.program.assets}
         if not known:
@@ -27,14 +31,14 @@ async def fund_pool(
         if asset not in known:
             raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
         repeat = idempotency_key and await find_repeat(
-            connection, idempotency_key, f"funding {idempotency_key}", {asset: amount}
+            connection, idempotency_key, Asked(_FUNDING, None, {asset: amount})
         )
         if not repeat:
             legs = [Leg(POOL, asset, amount), Leg(OUTSIDE, asset, -amount)]
             await post(
                 connection,
                 NewEntry(
-                    kind="pool_funding",
+                    kind=_FUNDING,
                     legs=legs,
                     effective_at=now,
                     recorded_at=now,

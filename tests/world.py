@@ -1,18 +1,31 @@
 """A small world to test in: a real ledger, a program, and short words for what happens in it."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from sqlalchemy import event, text
+from sqlalchemy.util import await_only
+
+from ledger.audit import Audit, audit
 from ledger.closing import close_day
 from ledger.crediting import credit_day
 from ledger.engine import Clock, Ledger, open_ledger
-from ledger.enrolments import enrol
+from ledger.enrolments import end_enrolment, enrol, recall
+from ledger.history_export import parse_export
+from ledger.imports import ImportReport, import_export
+from ledger.journal import balances, holdings_before
 from ledger.movements import post_movement
 from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on
+from ledger.schema import metadata
 from ledger.statements import StatementLine, statement
 from staking.days import end_of
 from staking.models import (
@@ -20,9 +33,12 @@ from staking.models import (
     BackDating,
     CreditReceipt,
     CreditRequest,
+    End,
+    EndRequest,
     EnrolRequest,
     PoolShort,
     Receipt,
+    Recollection,
     Refusal,
     RewardLine,
     Rewards,
@@ -36,6 +52,7 @@ from staking.rewards import outcome_and_reward
 ROOT = Path(__file__).parent.parent
 SHIPPED_PROGRAM = parse_program((ROOT / "program.toml").read_text())
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+EXPORT_HEADER = "User_ID,UTC_Time,Account,Operation,Coin,Change,Remark"
 
 
 def at(text: str) -> datetime:
@@ -78,9 +95,9 @@ def program_with(effective_from: str = "2020-01-01", **assets: dict[str, object]
 class World:
     """A ledger and short words for what happens in it. Tokens are decimal text, instants ``at(...)``."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, first_key: int = 1) -> None:
         self.ledger = ledger
-        self._keys = count(1)
+        self._keys = count(first_key)
 
     async def apply(self, program: Program, now: datetime = LONG_AGO) -> None:
         await apply_program(self.ledger, program, now=now)
@@ -171,6 +188,47 @@ class World:
         async with self.ledger.read() as connection:
             return await statement(connection, users or None)
 
+    async def end(
+        self, user: str, when: datetime, *, enrolment_id: str | None = None, reason: str = "asked to stop"
+    ) -> End:
+        request = EndRequest(
+            user_id=user, enrolment_id=enrolment_id or f"enrolment of {user}", ended_at=when, reason=reason
+        )
+        return await end_enrolment(self.ledger, request)
+
+    async def recall(self, user: str) -> Recollection:
+        return await recall(self.ledger, user)
+
+    async def import_lines(self, *lines: str, now: datetime = LONG_AGO, dry_run: bool = False) -> ImportReport:
+        """Lines such as ``ann,2026-10-01 10:00:00,Spot,Deposit,SOL,12,``; the first is line 2 of the file."""
+        export = parse_export("\n".join([EXPORT_HEADER, *lines]).encode())
+        return await import_export(self.ledger, export, now=now, dry_run=dry_run)
+
+    async def balances(self, user: str) -> dict[str, int]:
+        async with self.ledger.read() as connection:
+            return await balances(connection, user)
+
+    async def holdings_before(self, user: str, instant: datetime) -> dict[str, int]:
+        async with self.ledger.read() as connection:
+            return await holdings_before(connection, user, instant)
+
+    async def audit(self) -> Audit:
+        return await audit(self.ledger)
+
+    async def sql(self, statement: str, **values: object) -> list[Any]:
+        """Raw SQL in a transaction of its own, behind the code's back: the database's own guards still hold."""
+        async with self.ledger.write() as connection:
+            result = await connection.execute(text(statement), values)
+            return list(result) if result.returns_rows else []
+
+    async def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table, to see that nothing changed."""
+        async with self.ledger.read() as connection:
+            return {
+                table.name: sorted(map(tuple, await connection.execute(table.select())), key=repr)
+                for table in metadata.sorted_tables
+            }
+
 
 @asynccontextmanager
 async def a_world(
@@ -178,10 +236,85 @@ async def a_world(
 ) -> AsyncGenerator[World]:
     """A new ledger in a folder, with the shipped program and full pools. Its recording clock stands still in the
     past, so that the instants passed in decide."""
+    if program is SHIPPED_PROGRAM:
+        (folder / "ledger.db").write_bytes(await _shipped_ledger())
     async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=clock) as ledger:
         world = World(ledger)
-        if program is not None:
-            await world.apply(program)
-            for asset in program.assets:
-                await world.fund(asset)
+        if program is not None and program is not SHIPPED_PROGRAM:
+            await _furnish(world, program)
         yield world
+
+
+_shipped: list[bytes] = []
+
+
+async def _shipped_ledger() -> bytes:
+    """The file of a ledger with the shipped program and full pools, made once: most tests begin with it."""
+    if not _shipped:
+        with TemporaryDirectory() as folder:
+            async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=lambda: LONG_AGO) as ledger:
+                await _furnish(World(ledger), SHIPPED_PROGRAM)
+            _shipped.append((Path(folder) / "ledger.db").read_bytes())
+    return _shipped[0]
+
+
+async def _furnish(world: World, program: Program) -> None:
+    await world.apply(program)
+    for asset in program.assets:
+        await world.fund(asset)
+
+
+def tamper(folder: Path, *statements: str) -> None:
+    """Changes a world's file as no code of ours would: without foreign keys, and without the triggers."""
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            connection.execute(statement)
+
+
+@dataclass
+class Pause:
+    """A ledger that stops before a statement: ``reached`` says that it does, ``resume`` lets it go on."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@contextmanager
+def paused_before(ledger: Ledger, start: str) -> Generator[Pause]:
+    """Stops the ledger before the first statement that starts so. A pause that need not hold is resumed first."""
+    pause = Pause()
+
+    def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(start) and not pause.reached.is_set():
+            pause.reached.set()
+            await_only(pause.resume.wait())
+
+    engine = ledger._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", wait)
+    try:
+        yield pause
+    finally:
+        event.remove(engine, "before_cursor_execute", wait)
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+@contextmanager
+def crash_before_statement(ledger: Ledger, number: int) -> Generator[None]:
+    """Everything from the ledger's statement of that number on fails, counted from 0."""
+    numbers = count()
+
+    def crash(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if next(numbers) >= number:
+            raise Crash(statement)
+
+    engine = ledger._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", crash)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", crash)

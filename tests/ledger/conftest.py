@@ -1,0 +1,16 @@
+"""The same ledger twice, so that nothing in one process's memory can stand in for the database's guards."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from world import LONG_AGO, World
+
+from ledger.engine import open_ledger
+
+
+@pytest.fixture
+async def other(world: World, tmp_path: Path) -> AsyncGenerator[World]:
+    """The world's ledger file, opened a second time as another process would."""
+    async with open_ledger(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: LONG_AGO) as ledger:
+        yield World(ledger, first_key=1_000_000)
