@@ -1,1 +1,56 @@
-"""To be replaced."""
+"""The entrance for people and product services: ``python starter.py COMMAND``, or ``import starter``."""
+
+from typing import NoReturn
+
+import typer
+
+from commands import audit, demo, enrolment, entrance, imports, pool, program, rewards
+from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
+from workflows.client import NoAnswer, RequestRefused, ServiceError, SoftStakingClient
+from workflows.connection import BadConfiguration, connect
+
+__all__ = [
+    "Activation",
+    "BadConfiguration",
+    "End",
+    "LiveStatus",
+    "NoAnswer",
+    "Receipt",
+    "Refusal",
+    "RefusalReason",
+    "RequestRefused",
+    "ServiceError",
+    "SoftStakingClient",
+    "connect",
+]
+
+app = typer.Typer(
+    name="soft-staking",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Soft Staking: a reward every day on what a user simply holds.\n\n"
+    "The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), "
+    "the ledger by SOFT_STAKING_DATABASE_URL. `python worker.py --dev` starts both on this machine; "
+    "`demo` shows everything at once and needs neither.",
+    epilog="Exit code: 0 done, 1 refused or failed, 2 wrong usage.",
+)
+app.command()(demo.demo)
+app.command()(enrolment.activate)
+app.command()(enrolment.deactivate)
+app.command()(enrolment.status)
+app.command()(rewards.rewards)
+app.command("import")(imports.import_)
+app.add_typer(program.app, name="program")
+app.add_typer(pool.app, name="pool")
+app.command()(enrolment.retry)
+app.command()(audit.audit)
+
+
+def main() -> NoReturn:
+    """Runs a command and ends the process with its exit code."""
+    entrance.main(app)
+
+
+if __name__ == "__main__":
+    main()

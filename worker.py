@@ -1,16 +1,38 @@
-"""The worker: runs the workflows and their steps."""
+"""The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, NoReturn
 
+import typer
 from temporalio.client import Client
+from temporalio.envconfig import ClientConnectConfig
 from temporalio.worker import Worker
 
 from activities import all_activities
-from ledger.engine import Ledger
+from commands import entrance
+from commands.entrance import now, say
+from commands.program import read_program
+from embedded.exiting import exit_process
+from embedded.temporal_server import persistent_server
+from ledger.engine import Ledger, open_ledger
+from ledger.programs import all_versions, apply_program
+from settings import Settings
+from staking.program import Program
 from staking.steps import TASK_QUEUE
+from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
+"""Longer than a step's start-to-close timeout, so that every running step finishes."""
+DEFAULT_UI_PORT = 8233
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
 def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -22,3 +44,98 @@ def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE
         activities=all_activities(ledger),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
+
+
+@app.command()
+def work(
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev", help="Also run an embedded Temporal server with its web UI, kept in the data folder."
+        ),
+    ] = False,
+    ui_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the web UI; with --dev.")
+    ] = DEFAULT_UI_PORT,
+    program: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Apply this program if the ledger has none yet."),
+    ] = None,
+) -> None:
+    """Run a worker until it is told to stop (Ctrl-C or SIGTERM); running steps finish first.
+
+    The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), the
+    ledger by SOFT_STAKING_DATABASE_URL. With --dev both are here: one command is a whole installation, kept in
+    SOFT_STAKING_DATA_DIR (.soft-staking), and starting it again goes on where it was.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    entrance.run(_work(dev=dev, ui_port=ui_port, program=program and read_program(program)))
+
+
+async def _work(*, dev: bool, ui_port: int, program: Program | None) -> None:
+    stop = _stop_signal()
+    settings = Settings()
+    config = connect_config()
+    async with AsyncExitStack() as stack:
+        if dev:
+            config = await stack.enter_async_context(_embedded_server(settings, config, ui_port))
+        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
+        if program is not None:
+            await _apply_if_none(ledger, program)
+        client = await connect(config)
+        worker = await stack.enter_async_context(build_worker(client, ledger))
+        say(f"Ledger      {ledger.where}")
+        say(
+            f"Worker      polling {worker.task_queue} at {config.get('target_host', DEFAULT_ADDRESS)}; Ctrl-C stops it"
+        )
+        await stop.wait()
+        say("stopping: running steps finish first")
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    counts_again_at = 0.0
+
+    def on_signal() -> None:
+        nonlocal counts_again_at
+        if not stop.is_set():
+            # `timeout` and `make` pass a signal on that the terminal has sent to the whole group already.
+            counts_again_at = loop.time() + 1
+            stop.set()
+        elif loop.time() > counts_again_at:
+            say("stopped at once; what was running will be repeated safely")
+            exit_process(entrance.FAILED)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+@asynccontextmanager
+async def _embedded_server(
+    settings: Settings, config: ClientConnectConfig, ui_port: int
+) -> AsyncGenerator[ClientConnectConfig]:
+    address = config.get("target_host", DEFAULT_ADDRESS)
+    async with persistent_server(data_dir=settings.data_dir, address=address, ui_port=ui_port) as server:
+        say(f"Temporal    {server.address}{' (found running and reused)' if server.reused else ''}")
+        say(f"Web UI      {server.ui_url}")
+        say(f"Data        {settings.data_dir.resolve()}")
+        yield {**config, "target_host": server.address}
+
+
+async def _apply_if_none(ledger: Ledger, program: Program) -> None:
+    async with ledger.read() as connection:
+        versions = await all_versions(connection)
+    if not versions:
+        await apply_program(ledger, program, now=now())
+        say(f"Program     applied: {len(program.assets)} assets, in force from {program.effective_from}")
+
+
+def main() -> NoReturn:
+    """Runs the worker and ends the process with its exit code."""
+    entrance.main(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -78,6 +78,8 @@ class Export:
     too_large: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
     skipped_not_spot: int = 0
     skipped_zero: int = 0
+    last_spot_instant: datetime | None = None
+    """Of every good Spot line, skipped ones too; UTC."""
 
 
 def read_export_file(path: Path) -> bytes:
@@ -124,6 +126,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
     bad: list[BadLine] = []
     too_large: list[TooLargeLine] = []
     skipped_not_spot = skipped_zero = 0
+    last_spot_instant: datetime | None = None
     occurrences: Counter[str] = Counter()
 
     records = _records(_text(content))
@@ -152,6 +155,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
         except ValueError as error:
             bad.append(BadLine(number, str(error)))
             continue
+        last_spot_instant = max(instant, last_spot_instant or instant)
         if change == 0:
             skipped_zero += 1
             continue
@@ -160,7 +164,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
         occurrences[content_key] += 1
         key = _digest(f"{said} {occurrences[content_key]}")
         lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark, key))
-    return Export(lines, bad, too_large, skipped_not_spot, skipped_zero)
+    return Export(lines, bad, too_large, skipped_not_spot, skipped_zero, last_spot_instant)
 
 
 def _text(content: bytes) -> str:

@@ -112,6 +112,14 @@ async def statement(
     ]
 
 
+async def credited_days(connection: AsyncConnection, *, last: date) -> int:
+    """How many accrual days up to a day are credited, over all users."""
+    count: int | None = await connection.scalar(
+        select(func.count()).select_from(days).where(days.c.credited_at.is_not(None), days.c.day <= last)
+    )
+    return count or 0
+
+
 async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
     """How a user stands at an instant; an unknown user is simply not enrolled."""
     unfinished = (await recall(ledger, user_id)).enrolments
@@ -128,7 +136,7 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             await connection.execute(
                 select(enrolments)
                 .where(enrolments.c.user_id == user_id)
-                .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.recorded_at.desc())
+                .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.activated_at.desc())
                 .limit(1)
             )
         ).one_or_none()

@@ -1,0 +1,40 @@
+# Everything sets itself up: a virtual environment in .venv, made from pyproject.toml and constraints.txt.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo run test check clean
+help: ## Say what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## Thirty days of rewards, paid by real workflows, in a ledger that proves itself
+	@$(BIN)/python starter.py demo --movements examples/transactions.csv --program examples/program.toml
+
+run: $(VENV)/installed ## A whole installation: Temporal with its web UI, the ledger, a worker; Ctrl-C stops it
+	@$(BIN)/python worker.py --dev --program program.toml
+
+test: $(VENV)/installed ## Every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/checkers ## Lint and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+clean: ## Remove the virtual environment and caches; an installation's data stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Setting up $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/checkers: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,check]'
+	@touch $@

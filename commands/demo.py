@@ -1,0 +1,219 @@
+"""demo: the main job on an embedded default, from an export to paid rewards and a proof."""
+
+import asyncio
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from temporalio.client import Client
+
+from commands.audit import audited, print_audit
+from commands.entrance import CommandFailed, now, run, say
+from commands.imports import refusal_sentences
+from commands.output import (
+    DEMO_COLUMNS,
+    JsonOption,
+    print_json,
+    progress_console,
+    reward_row,
+)
+from commands.program import read_program
+from commands.reward_tables import print_calendar, print_totals
+from embedded.temporal_server import throwaway_server
+from ledger.audit import Audit
+from ledger.engine import Ledger, open_ledger
+from ledger.history_export import Export, ExportLine, parse_export, read_export_file
+from ledger.imports import ImportRefused, ImportReport, import_export
+from ledger.pools import fund_pool
+from ledger.programs import apply_program
+from ledger.statements import StatementLine, credited_days, statement
+from settings import SHIPPED_PROGRAM_FILE
+from staking.days import ONE_DAY, day_of, start_of
+from staking.models import Activation, BackDating, Refusal
+from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN
+from staking.program import Program
+from staking.rewards import daily_reward
+from staking.tag import qualifies
+from worker import build_worker
+from workflows.client import SoftStakingClient, send_activation
+from workflows.connection import connect
+
+REGION = "FR"
+SAMPLE_MOVEMENTS_FILE = SHIPPED_PROGRAM_FILE.parent / "examples" / "transactions.csv"
+_ACTIVATIONS_AT_ONCE = 20
+_POLL_INTERVAL_S = 0.1
+_LOOK_FOR_TROUBLE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demonstration came to."""
+
+    lines: list[StatementLine]
+    audit: Audit
+    first_day: date | None
+    last_day: date
+
+
+def demo(
+    movements: Annotated[
+        Path, typer.Option(metavar="FILE.csv", help="A transaction history export.")
+    ] = SAMPLE_MOVEMENTS_FILE,
+    program: Annotated[Path, typer.Option(metavar="FILE.toml", help="A program file.")] = SHIPPED_PROGRAM_FILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the main job: real workflows pay every owed day of an export, and the ledger proves itself.
+
+    Starts a Temporal server and a ledger of its own and throws both away. The movements are shifted by whole days
+    so that the last Spot line falls on yesterday (UTC); every user is activated, back-dated to the first instant
+    at which that user qualifies.
+    """
+    started_at = now()
+    terms = read_program(program)
+    export = parse_export(read_export_file(movements))
+    result = run(_demonstrate(export, terms, started_at))
+    if as_json:
+        rows = [reward_row(line) for line in result.lines]
+        print_json([{column: row[column] for column in DEMO_COLUMNS} for row in rows])
+    else:
+        print_calendar(result.lines, last_day=result.last_day)
+        print_totals(result.lines, terms)
+        print_audit(result.audit)
+    if not result.audit.is_clean:
+        raise CommandFailed("the audit found the ledger broken")
+
+
+async def _demonstrate(export: Export, program: Program, started_at: datetime) -> DemoResult:
+    yesterday = day_of(started_at) - ONE_DAY
+    shifted = _shifted(export, yesterday)
+    with tempfile.TemporaryDirectory(prefix="soft-staking-demo-") as folder:
+        async with throwaway_server() as address, open_ledger(f"sqlite:///{folder}/ledger.db") as ledger:
+            report = await _set_up(ledger, shifted, program, started_at)
+            activations = _activation_instants(shifted.lines, program, report, started_at)
+            client = await connect({"target_host": address})
+            async with build_worker(client, ledger):
+                await _activate_all(client, activations, program)
+                await _until_all_is_credited(ledger, client, activations, yesterday)
+            async with ledger.read() as connection:
+                lines = await statement(connection, last=yesterday)
+            return DemoResult(
+                lines=sorted(lines, key=lambda line: (line.user_id, line.day, line.asset)),
+                audit=await audited(ledger),
+                first_day=min((day_of(at) for at in activations.values()), default=None),
+                last_day=yesterday,
+            )
+
+
+def _shifted(export: Export, yesterday: date) -> Export:
+    """The export with its last Spot line on yesterday."""
+    if export.last_spot_instant is None:
+        return export
+    shift = timedelta(days=(yesterday - day_of(export.last_spot_instant)).days)
+    lines = [replace(line, instant=line.instant + shift) for line in export.lines]
+    return replace(export, lines=lines)
+
+
+async def _set_up(ledger: Ledger, export: Export, program: Program, started_at: datetime) -> ImportReport:
+    await apply_program(ledger, program, now=started_at)
+    try:
+        report = await import_export(ledger, export, now=started_at)
+    except ImportRefused as error:
+        raise CommandFailed(*refusal_sentences(error.bad)) from None
+    for asset, count in report.skipped_assets.items():
+        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts pass 90 billion")
+    days = _days_spanned(export.lines)
+    for asset, terms in program.assets.items():
+        enough = (
+            daily_reward(terms.cap_units, terms) * days * report.users // UNITS_PER_TOKEN + 1
+        ) * UNITS_PER_TOKEN
+        await fund_pool(ledger, asset, min(enough, MAX_ACCOUNT_UNITS), now=started_at)
+    return report
+
+
+def _days_spanned(lines: Iterable[ExportLine]) -> int:
+    days = {day_of(line.instant) for line in lines}
+    return (max(days) - min(days)).days + 1 if days else 0
+
+
+def _activation_instants(
+    lines: Iterable[ExportLine], program: Program, report: ImportReport, started_at: datetime
+) -> dict[str, datetime]:
+    """Each user's first instant, from the program's start on, at which rule 7 lets them in."""
+    by_user: defaultdict[str, defaultdict[datetime, list[ExportLine]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        if line.asset not in report.skipped_assets:
+            by_user[line.user_id][line.instant].append(line)
+    instants: dict[str, datetime] = {}
+    for user_id, movements in sorted(by_user.items()):
+        first = None if program.restricts(REGION) else _first_qualifying(movements, program, started_at)
+        if first is None:
+            say(f"user {user_id} never qualifies and is not activated")
+        else:
+            instants[user_id] = first
+    return instants
+
+
+def _first_qualifying(
+    movements: dict[datetime, list[ExportLine]], program: Program, started_at: datetime
+) -> datetime | None:
+    holdings: defaultdict[str, int] = defaultdict(int)
+    earliest = start_of(program.effective_from)
+    for instant in sorted({*movements, earliest}):
+        for line in movements.get(instant, []):
+            holdings[line.asset] += line.change
+        qualified = any(qualifies(holdings[asset], terms) for asset, terms in program.assets.items())
+        if earliest <= instant <= started_at and qualified:
+            return instant
+    return None
+
+
+async def _activate_all(client: Client, instants: dict[str, datetime], program: Program) -> None:
+    at_once = asyncio.Semaphore(_ACTIVATIONS_AT_ONCE)
+
+    async def activate(user_id: str, instant: datetime) -> None:
+        back_dating = BackDating(activated_at=instant, operator="demo", reason="first qualifying instant")
+        activation = Activation(region=REGION, channel="web", documents=program.documents, back_dating=back_dating)
+        async with at_once:
+            answer = await send_activation(client, user_id, activation, timeout=timedelta(minutes=1))
+        if isinstance(answer, Refusal):
+            reasons = ", ".join(reason.code for reason in answer.reasons)
+            raise CommandFailed(f"user {user_id} was refused: {reasons}")
+
+    await asyncio.gather(*(activate(user_id, instant) for user_id, instant in instants.items()))
+
+
+async def _until_all_is_credited(
+    ledger: Ledger, client: Client, instants: dict[str, datetime], yesterday: date
+) -> None:
+    expected = sum(max((yesterday - day_of(instant)).days, 0) for instant in instants.values())
+    columns = (TextColumn("paying owed days"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=progress_console(), transient=True) as progress:
+        task = progress.add_task("", total=expected)
+        looks = 0
+        while True:
+            async with ledger.read() as connection:
+                credited = await credited_days(connection, last=yesterday)
+            progress.update(task, completed=credited)
+            if credited >= expected:
+                return
+            looks += 1
+            if looks % _LOOK_FOR_TROUBLE_EVERY == 0:
+                await _raise_if_stuck(client, instants)
+            await asyncio.sleep(_POLL_INTERVAL_S)
+
+
+async def _raise_if_stuck(client: Client, instants: dict[str, datetime]) -> None:
+    """A step that cannot go on by itself would keep the demonstration waiting for ever."""
+    service = SoftStakingClient(client)
+    for user_id in instants:
+        status = await service.status(user_id)
+        if status and status.blocked:
+            raise CommandFailed(f"user {user_id} is blocked at {status.blocked.step}: {status.blocked.message}")
+        if status and status.state.startswith("waiting for pool"):
+            raise CommandFailed(f"user {user_id} is {status.state}: these rewards pass the 90 billion of a pool")

@@ -1,0 +1,233 @@
+"""activate, deactivate, status, retry."""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
+from commands.output import JsonOption, amounts, instant_text, print_json
+from ledger.engine import Ledger
+from ledger.errors import NoProgram
+from ledger.programs import program_on
+from ledger.statements import Standing, standing
+from staking.days import day_of, in_utc
+from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal
+from workflows.client import NoAnswer, ServiceError, SoftStakingClient, send_activation
+from workflows.connection import connect
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds to wait for the answer.")
+]
+
+
+class Channel(StrEnum):
+    """Where the user pressed Start Earning."""
+
+    WEB = "web"
+    APP = "app"
+
+
+def _instant(text: str) -> datetime:
+    try:
+        parsed = datetime.fromisoformat(text)
+        return in_utc(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text[:40]!r} is not an ISO 8601 instant such as 2026-10-01T10:00:00Z"
+        ) from None
+
+
+def activate(
+    user: UserArgument,
+    region: Annotated[str, typer.Option(help="ISO 3166-1 or 3166-2 code, such as FR or UA-43.")],
+    channel: Annotated[Channel, typer.Option(help="Where the user pressed Start Earning.")],
+    app_version: Annotated[str | None, typer.Option(help="The app's version; needed on channel app.")] = None,
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="The user accepted every document in its version in force.")
+    ] = False,
+    activated_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_instant,
+            metavar="ISO",
+            help="For operators: the past instant of an activation made elsewhere; UTC unless it says otherwise. "
+            "Needs --operator and --reason.",
+        ),
+    ] = None,
+    operator: Annotated[str | None, typer.Option(help="Who dates the activation back.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why the activation is dated back.")] = None,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol a user: Start Earning. A repeat answers the first receipt.
+
+    Example: soft-staking activate 1001 --region FR --channel web --accept-terms
+    """
+    back_dating: BackDating | None = None
+    if activated_at is not None:
+        if not operator or not reason:
+            raise typer.BadParameter("--activated-at needs --operator and --reason, which are recorded with it")
+        back_dating = BackDating(activated_at=activated_at, operator=operator, reason=reason)
+    elif operator or reason:
+        raise typer.BadParameter("--operator and --reason go with --activated-at")
+
+    async def work() -> Receipt | Refusal:
+        client = await connect(timeout=timedelta(seconds=timeout))
+        documents: dict[str, str] = {}
+        if accept_terms:
+            async with the_ledger() as ledger:
+                documents = await _documents_in_force(ledger, activated_at or now())
+        activation = Activation(
+            region=region,
+            channel=channel.value,
+            app_version=app_version,
+            documents=documents,
+            back_dating=back_dating,
+        )
+        return await send_activation(client, user, activation, timeout=timedelta(seconds=timeout))
+
+    answer = run(work())
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+    if isinstance(answer, Refusal):
+        if as_json:
+            raise typer.Exit(FAILED)
+        raise CommandFailed(*(f"refused, {reason.code}: {reason.sentence}" for reason in answer.reasons))
+    if not as_json:
+        _print_receipt(user, answer)
+
+
+async def _documents_in_force(ledger: Ledger, instant: datetime) -> dict[str, str]:
+    async with ledger.read() as connection:
+        try:
+            return (await program_on(connection, day_of(instant))).program.documents
+        except NoProgram:
+            return {}
+
+
+def _print_receipt(user: str, receipt: Receipt) -> None:
+    print(f"{user} is enrolled since {instant_text(receipt.activated_at)} (enrolment {receipt.enrolment_id}).")
+    print(f"Day 2 begins {instant_text(receipt.first_snapshot_at)}: from then on every day earns.")
+    print(
+        f"The first reward arrives between {instant_text(receipt.first_reward_from)} "
+        f"and {instant_text(receipt.first_reward_until)}."
+    )
+
+
+def deactivate(
+    user: UserArgument,
+    reason: Annotated[str, typer.Option(help="Why; kept with the enrolment.")] = "asked by the user",
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """End a user's enrolment at once. Owed days are still paid; a repeat answers the first end."""
+
+    async def work() -> Any:
+        limit = timedelta(seconds=timeout)
+        return await SoftStakingClient(await connect(timeout=limit), timeout=limit).deactivate(user, reason)
+
+    end = run(work())
+    if as_json:
+        print_json(end.model_dump(mode="json"))
+        return
+    last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
+    owed = f"; {end.owed_days} owed days will still be paid" if end.owed_days else ""
+    print(f"{user} ended at {instant_text(end.ended_at)}; {last}{owed}.")
+
+
+def retry(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption = False) -> None:
+    """Take up a user's blocked step again, or ask an empty pool now."""
+
+    async def work() -> bool:
+        limit = timedelta(seconds=timeout)
+        return await SoftStakingClient(await connect(timeout=limit), timeout=limit).retry(user)
+
+    waited = run(work())
+    if as_json:
+        print_json({"user": user, "retried": waited})
+    else:
+        print(f"{user}: the step is taken up again." if waited else f"{user}: nothing is blocked or waiting.")
+
+
+def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption = False) -> None:
+    """How a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
+
+    async def work() -> tuple[Standing, LiveStatus | None, str | None]:
+        async with the_ledger() as ledger:
+            known = await standing(ledger, user, now=now())
+        try:
+            limit = timedelta(seconds=timeout)
+            live = await SoftStakingClient(await connect(timeout=limit), timeout=limit).status(user)
+        except NoAnswer as error:
+            return known, None, str(error)
+        except ServiceError as error:
+            return known, None, str(error)
+        return known, live, None
+
+    known, live, problem = run(work())
+    answer = _status(known, live, problem)
+    if as_json:
+        print_json(answer)
+    else:
+        _print_status(answer)
+    if problem:
+        say(f"the workflow's live state is unknown: {problem}")
+        raise typer.Exit(FAILED)
+
+
+def _status(known: Standing, live: LiveStatus | None, problem: str | None) -> dict[str, Any]:
+    if problem:
+        state = "unknown"
+    elif live:
+        state = live.state
+    elif known.enrolled or known.owed_days:
+        state = "not running"
+    else:
+        state = "ended" if known.receipt else "not enrolled"
+    colour = "yellow" if known.enrolled else "grey"
+    return {
+        "user": known.user_id,
+        "enrolled": known.enrolled,
+        "state": state,
+        "tag": {"asset": known.tagged_asset, "colour": colour} if known.tagged_asset else None,
+        "enrolment_id": known.receipt and known.receipt.enrolment_id,
+        "activated_at": known.receipt and known.receipt.activated_at,
+        "first_snapshot_at": known.receipt and known.receipt.first_snapshot_at,
+        "first_reward_from": known.receipt and known.receipt.first_reward_from,
+        "first_reward_until": known.receipt and known.receipt.first_reward_until,
+        "ended_at": known.ended_at,
+        "end_reason": known.end_reason,
+        "last_credited_day": known.last_credited_day,
+        "owed_days": known.owed_days,
+        "day_in_progress": live and live.day_in_progress,
+        "next_boundary": live and live.next_boundary,
+        "blocked": live.blocked.model_dump() if live and live.blocked else None,
+        "holdings": amounts(known.holdings),
+        "totals": amounts(known.totals),
+    }
+
+
+def _print_status(answer: dict[str, Any]) -> None:
+    lines = {
+        "user": answer["user"],
+        "enrolled": "yes" if answer["enrolled"] else "no",
+        "state": answer["state"],
+        "tag": "none" if answer["tag"] is None else f"{answer['tag']['asset']} ({answer['tag']['colour']})",
+        "active since": answer["activated_at"] and instant_text(answer["activated_at"]),
+        "first reward from": answer["first_reward_from"] and instant_text(answer["first_reward_from"]),
+        "ended": answer["ended_at"] and f"{instant_text(answer['ended_at'])}, {answer['end_reason']}",
+        "last credited day": answer["last_credited_day"],
+        "owed days": ", ".join(map(str, answer["owed_days"])) or "none",
+        "day in progress": answer["day_in_progress"],
+        "next boundary": answer["next_boundary"] and instant_text(answer["next_boundary"]),
+        "blocked": answer["blocked"]
+        and "at {step} of {day}: {message}; mend it, then: starter.py retry".format(**answer["blocked"]),
+        "holdings": ", ".join(f"{amount} {asset}" for asset, amount in answer["holdings"].items()) or "none",
+        "rewards so far": ", ".join(f"{amount} {asset}" for asset, amount in answer["totals"].items()) or "none",
+    }
+    for name, value in lines.items():
+        if value is not None:
+            print(f"{name + ':':<19}{value}")

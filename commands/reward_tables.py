@@ -1,0 +1,109 @@
+"""Rewards of many users for people: a calendar of outcomes, and totals per asset."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from commands.output import Column, console, print_table
+from ledger.statements import StatementLine
+from staking.days import ONE_DAY
+from staking.money import UNITS_PER_TOKEN, format_amount
+from staking.program import Program
+from staking.rewards import Outcome
+
+_MARKS = {
+    Outcome.EARNED: ("●", "green", "earned"),
+    Outcome.CAPPED: ("▲", "yellow", "capped"),
+    Outcome.BELOW_MINIMUM: ("·", "dim", "below minimum"),
+    Outcome.ROUNDED_TO_ZERO: ("○", "cyan", "rounded to zero"),
+    Outcome.PAUSED: ("‖", "magenta", "paused"),
+}
+_CALENDAR_DAYS_MAX = 31
+
+
+def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
+    """A row per user and asset: the outcome of each day, the average of the last, the rewards added up."""
+    by_account: defaultdict[tuple[str, str], list[StatementLine]] = defaultdict(list)
+    for line in lines:
+        by_account[line.user_id, line.asset].append(line)
+    if not by_account:
+        print("No day was owed, so nothing was paid.")
+        return
+    first_day = max(min(line.day for line in lines), last_day - (_CALENDAR_DAYS_MAX - 1) * ONE_DAY)
+    days = [first_day + number * ONE_DAY for number in range((last_day - first_day).days + 1)]
+    rows: list[list[str]] = []
+    previous_user = ""
+    for (user_id, asset), account in sorted(by_account.items()):
+        latest = account[-1]
+        rows.append(
+            [
+                user_id if user_id != previous_user else "",
+                asset,
+                _strip(account, days),
+                format_amount(latest.average),
+                str(sum(line.reward > 0 for line in account)),
+                format_amount(sum(line.reward for line in account)),
+            ]
+        )
+        previous_user = user_id
+    print_table(
+        [
+            Column("user"),
+            Column("asset"),
+            Column(f"{first_day} … {last_day}"),
+            Column("last average", is_number=True),
+            Column("days paid", is_number=True),
+            Column("rewards", is_number=True),
+        ],
+        rows,
+        title="Rewards",
+    )
+    legend = "   ".join(f"[{style}]{mark}[/{style}] {name}" for mark, style, name in _MARKS.values())
+    console().print(f"{legend}\n")
+
+
+def _strip(account: Sequence[StatementLine], days: Sequence[date]) -> str:
+    outcomes = {line.day: line.outcome for line in account}
+    marks: list[str] = []
+    for day in days:
+        outcome = outcomes.get(day)
+        mark, style, _ = _MARKS[outcome] if outcome else (" ", "dim", "")
+        marks.append(f"[{style}]{mark}[/{style}]")
+    return "".join(marks)
+
+
+def print_totals(lines: Sequence[StatementLine], program: Program) -> None:
+    """What was paid per asset, and its value at the program's reference prices."""
+    by_asset: defaultdict[str, list[StatementLine]] = defaultdict(list)
+    for line in lines:
+        by_asset[line.asset].append(line)
+    rows: list[list[str]] = []
+    value_usdt = Decimal(0)
+    for asset, account in sorted(by_asset.items()):
+        total = sum(line.reward for line in account)
+        value = Decimal(total) / UNITS_PER_TOKEN * Decimal(program.assets[asset].reference_price)
+        value_usdt += value
+        users = len({line.user_id for line in account if line.reward})
+        rows.append(
+            [
+                asset,
+                str(users),
+                str(sum(line.reward > 0 for line in account)),
+                format_amount(total),
+                f"{value:.2f}",
+            ]
+        )
+    rows.append(["", "", str(sum(line.reward > 0 for line in lines)), "", f"{value_usdt:.2f}"])
+    print_table(
+        [
+            Column("asset"),
+            Column("users paid", is_number=True),
+            Column("rewards paid", is_number=True),
+            Column("total", is_number=True),
+            Column("value USDT", is_number=True),
+        ],
+        rows,
+        title="Totals",
+    )
+    print()
