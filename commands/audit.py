@@ -1,10 +1,10 @@
 """audit: the ledger proves itself."""
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import SpinnerColumn, TextColumn
 
 from commands.entrance import FAILED, run, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table, progress_console
+from commands.output import Column, JsonOption, print_json, print_table, progress
 from ledger.audit import Audit
 from ledger.audit import audit as audit_ledger
 from ledger.engine import Ledger
@@ -44,9 +44,9 @@ def audit(as_json: JsonOption = False) -> None:
 async def audited(ledger: Ledger) -> Audit:
     """Runs the audit with progress on stderr."""
     columns = (SpinnerColumn(), TextColumn("checking that {task.description}"))
-    with Progress(*columns, console=progress_console(), transient=True) as progress:
-        task = progress.add_task("")
-        return await audit_ledger(ledger, on_progress=lambda promise: progress.update(task, description=promise))
+    with progress(*columns) as shown:
+        task = shown.add_task("")
+        return await audit_ledger(ledger, on_progress=lambda promise: shown.update(task, description=promise))
 
 
 def print_audit(result: Audit) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from temporalio.client import Client
 
 from commands.audit import audited, print_audit
@@ -20,7 +20,7 @@ from commands.output import (
     DEMO_COLUMNS,
     JsonOption,
     print_json,
-    progress_console,
+    progress,
     reward_row,
 )
 from commands.program import read_program
@@ -193,13 +193,13 @@ async def _until_all_is_credited(
 ) -> None:
     expected = sum(max((yesterday - day_of(instant)).days, 0) for instant in instants.values())
     columns = (TextColumn("paying owed days"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=progress_console(), transient=True) as progress:
-        task = progress.add_task("", total=expected)
+    with progress(*columns) as shown:
+        task = shown.add_task("", total=expected)
         looks = 0
         while True:
             async with ledger.read() as connection:
                 credited = await credited_days(connection, last=yesterday)
-            progress.update(task, completed=credited)
+            shown.update(task, completed=credited)
             if credited >= expected:
                 return
             looks += 1

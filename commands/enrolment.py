@@ -1,6 +1,6 @@
 """activate, deactivate, status, retry."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -220,7 +220,7 @@ def _print_status(answer: dict[str, Any]) -> None:
         "first reward from": answer["first_reward_from"] and instant_text(answer["first_reward_from"]),
         "ended": answer["ended_at"] and f"{instant_text(answer['ended_at'])}, {answer['end_reason']}",
         "last credited day": answer["last_credited_day"],
-        "owed days": ", ".join(map(str, answer["owed_days"])) or "none",
+        "owed days": _days_text(answer["owed_days"]),
         "day in progress": answer["day_in_progress"],
         "next boundary": answer["next_boundary"] and instant_text(answer["next_boundary"]),
         "blocked": answer["blocked"]
@@ -231,3 +231,9 @@ def _print_status(answer: dict[str, Any]) -> None:
     for name, value in lines.items():
         if value is not None:
             print(f"{name + ':':<19}{value}")
+
+
+def _days_text(days: list[date]) -> str:
+    if len(days) > 1:
+        return f"{len(days)}, {days[0]} to {days[-1]}"
+    return str(days[0]) if days else "none"

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from commands.entrance import FAILED, now, run, say, the_ledger
-from commands.output import JsonOption, print_json, progress_console
+from commands.output import JsonOption, print_json, progress
 from ledger.history_export import BadLine, parse_export, parse_zone, read_export_file
 from ledger.imports import ImportRefused, ImportReport, import_export
 from staking.days import in_utc
@@ -39,15 +39,15 @@ def import_(
 
     async def work() -> ImportReport:
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=progress_console(), transient=True) as progress:
-            task = progress.add_task("", total=len(export.lines))
+        with progress(*columns) as shown:
+            task = shown.add_task("", total=len(export.lines))
             async with the_ledger() as ledger:
                 return await import_export(
                     ledger,
                     export,
                     now=started_at,
                     dry_run=dry_run,
-                    on_progress=lambda done: progress.update(task, completed=done),
+                    on_progress=lambda done: shown.update(task, completed=done),
                 )
 
     try:

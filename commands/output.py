@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 from ledger.statements import StatementLine
@@ -49,9 +50,10 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
 
 
-def progress_console() -> Console:
-    """Where progress shows: stderr, so that stdout carries the data alone."""
-    return Console(stderr=True)
+def progress(*columns: ProgressColumn) -> Progress:
+    """Progress on stderr, so that stdout carries the data alone; silent where nobody watches."""
+    terminal = Console(stderr=True)
+    return Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
 
 
 def print_json(value: Any) -> None:

@@ -55,7 +55,8 @@ class Activation(Model):
     @field_validator("region", mode="before")
     @classmethod
     def _upper_case(cls, region: object) -> object:
-        return region.upper() if isinstance(region, str) else region
+        # Only ASCII, since "ß" in upper case is South Sudan.
+        return region.upper() if isinstance(region, str) and region.isascii() else region
 
 
 class Receipt(Model):
@@ -151,6 +152,7 @@ class LiveStatus(Model):
     day_in_progress: date | None
     """The day whose boundary is awaited, or that is being processed."""
     next_boundary: Instant | None
+    """The first boundary still to come."""
     blocked: Blocked | None = None
 
 

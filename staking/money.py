@@ -3,14 +3,14 @@
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, Strict, WithJsonSchema
 
 DECIMALS = 8
 UNITS_PER_TOKEN = 10**DECIMALS
 MAX_ACCOUNT_UNITS = 90_000_000_000 * UNITS_PER_TOKEN
 """The most that one account holds: 90 billion tokens, which fits a signed 64-bit integer."""
 
-_LONGEST_AMOUNT = 64
+_LONGEST_NUMBER = 64
 
 
 class AmountError(ValueError):
@@ -21,23 +21,34 @@ class AmountTooLarge(AmountError):
     """An amount is beyond the 90 billion that one account can hold."""
 
 
+def parse_decimal(text: str) -> Decimal:
+    """The number that a text such as ``12.00000000``, ``-3`` or ``1E-8`` writes, exactly.
+
+    Raises AmountError for anything that is not a finite decimal number.
+    """
+    if len(text) > _LONGEST_NUMBER:
+        raise AmountError(f"a number has at most {_LONGEST_NUMBER} characters, this one has {len(text)}")
+    # Decimal also reads " 1 ", "1_000" and digits of other scripts, which no file of ours means.
+    if any(character.isspace() for character in text):
+        raise AmountError(f"a number is written without white space, unlike {text!r}")
+    try:
+        if not text.isascii() or "_" in text:
+            raise InvalidOperation
+        number = Decimal(text)
+    except InvalidOperation:
+        raise AmountError(f"{text!r} is not a number") from None
+    if not number.is_finite():
+        raise AmountError(f"{text!r} is not a finite number")
+    return number
+
+
 def parse_amount(text: str) -> int:
     """The units of a decimal amount such as ``12.00000000``, ``-3`` or ``1E-8``.
 
-    Raises AmountError for anything that is not a finite decimal number with at most 8 decimals,
-    AmountTooLarge beyond ±90 billion tokens.
+    Raises AmountError for anything that is not a finite decimal number with at most 8 decimals (zeros after the
+    eighth change nothing and are read), AmountTooLarge beyond ±90 billion tokens.
     """
-    if len(text) > _LONGEST_AMOUNT:
-        raise AmountError(f"an amount has at most {_LONGEST_AMOUNT} characters, this one has {len(text)}")
-    try:
-        # Decimal also reads "1_000" and digits of other scripts, which no export means.
-        if not text.isascii() or "_" in text:
-            raise InvalidOperation
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise AmountError(f"{text!r} is not a number") from None
-    if not amount.is_finite():
-        raise AmountError(f"{text!r} is not a finite number")
+    amount = parse_decimal(text)
     sign, digits, exponent = amount.as_tuple()
     if not isinstance(exponent, int) or amount == 0:
         return 0
@@ -70,6 +81,7 @@ def _units_from_json(value: object) -> object:
 
 Units: TypeAlias = Annotated[
     int,
+    Strict(),
     BeforeValidator(_units_from_json),
     PlainSerializer(format_amount, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["10.12500000"]}),

@@ -237,7 +237,7 @@ class SoftStakingWorkflow:
             state=self._state if first else "idle",
             enrolment_id=first and first.receipt.enrolment_id,
             day_in_progress=first and first.next_day,
-            next_boundary=first and end_of(first.next_day),
+            next_boundary=first and end_of(max(first.next_day, day_of(workflow.now()))),
             blocked=self._blocked,
         )
 
