@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from ledger.errors import LedgerUnavailable
 from ledger.schema import metadata
@@ -40,8 +41,9 @@ class Ledger:
 
     @property
     def where(self) -> str:
-        """The database, for a person, without a password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        """The database's URL as a person writes it, without a password."""
+        url = self._engine.url
+        return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -77,6 +79,8 @@ class Ledger:
             raise
         except DBAPIError as error:
             raise LedgerUnavailable(f"the ledger {self.where} cannot be used: {error.orig}") from error
+        except PoolTimeout as error:
+            raise LedgerUnavailable(f"every connection to the ledger {self.where} is in use") from error
 
 
 @asynccontextmanager
@@ -112,11 +116,15 @@ def _create_engine(url: str) -> AsyncEngine:
         engine = create_async_engine(
             parsed,
             hide_parameters=True,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_timeout=_LOCK_TIMEOUT_S,
             connect_args={"isolation_level": None, "timeout": _LOCK_TIMEOUT_S},
         )
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):
         raise LedgerUnavailable(f"{url!r} is not a database URL such as sqlite:///ledger.db") from None
-    if parsed.database and parsed.database != ":memory:":
+    if not parsed.database or parsed.database == ":memory:" or "\0" in parsed.database:
+        raise LedgerUnavailable(f"{url!r} names no file; the ledger needs one, as in sqlite:///ledger.db")
+    if not parsed.database.startswith("file:"):
         _make_folder(Path(parsed.database))
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin)
@@ -124,9 +132,9 @@ def _create_engine(url: str) -> AsyncEngine:
 
 
 def _make_folder(database: Path) -> None:
-    if database.is_dir():
-        raise LedgerUnavailable(f"{database} is a folder; the ledger needs a file name")
     try:
+        if database.is_dir():
+            raise LedgerUnavailable(f"{database} is a folder; the ledger needs a file name")
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerUnavailable(

@@ -1,0 +1,191 @@
+"""Opening the ledger: whatever is wrong with the database is one sentence."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from world import World, at
+
+from ledger import engine
+from ledger.engine import open_ledger
+from ledger.errors import LedgerUnavailable
+
+
+def not_a_database(folder: Path) -> str:
+    (folder / "notes.txt").write_text("this is no database. " * 500)
+    return f"sqlite:///{folder}/notes.txt"
+
+
+def a_folder(folder: Path) -> str:
+    return f"sqlite:///{folder}"
+
+
+def in_a_file(folder: Path) -> str:
+    (folder / "file").write_text("")
+    return f"sqlite:///{folder}/file/ledger.db"
+
+
+def in_a_folder_that_takes_no_file(folder: Path) -> str:
+    return "sqlite:////proc/ledger.db"
+
+
+def in_a_folder_that_cannot_be_made(folder: Path) -> str:
+    return "sqlite:////proc/folder/ledger.db"
+
+
+def that_must_exist_and_does_not(folder: Path) -> str:
+    return f"sqlite:///file:{folder}/none.db?mode=ro&uri=true"
+
+
+def with_a_name_too_long(folder: Path) -> str:
+    return f"sqlite:///{folder}/{'x' * 300}"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (not_a_database, "file is not a database"),
+        (a_folder, "is a folder"),
+        (in_a_file, "cannot be made"),
+        (in_a_folder_that_takes_no_file, "unable to open"),
+        (in_a_folder_that_cannot_be_made, "cannot be made"),
+        (that_must_exist_and_does_not, "unable to open"),
+        (with_a_name_too_long, "too long"),
+        (lambda _: "mysql://host/ledger", "mysql is not a database that the ledger knows"),
+        (lambda _: "carrier-pigeon://host", "not a database"),
+        (lambda _: "postgresql://host:port/ledger", "not a database URL"),
+        (lambda _: "sqlite://host/ledger.db", "not a database URL"),
+        (lambda _: "sqlite:///ledger.db?timeout=soon", "not a database URL"),
+        (lambda _: "sqlite:///led\0ger.db", "names no file"),
+        (lambda _: "sqlite://", "names no file"),
+        (lambda _: "sqlite:///:memory:", "names no file"),
+        (lambda _: "ledger.db", "not a database URL"),
+        (lambda _: "", "not a database URL"),
+    ],
+)
+async def test_a_ledger_that_cannot_be_opened_is_one_sentence(
+    url: Callable[[Path], str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LedgerUnavailable) as unavailable:
+        async with open_ledger(url(tmp_path)):
+            pass
+
+    sentence = str(unavailable.value)
+    assert says in sentence
+    assert "\n" not in sentence
+    assert not any(word in sentence for word in ("Traceback", "sqlite3.", "sqlalchemy", "Error)", "aiosqlite"))
+
+
+async def test_a_url_of_the_file_form_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(LedgerUnavailable):
+        async with open_ledger("sqlite:///file:folder/ledger.db?mode=ro&uri=true"):
+            pass
+
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_new_ledger_makes_the_folders_on_the_way(tmp_path: Path) -> None:
+    async with open_ledger(f"sqlite:///{tmp_path}/a/b/ledger.db"):
+        assert (tmp_path / "a" / "b" / "ledger.db").exists()
+
+
+async def test_a_ledger_that_may_only_be_read_says_so_when_it_is_written(world: World, tmp_path: Path) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+
+    async with open_ledger(f"sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true") as ledger:
+        read_only = World(ledger)
+        assert await read_only.balances("ann") == {"SOL": 12_00000000}
+        with pytest.raises(LedgerUnavailable, match="attempt to write a readonly database"):
+            await read_only.move("ann", "1", "SOL", at("2026-10-02"), key="another")
+
+
+async def test_a_full_disk_is_one_sentence_and_nothing_half_written(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    before = await world.everything()
+    async with world.ledger.write() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(LedgerUnavailable, match="full"):
+        await world.import_lines(
+            *(f"ann,2026-10-02 10:00:00,Spot,Deposit,SOL,1,{'x' * 300}" for _ in range(1000))
+        )
+
+    assert await world.everything() == before
+
+
+async def test_a_ledger_that_another_process_holds_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0)
+    async with (
+        open_ledger(f"sqlite:///{tmp_path}/ledger.db") as one,
+        open_ledger(f"sqlite:///{tmp_path}/ledger.db") as two,
+        one.write(),
+    ):
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            async with two.write():
+                pass
+
+
+async def test_readers_do_not_wait_for_a_writer(world: World, other: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    async with world.ledger.write():
+        assert await other.balances("ann") == {"SOL": 12_00000000}
+
+
+async def test_more_readers_than_connections_wait_their_turn(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    assert await asyncio.gather(*(world.balances("ann") for _ in range(100))) == [{"SOL": 12_00000000}] * 100
+
+
+async def test_a_ledger_with_every_connection_in_use_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0)
+    async with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, AsyncExitStack() as readers:
+        with pytest.raises(LedgerUnavailable, match="every connection to the ledger .* is in use"):
+            for _ in range(1000):
+                await readers.enter_async_context(ledger.read())
+
+
+async def test_a_new_ledger_opened_by_many_at_once_is_made_once(tmp_path: Path) -> None:
+    async def opened() -> None:
+        async with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.read() as connection:
+            assert (await connection.exec_driver_sql("SELECT count(*) FROM users")).scalar_one() == 0
+
+    await asyncio.gather(*(opened() for _ in range(8)))
+
+
+async def test_an_exception_takes_everything_back(world: World) -> None:
+    before = await world.everything()
+
+    with pytest.raises(RuntimeError):
+        async with world.ledger.write() as connection:
+            await connection.exec_driver_sql("INSERT INTO users VALUES ('bob', 0, 0)")
+            raise RuntimeError
+
+    assert await world.everything() == before
+
+
+async def test_a_commit_survives_a_power_cut(world: World) -> None:
+    async with world.ledger.read() as connection:
+        pragmas = {
+            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_a_database_s_refusal_is_told_from_a_database_that_is_away(world: World) -> None:
+    with pytest.raises(IntegrityError):
+        await world.sql("INSERT INTO users VALUES ('ann', NULL, 0)")
+
+
+async def test_a_ledger_names_its_database_as_a_person_writes_it(world: World, tmp_path: Path) -> None:
+    assert world.ledger.where == f"sqlite:///{tmp_path}/ledger.db"
