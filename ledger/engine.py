@@ -1,8 +1,9 @@
 """The ledger's database: opening it, and its transactions."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Led
     """
     engine = _create_engine(url)
     ledger = Ledger(engine, clock)
+    _check_it_opens(ledger.where, engine)
     try:
         async with ledger.write() as connection:
             await connection.run_sync(metadata.create_all)
@@ -129,6 +131,17 @@ def _create_engine(url: str) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def _check_it_opens(where: str, engine: AsyncEngine) -> None:
+    """The first try is a plain one: aiosqlite leaves a thread behind when it cannot connect, which prints a traceback
+    if it finds the event loop closed already."""
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    try:
+        with closing(sqlite3.connect(*arguments, **options)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error
 
 
 def _make_folder(database: Path) -> None:

@@ -112,9 +112,7 @@ async def test_a_full_disk_is_one_sentence_and_nothing_half_written(world: World
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     with pytest.raises(LedgerUnavailable, match="full"):
-        await world.import_lines(
-            *(f"ann,2026-10-02 10:00:00,Spot,Deposit,SOL,1,{'x' * 300}" for _ in range(1000))
-        )
+        await world.import_lines(*(f"ann,2026-10-02 10:00:00,Spot,Deposit,SOL,1,{'x' * 300}" for _ in range(1000)))
 
     assert await world.everything() == before
 
