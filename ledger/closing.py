@@ -109,13 +109,19 @@ async def _recorded(connection: AsyncConnection, request: SnapshotRequest, recor
 async def _enrolment(connection: AsyncConnection, request: SnapshotRequest) -> AnyRow:
     row = (
         await connection.execute(
-            select(enrolments.c.activated_at, enrolments.c.first_accrual_day).where(
+            select(enrolments.c.activated_at, enrolments.c.first_accrual_day, enrolments.c.last_accrual_day).where(
                 enrolments.c.enrolment_id == request.enrolment_id, enrolments.c.user_id == request.user_id
             )
         )
     ).one_or_none()
     if row is None or day_of(row.activated_at) > request.day:
         raise NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id} on {request.day}")
+    if row.last_accrual_day is not None and request.day > row.last_accrual_day:
+        # The day may be the first of the user's next enrolment, which could not close it any more.
+        raise OutOfOrder(
+            f"{request.day} is after the last accrual day of user {request.user_id}'s enrolment "
+            f"{request.enrolment_id}, which has ended"
+        )
     return row
 
 
@@ -152,6 +158,7 @@ async def _check_earlier_enrolments_are_paid(connection: AsyncConnection, reques
             enrolments.c.user_id == request.user_id,
             enrolments.c.enrolment_id != request.enrolment_id,
             enrolments.c.last_accrual_day >= enrolments.c.first_accrual_day,
+            enrolments.c.last_accrual_day < request.day,
             ~last_day_credited,
         )
         .limit(1)

@@ -134,11 +134,11 @@ def _create_engine(url: str) -> AsyncEngine:
 
 
 def _check_it_opens(where: str, engine: AsyncEngine) -> None:
-    """The first try is a plain one: aiosqlite leaves a thread behind when it cannot connect, which prints a traceback
-    if it finds the event loop closed already."""
+    """The first try is a plain one: when aiosqlite cannot connect it leaves a thread behind, which prints a
+    traceback if it finds the event loop closed already."""
     arguments, options = engine.dialect.create_connect_args(engine.url)
     try:
-        with closing(sqlite3.connect(*arguments, **options)) as connection:
+        with closing(sqlite3.connect(arguments[0], uri="uri" in options)) as connection:
             connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error

@@ -37,11 +37,13 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         if known is not None:
             return receipt_of(known)
         now = max(request.now, ledger.clock())
+        last_end = await _last_end(connection, request.user_id)
         if activation.back_dating is None:
-            activated_at = max(request.activated_at, user.closed_through)
+            # A clock that is behind must not give one day to two enrolments.
+            activated_at = max(request.activated_at, user.closed_through, last_end or request.activated_at)
         else:
             activated_at = request.activated_at
-            await _check_back_dating(connection, user, activated_at, now=request.now)
+            await _check_back_dating(connection, user, last_end, activated_at, now=request.now)
         program = (await program_on(connection, day_of(activated_at))).program
         holdings = await holdings_before(connection, user.user_id, activated_at, inclusive=True)
         reasons = refusal_reasons(activation, holdings, program)
@@ -65,8 +67,8 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
     """Rule 10: ends an enrolment; the day of the end earns nothing, earlier owed days are still paid.
 
     A repeat answers the first end. An end at an earlier day than the recorded one (a region that was restricted
-    while days were still owed, rule 7) takes the later days back, which are not credited yet.
-    Raises NotEnrolled for an unknown enrolment.
+    while days were still owed, rule 7) takes the later days back. A day that is credited already stays an accrual
+    day: it was paid. Raises NotEnrolled for an unknown enrolment.
     """
     async with ledger.write() as connection:
         await lock_user(connection, request.user_id)
@@ -81,17 +83,22 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
         if row is None:
             raise NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id}")
         last_accrual_day = day_of(request.ended_at) - ONE_DAY
+        last_credited = await _last_credited_day(connection, request.user_id, request.enrolment_id)
+        if last_credited is not None:
+            last_accrual_day = max(last_accrual_day, last_credited)
         if row.ended_at is not None and row.last_accrual_day <= last_accrual_day:
             return _end(row)
         changes: dict[str, Any] = {"last_accrual_day": last_accrual_day}
         if row.ended_at is None:
-            accrued = max((last_accrual_day - row.first_accrual_day).days + 1, 0)
-            credited = await _credited_days(connection, request.user_id, request.enrolment_id)
+            first_owed = row.first_accrual_day if last_credited is None else last_credited + ONE_DAY
             changes |= {
                 "ended_at": request.ended_at,
                 "end_reason": request.reason,
-                "owed_days_at_end": max(accrued - credited, 0),
+                "owed_days_at_end": _days_in(first_owed, last_accrual_day),
             }
+        else:
+            taken_back = _days_in(max(last_accrual_day + ONE_DAY, row.first_accrual_day), row.last_accrual_day)
+            changes["owed_days_at_end"] = row.owed_days_at_end - taken_back
         updated = await connection.execute(
             update(enrolments)
             .where(enrolments.c.enrolment_id == request.enrolment_id)
@@ -105,7 +112,9 @@ async def recall(ledger: Ledger, user_id: str) -> Recollection:
     """What is unfinished for a user: enrolments that are open or have owed days, oldest first."""
     async with ledger.read() as connection:
         rows = await connection.execute(
-            select(enrolments).where(enrolments.c.user_id == user_id).order_by(enrolments.c.recorded_at)
+            select(enrolments)
+            .where(enrolments.c.user_id == user_id)
+            .order_by(enrolments.c.activated_at, enrolments.c.recorded_at)
         )
         unfinished: list[Enrolment] = []
         last_end: End | None = None
@@ -227,17 +236,25 @@ def _differing(content: dict[str, object], other: dict[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in content.items() if value != other[name])
 
 
+async def _last_end(connection: AsyncConnection, user_id: str) -> datetime | None:
+    return await connection.scalar(
+        select(func.max(enrolments.c.ended_at, type_=UtcInstant())).where(enrolments.c.user_id == user_id)
+    )
+
+
 async def _check_back_dating(
-    connection: AsyncConnection, user: LockedUser, activated_at: datetime, *, now: datetime
+    connection: AsyncConnection,
+    user: LockedUser,
+    last_end: datetime | None,
+    activated_at: datetime,
+    *,
+    now: datetime,
 ) -> None:
     if activated_at > now:
         raise BackDatingRefused(f"{activated_at.isoformat()} is in the future; leave --activated-at out for now")
     first_day = await first_program_day(connection)
     if first_day is not None and activated_at < start_of(first_day):
         raise BackDatingRefused(f"{activated_at.isoformat()} is before the first program version, of {first_day}")
-    last_end: datetime | None = await connection.scalar(
-        select(func.max(enrolments.c.ended_at, type_=UtcInstant())).where(enrolments.c.user_id == user.user_id)
-    )
     if last_end is not None and activated_at < last_end:
         raise BackDatingRefused(
             f"{activated_at.isoformat()} is before the user's last enrolment ended, at {last_end.isoformat()}"
@@ -249,13 +266,16 @@ async def _check_back_dating(
         )
 
 
-async def _credited_days(connection: AsyncConnection, user_id: str, enrolment_id: str) -> int:
-    count: int | None = await connection.scalar(
-        select(func.count())
-        .select_from(days)
-        .where(days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None))
+async def _last_credited_day(connection: AsyncConnection, user_id: str, enrolment_id: str) -> date | None:
+    return await connection.scalar(
+        select(func.max(days.c.day, type_=UtcDay())).where(
+            days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None)
+        )
     )
-    return count or 0
+
+
+def _days_in(first: date, last: date) -> int:
+    return max((last - first).days + 1, 0)
 
 
 async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:

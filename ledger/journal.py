@@ -193,7 +193,7 @@ class Asked:
 
 
 async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: Asked) -> int | None:
-    """The id of the entry that was recorded under a key, or None. Raises ContentDiffers if it says other things."""
+    """The id of the entry recorded under a key, or None. Raises ContentDiffers if it says anything else."""
     rows = (
         await connection.execute(
             select(

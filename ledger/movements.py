@@ -19,9 +19,9 @@ async def post_movement(
 ) -> int:
     """Posts one movement, whole: signed changes in units by asset; answers the journal entry's id.
 
-    It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat of
-    the key answers the first entry. Raises ContentDiffers for a repeat that says anything else, InsufficientBalance
-    or AccountFull if a balance does not allow it.
+    It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat
+    of the key answers the first entry. Raises ContentDiffers for a repeat that says anything else,
+    InsufficientBalance or AccountFull if a balance does not allow it.
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)

@@ -228,7 +228,7 @@ async def enrol_from_elsewhere(world: World) -> None:
 
 
 async def enrol_with_other_documents(world: World) -> None:
-    documents = {name: "1999-01-01" for name in activation().documents}
+    documents = dict.fromkeys(activation().documents, "1999-01-01")
     changed = activation().model_copy(update={"documents": documents})
     instant = at("2026-10-01 10:00")
     await enrol(
@@ -255,7 +255,6 @@ async def enrol_back_dated_instead(world: World) -> None:
 
 async def enrol_another_user(world: World) -> None:
     await world.enrol("bob", at("2026-10-01 10:00"), enrolment_id="enrolment of ann")
-
 
 
 async def move_another_amount(world: World) -> None:
