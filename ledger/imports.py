@@ -89,13 +89,12 @@ async def _import(
         if line.key not in known:
             by_user[line.user_id].append(line)
     locked: dict[str, LockedUser] = {}
+    problems: list[_Problem] = []
     for user_id in sorted(by_user):
         locked[user_id] = await lock_user(connection, user_id)
-        for problem, asset in await _problems(connection, locked[user_id], by_user[user_id], oversized):
-            if problem.is_overflow and asset not in in_program:
-                oversized.add(asset)
-            else:
-                bad.append(problem.line)
+        problems += await _problems(connection, locked[user_id], by_user[user_id])
+    oversized |= {problem.asset for problem in problems if problem.is_overflow} - in_program
+    bad += [problem.line for problem in problems if problem.asset not in oversized]
     if bad:
         raise ImportRefused(bad)
 
@@ -105,8 +104,7 @@ async def _import(
         imported += len(some)
         closed += sum(line.instant < locked[line.user_id].closed_through for line in some)
         on_progress(imported)
-    for user_id, lines in by_user.items():
-        await _raise_latest(connection, locked[user_id], lines)
+        await _raise_latest(connection, locked, some)
     skipped = [line.asset for line in [*export.lines, *export.too_large] if line.asset in oversized]
     return ImportReport(
         imported=imported,
@@ -122,6 +120,7 @@ async def _import(
 @dataclass(frozen=True)
 class _Problem:
     line: BadLine
+    asset: str
     is_overflow: bool
 
 
@@ -150,10 +149,8 @@ async def _known_keys(connection: AsyncConnection, lines: Sequence[ExportLine]) 
     return known
 
 
-async def _problems(
-    connection: AsyncConnection, user: LockedUser, lines: Sequence[ExportLine], oversized: set[str]
-) -> list[tuple[_Problem, str]]:
-    """Per asset the first instant at whose end the balance would be below zero or too large (I2)."""
+async def _problems(connection: AsyncConnection, user: LockedUser, lines: Sequence[ExportLine]) -> list[_Problem]:
+    """Per asset the first instant at whose end the balance would be below zero, and too large (I2)."""
     earliest = min(user.effective(line.instant) for line in lines)
     rows = await connection.execute(
         select(accounts.c.asset, postings.c.effective_at, postings.c.amount)
@@ -171,15 +168,17 @@ async def _problems(
         instant = user.effective(line.instant)
         timelines[line.asset][instant] += line.change
         new[line.asset][instant] = line.number
-    problems: list[tuple[_Problem, str]] = []
-    for asset in new.keys() - oversized:
+    problems: list[_Problem] = []
+    for asset in new:
         holding, number = held.get(asset, 0), 0
+        found: dict[bool, _Problem] = {}
         for instant, change in sorted(timelines[asset].items()):
             holding += change
             number = new[asset].get(instant, number)
             if not 0 <= holding <= MAX_ACCOUNT_UNITS:
-                problems.append((_problem(number, user.user_id, asset, instant, holding), asset))
-                break
+                problem = _problem(number, user.user_id, asset, instant, holding)
+                found.setdefault(problem.is_overflow, problem)
+        problems += found.values()
     return problems
 
 
@@ -189,14 +188,20 @@ def _problem(number: int, user_id: str, asset: str, instant: datetime, holding: 
         sentence = f"user {user_id}'s {asset} balance would be {format_amount(holding)} after {at}"
     else:
         sentence = f"user {user_id}'s {asset} balance would pass 90 billion at {at}"
-    return _Problem(BadLine(number, sentence), is_overflow=holding > 0)
+    return _Problem(BadLine(number, sentence), asset, is_overflow=holding > 0)
 
 
-async def _raise_latest(connection: AsyncConnection, user: LockedUser, lines: Sequence[ExportLine]) -> None:
-    latest = max(user.effective(line.instant) for line in lines)
-    if latest > user.latest_effective_at:
+async def _raise_latest(
+    connection: AsyncConnection, locked: dict[str, LockedUser], lines: Sequence[ExportLine]
+) -> None:
+    latest: dict[str, datetime] = {}
+    for line in lines:
+        user = locked[line.user_id]
+        so_far = latest.get(line.user_id, user.latest_effective_at)
+        latest[line.user_id] = max(so_far, user.effective(line.instant))
+    for user_id, instant in latest.items():
         await connection.execute(
-            users.update().where(users.c.user_id == user.user_id).values(latest_effective_at=latest)
+            users.update().where(users.c.user_id == user_id).values(latest_effective_at=instant)
         )
 
 

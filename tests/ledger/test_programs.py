@@ -1,0 +1,142 @@
+"""Program versions: which is in force, and what may still be applied (rule 5, I7)."""
+
+from datetime import date, datetime
+
+import pytest
+from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with
+
+from ledger.errors import NoProgram, ProgramRefused
+from ledger.programs import all_versions, apply_program, first_program_day, program_on
+from staking.rewards import daily_reward
+
+NOW = at("2026-10-01 12:00")
+
+
+async def version_on(world: World, on: str) -> int:
+    async with world.ledger.read() as connection:
+        return (await program_on(connection, day(on))).version
+
+
+async def versions(world: World) -> list[int]:
+    async with world.ledger.read() as connection:
+        return [version.version for version in await all_versions(connection)]
+
+
+@pytest.mark.parametrize("effective_from", ["1999-12-31", "2026-10-01", "2027-01-01"])
+async def test_the_first_version_may_start_whenever(
+    tmp_path_factory: pytest.TempPathFactory, effective_from: str
+) -> None:
+    async with a_world(tmp_path_factory.mktemp("bare"), program=None) as world:
+        await apply_program(world.ledger, program_with(effective_from), now=NOW)
+        assert await version_on(world, effective_from) == 1
+        async with world.ledger.read() as connection:
+            assert await first_program_day(connection) == day(effective_from)
+
+
+async def test_before_the_first_version_there_is_no_program(world: World) -> None:
+    with pytest.raises(NoProgram, match="no program is in force on 2025-06-17; apply one with"):
+        await version_on(world, "2025-06-17")
+
+
+@pytest.mark.parametrize(
+    ("effective_from", "now", "refused"),
+    [
+        ("2026-10-02", NOW, False),
+        ("2026-10-01", NOW, True),
+        ("2026-09-30", NOW, True),
+        ("2020-01-01", NOW, True),
+        ("2026-10-02", at("2026-10-01 23:59:59.999999"), False),
+        ("2026-10-02", at("2026-10-02 00:00"), True),
+    ],
+)
+async def test_a_later_version_starts_after_today(
+    world: World, effective_from: str, now: datetime, refused: bool
+) -> None:
+    if refused:
+        with pytest.raises(ProgramRefused, match="the terms of a day that has begun never change"):
+            await apply_program(world.ledger, program_with(effective_from), now=now)
+        assert await versions(world) == [1]
+    else:
+        applied = await apply_program(world.ledger, program_with(effective_from), now=now)
+        assert (applied.version.version, applied.changed) == (2, True)
+
+
+async def test_a_later_version_starts_after_every_day_closed_for_anyone(world: World) -> None:
+    for user, closed in (("ann", "2026-10-05"), ("bob", "2026-10-03")):
+        await world.move(user, "12", "SOL", at(f"{closed} 09:00"))
+        await world.enrol(user, at(f"{closed} 10:00"))
+        await world.close(user, day(closed))
+
+    with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-06 or later"):
+        await apply_program(world.ledger, program_with("2026-10-05"), now=NOW)
+
+    assert (await apply_program(world.ledger, program_with("2026-10-06"), now=NOW)).changed
+
+
+async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> None:
+    with pytest.raises(ProgramRefused, match=r"starts on 2026-10-01.* set effective_from to 2026-10-02 or later"):
+        await apply_program(world.ledger, program_with("2026-10-01"), now=NOW)
+
+
+async def test_the_same_content_again_changes_nothing(world: World) -> None:
+    for asset in SHIPPED_PROGRAM.assets.values():
+        daily_reward(10**12, asset)  # terms that were used are still the same terms
+    again = SHIPPED_PROGRAM.model_validate_json(SHIPPED_PROGRAM.model_dump_json())
+
+    applied = await apply_program(world.ledger, again, now=NOW)
+
+    assert (applied.version.version, applied.changed) == (1, False)
+    assert await versions(world) == [1]
+
+
+async def test_the_same_content_again_changes_nothing_while_it_is_still_to_come(world: World) -> None:
+    coming = program_with("2026-10-05", SOL={"apr": "0.1"})
+    await apply_program(world.ledger, coming, now=NOW)
+    applied = await apply_program(world.ledger, coming, now=NOW)
+    assert (applied.version.version, applied.changed) == (2, False)
+
+
+async def test_other_content_for_a_begun_day_is_refused_and_not_taken_for_the_same(world: World) -> None:
+    changed = program_with(str(SHIPPED_PROGRAM.effective_from), SOL={"apr": "0.1"})
+    with pytest.raises(ProgramRefused):
+        await apply_program(world.ledger, changed, now=NOW)
+
+
+async def test_a_version_still_to_come_is_superseded_by_the_last_applied(world: World) -> None:
+    first, second = (program_with("2026-10-05", SOL={"apr": apr}) for apr in ("0.1", "0.2"))
+    for program in (first, second):
+        await apply_program(world.ledger, program, now=NOW)
+    assert await version_on(world, "2026-10-05") == 3
+
+    await apply_program(world.ledger, first, now=NOW)
+
+    assert await version_on(world, "2026-10-05") == 4
+    assert await version_on(world, "2026-10-04") == 1
+
+
+@pytest.mark.parametrize(
+    ("on", "version"),
+    [
+        ("2025-06-18", 1),
+        ("2026-10-04", 1),
+        ("2026-10-05", 3),
+        ("2026-10-09", 3),
+        ("2026-10-10", 2),
+        ("2030-01-01", 2),
+    ],
+)
+async def test_the_version_of_the_latest_start_is_in_force_whatever_the_order_of_applying(
+    world: World, on: str, version: int
+) -> None:
+    await apply_program(world.ledger, program_with("2026-10-10", SOL={"apr": "0.2"}), now=NOW)
+    await apply_program(world.ledger, program_with("2026-10-05", SOL={"apr": "0.1"}), now=NOW)
+    assert await version_on(world, on) == version
+
+
+async def test_a_stored_version_reads_as_it_was_applied(world: World) -> None:
+    program = program_with("2026-10-05", DOGE={"minimum": "0.10", "apr": "0.000000000000000001"})
+    await apply_program(world.ledger, program, now=NOW)
+    async with world.ledger.read() as connection:
+        stored = await program_on(connection, date(2026, 10, 5))
+    assert (stored.program, stored.applied_at) == (program, NOW)
+    assert stored.program.assets["DOGE"].minimum == "0.10"

@@ -1,0 +1,170 @@
+"""What the ledger tells: lines that anyone can redo, and how a user stands."""
+
+from datetime import date, datetime
+
+import pytest
+from world import SHIPPED_PROGRAM, World, a_world, at, day, units
+
+from ledger.statements import Standing, standing, statement
+from staking.days import ONE_DAY
+from staking.rewards import outcome_and_reward
+
+D1, D2, D3, D4 = (day("2026-10-01") + n * ONE_DAY for n in range(4))
+
+
+async def two_users_for_two_days(world: World) -> None:
+    for user in ("bob", "ann"):
+        await world.move(user, "200", "SUI", at("2026-10-01 09:00"))
+        await world.move(user, "12", "SOL", at("2026-10-01 09:00"))
+        await world.enrol(user, at("2026-10-01 10:00"))
+        await world.close(user, D1)
+        await world.close_and_credit(user, D2)
+        await world.close_and_credit(user, D3)
+
+
+async def stands(world: World, user: str, when: str) -> Standing:
+    return await standing(world.ledger, user, now=at(when))
+
+
+async def test_lines_come_by_user_day_and_asset(world: World) -> None:
+    await two_users_for_two_days(world)
+    assert [(line.user_id, line.day, line.asset) for line in await world.statement()] == [
+        (user, each, asset) for user in ("ann", "bob") for each in (D2, D3) for asset in ("SOL", "SUI")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("users", "first", "last", "lines"),
+    [
+        (["ann"], None, None, 4),
+        (["ann", "bob"], None, None, 8),
+        (["nobody"], None, None, 0),
+        ([], None, None, 0),
+        (None, D3, None, 4),
+        (None, None, D2, 4),
+        (["bob"], D3, D3, 2),
+        (None, D4, None, 0),
+    ],
+)
+async def test_lines_are_those_asked_for(
+    world: World, users: list[str] | None, first: date | None, last: date | None, lines: int
+) -> None:
+    await two_users_for_two_days(world)
+    async with world.ledger.read() as connection:
+        assert len(await statement(connection, users, first=first, last=last)) == lines
+
+
+async def test_anyone_can_redo_each_line_from_what_it_says(world: World) -> None:
+    await two_users_for_two_days(world)
+    for line in await world.statement():
+        terms = SHIPPED_PROGRAM.assets[line.asset].model_copy(
+            update={"minimum": line.minimum, "cap": line.cap, "apr": line.apr}
+        )
+        assert outcome_and_reward(line.average, terms) == (line.outcome, line.reward)
+
+
+async def test_a_day_that_is_closed_and_not_credited_is_in_no_statement(world: World) -> None:
+    await two_users_for_two_days(world)
+    await world.close("ann", D4)
+    assert D4 not in {line.day for line in await world.statement("ann")}
+
+
+async def test_an_unknown_user_is_simply_not_enrolled(world: World) -> None:
+    before = await world.everything()
+    assert await stands(world, "nobody", "2026-10-01") == Standing(
+        user_id="nobody",
+        enrolled=False,
+        receipt=None,
+        ended_at=None,
+        end_reason=None,
+        last_credited_day=None,
+        owed_days=[],
+        holdings={},
+        totals={},
+        tagged_asset=None,
+    )
+    assert await world.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("when", "owed"),
+    [
+        ("2026-10-01 12:00", []),
+        ("2026-10-02 23:59", []),
+        ("2026-10-03 00:00", [D2]),
+        ("2026-10-04 12:00", [D2, D3]),
+    ],
+)
+async def test_owed_days_are_over_and_not_credited_whether_closed_or_not(
+    world: World, when: str, owed: list[date]
+) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    assert (await stands(world, "ann", when)).owed_days == owed
+
+
+async def test_owed_days_of_both_enrolments_are_told(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await world.end("ann", at("2026-10-03 11:00"))
+    await world.enrol("ann", at("2026-10-03 12:00"), enrolment_id="again")
+    assert (await stands(world, "ann", "2026-10-06")).owed_days == [D2, D4, day("2026-10-05")]
+
+
+async def test_a_user_stands_as_the_ledger_says(world: World) -> None:
+    await two_users_for_two_days(world)
+    now = await stands(world, "ann", "2026-10-04 09:00")
+
+    sol = sum(line.reward for line in await world.statement("ann") if line.asset == "SOL")
+    assert (now.enrolled, now.last_credited_day, now.owed_days) == (True, D3, [])
+    assert now.receipt is not None
+    assert now.receipt.enrolment_id == "enrolment of ann"
+    assert now.totals["SOL"] == sol
+    assert now.holdings["SOL"] == units("12") + sol
+    assert now.tagged_asset == "SOL"
+
+
+async def test_an_end_is_told(world: World) -> None:
+    await two_users_for_two_days(world)
+    await world.end("ann", at("2026-10-04 12:00"), reason="enough")
+    now = await stands(world, "ann", "2026-10-04 13:00")
+    assert (now.enrolled, now.ended_at, now.end_reason) == (False, at("2026-10-04 12:00"), "enough")
+    assert now.receipt is not None
+
+
+@pytest.mark.parametrize(
+    ("holdings", "tagged"),
+    [
+        ({}, None),
+        ({"SOL": "0.5"}, None),
+        ({"SOL": "1", "DOGE": "100000"}, "SOL"),
+        ({"SOL": "1", "BNB": "0.5"}, "BNB"),
+    ],
+)
+async def test_the_tag_is_on_the_most_valuable_qualifying_asset(
+    world: World, holdings: dict[str, str], tagged: str | None
+) -> None:
+    for asset, tokens in holdings.items():
+        await world.move("ann", tokens, asset, at("2026-10-01"))
+    assert (await stands(world, "ann", "2026-10-01 01:00")).tagged_asset == tagged
+
+
+async def test_holdings_are_those_of_the_instant(world: World) -> None:
+    when: datetime = at("2026-10-01 12:00")
+    await world.move("ann", "12", "SOL", when)
+    await world.move("ann", "-12", "SOL", at("2026-10-01 13:00"))
+    assert (await standing(world.ledger, "ann", now=when)).holdings == {"SOL": units("12")}
+    assert (await stands(world, "ann", "2026-10-01 13:00")).holdings == {}
+
+
+async def test_without_a_program_a_user_bears_no_tag(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with a_world(tmp_path_factory.mktemp("bare"), program=None) as world:
+        await world.move("ann", "12", "SOL", at("2026-10-01"))
+        assert (await stands(world, "ann", "2026-10-01")).tagged_asset is None
+
+
+async def test_totals_pass_64_bits_without_a_fault(world: World) -> None:
+    await two_users_for_two_days(world)
+    await world.sql("DROP TRIGGER rewards_no_update")
+    await world.sql("UPDATE rewards SET reward = 9000000000000000000 WHERE reward > 0")
+    assert (await stands(world, "ann", "2026-10-04")).totals["SOL"] == 2 * 9 * 10**18
