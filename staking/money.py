@@ -27,7 +27,7 @@ def parse_decimal(text: str) -> Decimal:
     Raises AmountError for anything that is not a finite decimal number.
     """
     if len(text) > _LONGEST_NUMBER:
-        raise AmountError(f"a number has at most {_LONGEST_NUMBER} characters, this one has {len(text)}")
+        raise AmountError(f"an amount has at most {_LONGEST_NUMBER} characters, this one has {len(text)}")
     # Decimal also reads " 1 ", "1_000" and digits of other scripts, which no file of ours means.
     if any(character.isspace() for character in text):
         raise AmountError(f"a number is written without white space, unlike {text!r}")
