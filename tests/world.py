@@ -281,9 +281,8 @@ class Pause:
     resume: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@contextmanager
-def paused_before(ledger: Ledger, start: str) -> Generator[Pause]:
-    """Stops the ledger before the first statement that starts so. A pause that need not hold is resumed first."""
+def paused_before(ledger: Ledger, start: str) -> Pause:
+    """Stops the ledger, once, before the next statement that starts so."""
     pause = Pause()
 
     def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -291,12 +290,9 @@ def paused_before(ledger: Ledger, start: str) -> Generator[Pause]:
             pause.reached.set()
             await_only(pause.resume.wait())
 
-    engine = ledger._engine.sync_engine
-    event.listen(engine, "before_cursor_execute", wait)
-    try:
-        yield pause
-    finally:
-        event.remove(engine, "before_cursor_execute", wait)
+    # Not removed again: the ledger may be stopped inside it, and is forgotten with the test.
+    event.listen(ledger._engine.sync_engine, "before_cursor_execute", wait)
+    return pause
 
 
 class Crash(Exception):
