@@ -302,7 +302,19 @@ def test_other_accounts_are_counted_and_skipped_without_a_look_at_the_rest() -> 
 
 @pytest.mark.parametrize("zero", ["0", "0.00000000", "-0", "0E-20", "0E+999"])
 def test_zero_changes_are_counted_and_skipped(zero: str) -> None:
-    assert parse(row(change=zero)) == Export(skipped_zero=1)
+    export = parse(row(change=zero))
+
+    assert (export.lines, export.bad, export.skipped_zero) == ([], [], 1)
+
+
+def test_the_last_spot_line_may_be_one_that_is_skipped() -> None:
+    export = parse(
+        row(time="2026-10-01 10:00:00"),
+        row(time="2026-10-03 10:00:00", change="0"),
+        row(time="2026-10-04 10:00:00", account="Funding"),
+    )
+
+    assert export.last_spot_instant == datetime(2026, 10, 3, 10, tzinfo=UTC)
 
 
 def test_a_bad_line_is_bad_though_its_change_is_zero() -> None:
