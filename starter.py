@@ -1,5 +1,6 @@
 """The entrance for people and product services: ``python starter.py COMMAND``, or ``import starter``."""
 
+import logging
 from typing import NoReturn
 
 import typer
@@ -49,6 +50,8 @@ app.command()(audit.audit)
 
 def main() -> NoReturn:
     """Runs a command and ends the process with its exit code."""
+    # A command speaks by its answer; that a step of the demonstration was repeated is no news.
+    logging.disable()
     entrance.main(app)
 
 

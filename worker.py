@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -85,9 +84,8 @@ async def _work(*, dev: bool, ui_port: int, program: Program | None) -> None:
         client = await connect(config)
         worker = await stack.enter_async_context(build_worker(client, ledger))
         say(f"Ledger      {ledger.where}")
-        say(
-            f"Worker      polling {worker.task_queue} at {config.get('target_host', DEFAULT_ADDRESS)}; Ctrl-C stops it"
-        )
+        address = config.get("target_host", DEFAULT_ADDRESS)
+        say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
         await stop.wait()
         say("stopping: running steps finish first")
 
@@ -107,7 +105,7 @@ def _stop_signal() -> asyncio.Event:
             say("stopped at once; what was running will be repeated safely")
             exit_process(entrance.FAILED)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in entrance.stop_signals():
         loop.add_signal_handler(number, on_signal)
     return stop
 

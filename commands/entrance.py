@@ -1,15 +1,17 @@
 """How an entrance runs: one exit code, one sentence for every error, no traceback."""
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
@@ -22,7 +24,7 @@ from workflows.client import ServiceError
 from workflows.connection import BadConfiguration
 
 _Answer = TypeVar("_Answer")
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class CommandFailed(Exception):
@@ -47,17 +49,21 @@ _EXPECTED = (
 def main(app: typer.Typer) -> NoReturn:
     """Runs the app and ends the process with 0 done, 1 refused or failed, 2 wrong usage."""
     # A terminated command stops what it started, as an interrupted one does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in stop_signals():
+        signal.signal(number, signal.default_int_handler)
+    _keep_stdout_for_data()
     exit_process(_exit_code(app))
 
 
 def _exit_code(app: typer.Typer) -> int:
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else DONE
     except typer.TyperException as error:
-        say(error.format_message())
+        say(error.format_message().replace("Value error, ", ""))
         return error.exit_code
     except CommandFailed as error:
         for sentence in error.sentences:
@@ -68,24 +74,52 @@ def _exit_code(app: typer.Typer) -> int:
         for fault in error.errors():
             key = ".".join(str(part) for part in fault["loc"])
             say(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
+        return WRONG_USAGE
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        pass
+    except (BrokenPipeError, SystemExit):
+        pass  # the reader went away (`| head`), which typer makes an exit of its own
     except Exception as error:
         say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
     return FAILED
 
 
+def _keep_stdout_for_data() -> None:
+    """The SDK's core would write its warnings there; they go the way of every other log record."""
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    logs = LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
+
+
 def say(sentence: str) -> None:
     """A sentence for a person, on stderr."""
-    print(sentence, file=sys.stderr)
+    with suppress(BrokenPipeError):
+        print(sentence, file=sys.stderr)
 
 
 def run(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Runs a command's asynchronous part to its end."""
-    return asyncio.run(work)
+    """Runs a command's asynchronous part to its end, or until a signal cancels it."""
+
+    async def until_told_to_stop() -> _Answer:
+        task = asyncio.current_task()
+        assert task is not None, "asyncio.run made it"
+        # An exception out of a signal handler would surface in whatever runs just then, a step of a workflow too,
+        # where it would be taken for that step's failure.
+        for number in stop_signals():
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(until_told_to_stop())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What ends a process in good order; a hang-up only where nobody asked to outlive it (nohup)."""
+    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if outlives else [signal.SIGHUP])]
 
 
 def now() -> datetime:

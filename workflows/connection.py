@@ -1,15 +1,20 @@
 """Connecting to Temporal as the standard client configuration says: TEMPORAL_* variables and temporal.toml."""
 
 import asyncio
+import re
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.service import RPCError, RPCStatusCode
 
 from workflows.client import DEFAULT_TIMEOUT, NoAnswer
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
+_ADDRESS = re.compile(r"[^\s/]+:([0-9]{1,5})")
+_PORT_MAX = 65535
 
 
 class BadConfiguration(Exception):
@@ -31,9 +36,12 @@ def connect_config() -> ClientConnectConfig:
 
 
 async def connect(config: ClientConnectConfig | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Client:
-    """A client with the pydantic data converter. Raises NoAnswer if no server answers in time."""
+    """A client with the pydantic data converter.
+
+    Raises NoAnswer if no server answers in time, and BadConfiguration for an address or namespace that is none.
+    """
     config = connect_config() if config is None else config
-    address = config.get("target_host", DEFAULT_ADDRESS)
+    address = _checked(config.get("target_host", DEFAULT_ADDRESS))
     connecting = Client.connect(
         address,
         namespace=config.get("namespace", "default"),
@@ -43,9 +51,36 @@ async def connect(config: ClientConnectConfig | None = None, *, timeout: timedel
         data_converter=pydantic_data_converter,
     )
     try:
-        return await asyncio.wait_for(connecting, timeout.total_seconds())
+        client = await asyncio.wait_for(connecting, timeout.total_seconds())
     except (RuntimeError, TimeoutError):
         raise NoAnswer(
             f"no Temporal server answers at {address}, so nothing was sent: start one with "
             "`python worker.py --dev`, or name another with TEMPORAL_ADDRESS"
         ) from None
+    await _check_namespace(client, timeout)
+    return client
+
+
+def _checked(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    if not match or not 1 <= int(match[1]) <= _PORT_MAX:
+        raise BadConfiguration(
+            f"{address!r} is no address of a Temporal server: set TEMPORAL_ADDRESS, or the address in "
+            f"temporal.toml, to HOST:PORT such as {DEFAULT_ADDRESS}"
+        )
+    return address
+
+
+async def _check_namespace(client: Client, timeout: timedelta) -> None:
+    """Otherwise a request would take a missing namespace for a missing workflow."""
+    try:
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace), timeout=timeout
+        )
+    except RPCError as error:
+        # Anything else, such as a key that may not ask this, is for the request itself to meet.
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise BadConfiguration(
+                f"the Temporal server has no namespace {client.namespace!r}: create it there, or set "
+                "TEMPORAL_NAMESPACE to one that exists"
+            ) from None
