@@ -94,7 +94,7 @@ async def _demonstrate(export: Export, program: Program, started_at: datetime) -
     shifted = _shifted(export, yesterday)
     with tempfile.TemporaryDirectory(prefix="soft-staking-demo-") as folder:
         async with throwaway_server() as address, open_ledger(f"sqlite:///{folder}/ledger.db") as ledger:
-            report = await _set_up(ledger, shifted, program, started_at)
+            report = await _set_up(ledger, shifted, program, started_at, yesterday)
             activations = _activation_instants(shifted.lines, program, report, started_at)
             client = await connect({"target_host": address})
             async with build_worker(client, ledger):
@@ -119,7 +119,9 @@ def _shifted(export: Export, yesterday: date) -> Export:
     return replace(export, lines=lines)
 
 
-async def _set_up(ledger: Ledger, export: Export, program: Program, started_at: datetime) -> ImportReport:
+async def _set_up(
+    ledger: Ledger, export: Export, program: Program, started_at: datetime, yesterday: date
+) -> ImportReport:
     await apply_program(ledger, program, now=started_at)
     try:
         report = await import_export(ledger, export, now=started_at)
@@ -127,7 +129,8 @@ async def _set_up(ledger: Ledger, export: Export, program: Program, started_at: 
         raise CommandFailed(*refusal_sentences(error.bad)) from None
     for asset, count in report.skipped_assets.items():
         say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts pass 90 billion")
-    days = _days_spanned(export.lines)
+    first_day = min((day_of(line.instant) for line in export.lines), default=yesterday)
+    days = (yesterday - first_day).days + 1
     for asset, terms in program.assets.items():
         enough = (
             daily_reward(terms.cap_units, terms) * days * report.users // UNITS_PER_TOKEN + 1
@@ -136,19 +139,15 @@ async def _set_up(ledger: Ledger, export: Export, program: Program, started_at: 
     return report
 
 
-def _days_spanned(lines: Iterable[ExportLine]) -> int:
-    days = {day_of(line.instant) for line in lines}
-    return (max(days) - min(days)).days + 1 if days else 0
-
-
 def _activation_instants(
     lines: Iterable[ExportLine], program: Program, report: ImportReport, started_at: datetime
 ) -> dict[str, datetime]:
     """Each user's first instant, from the program's start on, at which rule 7 lets them in."""
     by_user: defaultdict[str, defaultdict[datetime, list[ExportLine]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
+        movements = by_user[line.user_id]
         if line.asset not in report.skipped_assets:
-            by_user[line.user_id][line.instant].append(line)
+            movements[line.instant].append(line)
     instants: dict[str, datetime] = {}
     for user_id, movements in sorted(by_user.items()):
         first = None if program.restricts(REGION) else _first_qualifying(movements, program, started_at)

@@ -14,7 +14,7 @@ from ledger.programs import program_on
 from ledger.statements import Standing, standing
 from staking.days import day_of, in_utc
 from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal
-from workflows.client import NoAnswer, ServiceError, SoftStakingClient, send_activation
+from workflows.client import ServiceError, SoftStakingClient, send_activation
 from workflows.connection import connect
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
@@ -74,20 +74,16 @@ def activate(
     elif operator or reason:
         raise typer.BadParameter("--operator and --reason go with --activated-at")
 
+    activation = Activation(region=region, channel=channel.value, app_version=app_version, back_dating=back_dating)
+
     async def work() -> Receipt | Refusal:
         client = await connect(timeout=timedelta(seconds=timeout))
-        documents: dict[str, str] = {}
+        accepted: dict[str, str] = {}
         if accept_terms:
             async with the_ledger() as ledger:
-                documents = await _documents_in_force(ledger, activated_at or now())
-        activation = Activation(
-            region=region,
-            channel=channel.value,
-            app_version=app_version,
-            documents=documents,
-            back_dating=back_dating,
-        )
-        return await send_activation(client, user, activation, timeout=timedelta(seconds=timeout))
+                accepted = await _documents_in_force(ledger, activated_at or now())
+        complete = activation.model_copy(update={"documents": accepted})
+        return await send_activation(client, user, complete, timeout=timedelta(seconds=timeout))
 
     answer = run(work())
     if as_json:
@@ -161,8 +157,6 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
         try:
             limit = timedelta(seconds=timeout)
             live = await SoftStakingClient(await connect(timeout=limit), timeout=limit).status(user)
-        except NoAnswer as error:
-            return known, None, str(error)
         except ServiceError as error:
             return known, None, str(error)
         return known, live, None

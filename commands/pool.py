@@ -11,6 +11,8 @@ from staking.money import format_amount, parse_amount
 
 app = typer.Typer(no_args_is_help=True, help="The reward pools, out of which rewards are paid.")
 
+_KEY_LENGTH_MAX = 200
+
 
 def _amount(text: str) -> int:
     try:
@@ -22,11 +24,20 @@ def _amount(text: str) -> int:
     return amount
 
 
+def _key(text: str | None) -> str | None:
+    # An empty one is a variable that was never set: it would make every later funding a repeat of the first.
+    if text is not None and not 1 <= len(text) <= _KEY_LENGTH_MAX:
+        raise typer.BadParameter(f"a key has 1 to {_KEY_LENGTH_MAX} characters, this one has {len(text)}")
+    return text
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def fund(
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="A program asset, such as SOL.")],
     amount: Annotated[int, typer.Argument(parser=_amount, metavar="AMOUNT", help="Tokens, such as 1000.")],
-    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key again changes nothing.")] = None,
+    key: Annotated[
+        str | None, typer.Option(callback=_key, help="Idempotency key: the same key again changes nothing.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put tokens into an asset's reward pool. Credits that wait for it are paid soon after."""

@@ -79,7 +79,7 @@ class Export:
     skipped_not_spot: int = 0
     skipped_zero: int = 0
     last_spot_instant: datetime | None = None
-    """Of every good Spot line, skipped ones too; UTC."""
+    """Of every Spot line with a time, skipped and oversized ones too; UTC."""
 
 
 def read_export_file(path: Path) -> bytes:
@@ -146,6 +146,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
         try:
             check_user_id(user_id)
             instant = _instant(time, zone, now)
+            last_spot_instant = max(instant, last_spot_instant or instant)
             if not _ASSET.fullmatch(asset):
                 raise ValueError(f"{_shown(asset)} is not an asset code: 1 to 20 letters and digits")
             change = parse_amount(amount)
@@ -155,7 +156,6 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
         except ValueError as error:
             bad.append(BadLine(number, str(error)))
             continue
-        last_spot_instant = max(instant, last_spot_instant or instant)
         if change == 0:
             skipped_zero += 1
             continue
