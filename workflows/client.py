@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 from uuid import uuid4
 
 from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
@@ -27,6 +28,8 @@ from workflows.soft_staking import SoftStakingWorkflow
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 _DESCRIBE_TIMEOUT = timedelta(seconds=3)
+_QUERY = "query"
+_NO_SUCH_WORKFLOW = "NoSuchWorkflow"
 _Answer = TypeVar("_Answer")
 
 
@@ -89,7 +92,7 @@ class SoftStakingClient:
         try:
             return await _answered(self._client, user_id, "retry", request, self._task_queue, self._timeout)
         except RequestRefused as error:
-            if error.code == "NOT_FOUND":
+            if error.code == _NO_SUCH_WORKFLOW:
                 return False
             raise
 
@@ -99,13 +102,13 @@ class SoftStakingClient:
         try:
             description = await handle.describe(rpc_timeout=_DESCRIBE_TIMEOUT)
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if _is_no_such_workflow(error):
                 return None
-            raise _unreachable(error) from error
+            raise _failed(_QUERY, error) from error
         if description.status != WorkflowExecutionStatus.RUNNING:
             return None
         request = handle.query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
-        return await _answered(self._client, user_id, "query", request, self._task_queue, self._timeout)
+        return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
 
     def _handle(self, user_id: str) -> "WorkflowHandle[SoftStakingWorkflow, None]":
         return self._client.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id(check_user_id(user_id)))
@@ -162,9 +165,7 @@ async def _answered(
     except RPCError as error:
         if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
             raise await _no_answer(client, user_id, what, task_queue, timeout) from error
-        if error.status == RPCStatusCode.UNAVAILABLE:
-            raise _unreachable(error) from error
-        raise RequestRefused(error.status.name, f"the {what} was refused: {error.message}") from error
+        raise _failed(what, error) from error
     except TimeoutError as error:
         raise await _no_answer(client, user_id, what, task_queue, timeout) from error
 
@@ -175,6 +176,20 @@ def _refused(cause: BaseException | None) -> RequestRefused:
     return RequestRefused("Refused", str(cause))
 
 
+def _failed(what: str, error: RPCError) -> ServiceError:
+    if error.status == RPCStatusCode.UNAVAILABLE:
+        return _unreachable(error)
+    code = _NO_SUCH_WORKFLOW if _is_no_such_workflow(error) else error.status.name
+    return RequestRefused(code, f"the {what} was refused: {error.message}")
+
+
+def _is_no_such_workflow(error: RPCError) -> bool:
+    """A namespace that does not exist is "not found" too, and says nothing about the workflow."""
+    return error.status == RPCStatusCode.NOT_FOUND and not any(
+        detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details
+    )
+
+
 def _unreachable(error: RPCError) -> NoAnswer:
     return NoAnswer(f"the Temporal server does not answer ({error.message}); nothing is known to be recorded")
 
@@ -182,15 +197,15 @@ def _unreachable(error: RPCError) -> NoAnswer:
 async def _no_answer(client: Client, user_id: str, what: str, task_queue: str, timeout: timedelta) -> NoAnswer:
     """Which part is missing, what was recorded, and what to do."""
     try:
-        recorded = await _recorded(client, user_id, what)
+        recorded = "" if what == _QUERY else f" {await _recorded(client, user_id, what)}"
         has_worker = await _has_worker(client, task_queue)
     except RPCError as error:
         return _unreachable(error)
     if has_worker:
-        missing = "a worker is running but has not answered: its ledger may be away"
+        missing = "a worker is running but has not answered: its log says why (is its ledger away?)"
     else:
         missing = f"no worker is polling the task queue {task_queue}: start one with: python worker.py"
-    return NoAnswer(f"no answer within {timeout.total_seconds():g} s; {missing}. {recorded}")
+    return NoAnswer(f"no answer within {timeout.total_seconds():g} s; {missing}.{recorded}")
 
 
 async def _recorded(client: Client, user_id: str, what: str) -> str:
@@ -199,7 +214,7 @@ async def _recorded(client: Client, user_id: str, what: str) -> str:
             rpc_timeout=_DESCRIBE_TIMEOUT
         )
     except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
+        if _is_no_such_workflow(error):
             return f"Nothing was recorded: the {what} must be repeated."
         raise
     if description.status != WorkflowExecutionStatus.RUNNING:

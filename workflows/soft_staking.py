@@ -59,6 +59,7 @@ RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum
 REASON_LENGTH_MAX = 500
 WAITING_FOR_POOL = "waiting for pool"
 _FIRST_TASK_HISTORY_LENGTH = 3
+"""Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
