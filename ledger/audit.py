@@ -15,6 +15,8 @@ from ledger.schema import AnyRow, UtcDay, UtcInstant
 from staking.average import day_holding
 from staking.days import ONE_DAY, start_of
 from staking.money import format_amount
+from staking.program import AssetTerms, Program
+from staking.rewards import outcome_and_reward
 
 BREACHES_SHOWN_MAX = 100
 _EPOCH_DAY = date(1970, 1, 1)
@@ -219,6 +221,107 @@ _QUERIES = (
                SELECT 1 FROM rewards r
                WHERE r.user_id = s.user_id AND r.day = s.day AND r.asset = s.asset)""",
     ),
+    _Query(
+        "complete",
+        "no day is credited after its enrolment's last accrual day",
+        """SELECT 'day#' || d.day || ' of user ' || d.user_id || ' was credited after the last accrual day day#'
+                  || e.last_accrual_day AS what
+           FROM days d JOIN enrolments e ON e.enrolment_id = d.enrolment_id
+           WHERE d.credited_at IS NOT NULL AND d.day > e.last_accrual_day""",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A check of rows against the asset's terms in the program version that the row names."""
+
+    invariant: str
+    promise: str
+    sql: str
+    """Selects ``version``, ``asset`` and what the judge reads."""
+    judge: Callable[[AnyRow, AssetTerms | None], str | None]
+    """A sentence for a breach; the terms are None for an asset that is not in the program."""
+
+
+def _moved_unseen(row: AnyRow, terms: AssetTerms | None) -> str | None:
+    if terms is None:
+        return None
+    return f"user {row.user_id}'s {row.asset} moved on day#{row.day}, which was closed without it"
+
+
+def _wrong_first_opening(row: AnyRow, terms: AssetTerms | None) -> str | None:
+    if terms is None:
+        return None
+    return (
+        f"user {row.user_id} opens day#{row.day} with units#{row.opening} {row.asset}; the postings before come to "
+        f"units#{row.posted}"
+    )
+
+
+def _other_terms(row: AnyRow, terms: AssetTerms | None) -> str | None:
+    if terms is not None and (terms.minimum, terms.cap, terms.apr) == (row.minimum, row.cap, row.apr):
+        return None
+    return f"{row.lines} rewards in {row.asset} differ from program version {row.version}"
+
+
+def _wrong_reward(row: AnyRow, terms: AssetTerms | None) -> str | None:
+    if terms is None:
+        return None
+    outcome, reward = outcome_and_reward(row.average, terms)
+    if (row.outcome, row.reward) == (outcome, reward):
+        return None
+    return (
+        f"user {row.user_id}'s {row.asset} reward for day#{row.day} is units#{row.reward} ({row.outcome}); its "
+        f"average and terms come to units#{reward} ({outcome})"
+    )
+
+
+_JUDGED = (
+    _Judged(
+        "I4",
+        "no program asset moved on a closed day without a snapshot",
+        """SELECT DISTINCT d.program_version AS version, d.user_id, d.day, a.asset
+           FROM days d
+           JOIN accounts a ON a.user_id = d.user_id AND a.kind = 'spot'
+           JOIN postings p ON p.account_id = a.account_id
+                AND p.effective_at >= d.day * 86400000000 AND p.effective_at < (d.day + 1) * 86400000000
+           LEFT JOIN snapshots s ON s.user_id = d.user_id AND s.day = d.day AND s.asset = a.asset
+           WHERE s.user_id IS NULL""",
+        _moved_unseen,
+    ),
+    _Judged(
+        "I5",
+        "each first opening is what was posted before",
+        f"""SELECT d.program_version AS version, d.user_id, d.day, a.asset, coalesce(s.opening, 0) AS opening,
+                   coalesce({_SUM}, 0) AS posted
+            FROM days d
+            JOIN accounts a ON a.user_id = d.user_id AND a.kind = 'spot'
+            LEFT JOIN postings p ON p.account_id = a.account_id AND p.effective_at < d.day * 86400000000
+            LEFT JOIN snapshots s ON s.user_id = d.user_id AND s.day = d.day AND s.asset = a.asset
+            WHERE NOT EXISTS (SELECT 1 FROM days b WHERE b.user_id = d.user_id AND b.day = d.day - 1
+                              AND b.program_version = d.program_version)
+            GROUP BY d.program_version, d.user_id, d.day, a.asset, s.opening
+            HAVING coalesce(s.opening, 0) <> coalesce({_SUM}, 0)""",
+        _wrong_first_opening,
+    ),
+    _Judged(
+        "I7",
+        "each reward keeps the terms of its day's program version",
+        """SELECT d.program_version AS version, r.asset, r.minimum, r.cap, r.apr, count(*) AS lines
+           FROM rewards r JOIN days d ON d.user_id = r.user_id AND d.day = r.day
+           GROUP BY 1, 2, 3, 4, 5""",
+        _other_terms,
+    ),
+    _Judged(
+        "rules 3 and 4",
+        "each reward is what its average and terms come to",
+        """SELECT d.program_version AS version, r.user_id, r.day, r.asset, r.reward, r.outcome, s.average
+           FROM rewards r
+           JOIN snapshots s ON s.user_id = r.user_id AND s.day = r.day AND s.asset = r.asset
+           JOIN days d ON d.user_id = r.user_id AND d.day = r.day""",
+        _wrong_reward,
+    ),
 )
 
 
@@ -232,8 +335,12 @@ async def audit(ledger: Ledger, *, on_progress: Callable[[str], None] | None = N
             rows = (await connection.execute(text(query.sql))).fetchmany(BREACHES_SHOWN_MAX)
             breaches = [Breach(_readable(row.what)) for row in rows]
             checks.append(Check(query.invariant, query.promise, breaches))
-        for check in (_snapshots_check, _terms_check):
-            checks.append(await check(connection, say))
+        checks.append(await _snapshots_check(connection, say))
+        programs = {version.version: version.program for version in await all_versions(connection)}
+        for judged in _JUDGED:
+            say(judged.promise)
+            breaches = [Breach(_readable(what)) async for what in _judged(connection, judged, programs)]
+            checks.append(Check(judged.invariant, judged.promise, breaches))
         counts = await connection.execute(
             text(
                 "SELECT (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM postings) AS postings,"
@@ -305,23 +412,17 @@ def _snapshot_key(row: AnyRow) -> tuple[str, date, str]:
     return row.user_id, row.day, row.asset
 
 
-async def _terms_check(connection: AsyncConnection, say: Callable[[str], None]) -> Check:
-    """I7 and rule 5: the terms kept with each reward are those of the day's program version."""
-    promise = "each reward keeps the terms of its day's program version"
-    say(promise)
-    programs = {version.version: version.program for version in await all_versions(connection)}
-    rows = await connection.execute(
-        text(
-            """SELECT d.program_version AS version, r.asset, r.minimum, r.cap, r.apr, count(*) AS lines
-               FROM rewards r JOIN days d ON d.user_id = r.user_id AND d.day = r.day
-               GROUP BY 1, 2, 3, 4, 5"""
-        )
-    )
-    breaches: list[Breach] = []
-    for row in rows:
-        terms = programs[row.version].assets.get(row.asset)
-        if terms is None or (terms.minimum, terms.cap, terms.apr) != (row.minimum, row.cap, row.apr):
-            breaches.append(
-                Breach(f"{row.lines} rewards in {row.asset} differ from program version {row.version}")
-            )
-    return Check("I7", promise, breaches[:BREACHES_SHOWN_MAX])
+async def _judged(
+    connection: AsyncConnection, judged: _Judged, programs: dict[int, Program]
+) -> AsyncGenerator[str]:
+    """The sentences of the first BREACHES_SHOWN_MAX breaches."""
+    shown = 0
+    async with connection.stream(text(judged.sql)) as rows:
+        async for row in rows:
+            program = programs.get(row.version)
+            what = judged.judge(row, program.assets.get(row.asset) if program else None)
+            if what is not None:
+                yield what
+                shown += 1
+            if shown == BREACHES_SHOWN_MAX:
+                return

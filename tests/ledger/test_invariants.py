@@ -116,8 +116,8 @@ ENROLMENTS_AND_PROGRAMS = [
     ),
     (
         "enrolments.enrolment_id",
-        "INSERT INTO enrolments SELECT enrolment_id, user_id, region, channel, app_version, activated_at, recorded_at,"
-        " first_accrual_day, operator, operator_reason, 0, 'ended', 0, 0 FROM enrolments",
+        "INSERT INTO enrolments SELECT enrolment_id, user_id, region, channel, app_version, activated_at,"
+        " recorded_at, first_accrual_day, operator, operator_reason, 0, 'ended', 0, 0 FROM enrolments",
     ),
     ("end_is_whole", "UPDATE enrolments SET ended_at = 0"),
     ("acceptances are written once", "UPDATE acceptances SET version = 'x'"),
