@@ -1,25 +1,111 @@
-from datetime import timedelta
+"""Rule 1, to the second."""
 
-from servers import time_skipping
-from world import World, activation
+from datetime import datetime, timedelta
 
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
+import pytest
+from staking_service import StakingService
+from temporalio.api.enums.v1 import EventType
+
+from staking.days import ONE_DAY, day_of, end_of, start_of
+
+SECOND = timedelta(seconds=1)
 
 
-async def test_the_first_reward_is_for_day_two_and_comes_on_day_three(world: World) -> None:
-    async with time_skipping() as environment, build_worker(environment.client, world.ledger):
-        now = await environment.get_current_time()
-        await world.move("ann", "12", "SOL", now - timedelta(hours=1))
-        receipt = await send_activation(environment.client, "ann", activation())
-        assert receipt.accepted
+async def test_the_first_reward_is_for_day_two_and_comes_on_day_three(service: StakingService) -> None:
+    await service.deposit()
+    receipt = await service.activate()
 
-        await environment.sleep(receipt.first_reward_from - now - timedelta(seconds=2))
-        assert await world.statement("ann") == []
-        await environment.sleep(timedelta(minutes=1))
+    await service.skip_to(receipt.first_reward_from - 2 * SECOND)
+    assert await service.statement() == []
+    await service.skip_to(receipt.first_reward_from + 60 * SECOND)
 
-        [line] = await world.statement("ann")
-        assert line.day == receipt.first_snapshot_at.date()
-        assert receipt.first_reward_from <= line.credited_at < receipt.first_reward_until
-        end = await SoftStakingClient(environment.client).deactivate("ann")
-        assert end.last_accrual_day == line.day
+    [line] = await service.credited_through(receipt.first_snapshot_at.date())
+    assert line.day == receipt.first_snapshot_at.date()
+    assert receipt.first_reward_from <= line.credited_at < receipt.first_reward_until
+    assert (await service.deactivate()).last_accrual_day == line.day
+
+
+async def test_nothing_is_closed_before_the_first_boundary(service: StakingService) -> None:
+    await service.deposit()
+    receipt = await service.activate()
+
+    await service.skip_to(receipt.first_snapshot_at - 2 * SECOND)
+    assert await service.closed_days() == []
+    await service.skip_to(receipt.first_snapshot_at + SECOND)
+
+    await service.closed_through(day_of(receipt.activated_at))
+    assert await service.statement() == []
+
+
+async def test_the_receipt_names_the_first_snapshot_and_the_first_reward(service: StakingService) -> None:
+    await service.deposit()
+    before = await service.now()
+    receipt = await service.activate()
+
+    assert before <= receipt.activated_at <= await service.now()
+    day_two = day_of(receipt.activated_at) + ONE_DAY
+    assert receipt.first_snapshot_at == start_of(day_two)
+    assert receipt.first_reward_from == start_of(day_two) + ONE_DAY
+    assert receipt.first_reward_until == start_of(day_two) + timedelta(days=1, hours=8)
+
+
+async def test_an_activation_in_the_last_second_of_a_day_earns_from_the_next_day(service: StakingService) -> None:
+    await service.deposit()
+    midnight = end_of(day_of(await service.now()))
+    await service.skip_to(midnight - SECOND)
+    receipt = await service.activate()
+
+    assert midnight - SECOND <= receipt.activated_at < midnight
+    assert receipt.first_snapshot_at == midnight
+    await service.skip_to(midnight + ONE_DAY + SECOND)
+    [line] = await service.credited_through(day_of(midnight))
+    assert line.day == day_of(midnight)
+
+
+async def test_an_activation_at_midnight_belongs_to_the_day_that_begins(service: StakingService) -> None:
+    await service.deposit()
+    midnight = end_of(day_of(await service.now()))
+    await service.skip_to(midnight)
+    receipt = await service.activate()
+
+    assert midnight <= receipt.activated_at
+    assert receipt.first_snapshot_at == midnight + ONE_DAY
+    await service.skip_to(midnight + 2 * ONE_DAY + SECOND)
+    [line] = await service.credited_through(day_of(midnight) + ONE_DAY)
+    assert line.day == day_of(midnight) + ONE_DAY
+
+
+@pytest.mark.parametrize(
+    ("before_midnight", "days_until_first_snapshot"), [(timedelta(microseconds=1), 0), (timedelta(), 1)]
+)
+async def test_midnight_divides_activations_to_the_microsecond(
+    service: StakingService, before_midnight: timedelta, days_until_first_snapshot: int
+) -> None:
+    midnight = start_of(day_of(await service.now())) - 3 * ONE_DAY
+    await service.deposit(when=midnight - ONE_DAY)
+    receipt = await service.activate(back_dated_to=midnight - before_midnight)
+
+    assert receipt.activated_at == midnight - before_midnight
+    assert receipt.first_snapshot_at == midnight + days_until_first_snapshot * ONE_DAY
+
+
+async def test_each_timer_is_set_for_the_boundary_and_never_wakes_before_it(service: StakingService) -> None:
+    await service.deposit()
+    receipt = await service.activate()
+    await service.skip_to(receipt.first_reward_from + 3 * ONE_DAY + 60 * SECOND)
+
+    [events] = await service.runs()
+    set_for = [
+        event.event_time.ToDatetime() + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+    ]
+    woke = [
+        event.event_time.ToDatetime() for event in events if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED
+    ]
+    first = receipt.first_snapshot_at.replace(tzinfo=None)
+    boundaries: list[datetime] = [first + n * ONE_DAY for n in range(6)]
+    # The server's instants end at the millisecond.
+    assert [round(instant.timestamp(), 1) for instant in set_for] == [b.timestamp() for b in boundaries]
+    assert len(woke) == 5
+    assert all(boundary <= instant for boundary, instant in zip(boundaries, woke, strict=False))

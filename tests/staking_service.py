@@ -1,0 +1,216 @@
+"""The whole service in a test: a world, a Temporal server whose clock skips, and workers that come and go."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date, datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
+from typing import TypeVar
+
+from servers import time_skipping
+from sqlalchemy import func, select
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+from world import SHIPPED_PROGRAM, World, activation
+
+from activities import all_activities
+from ledger.audit import audit
+from ledger.schema import UtcDay, days, enrolments
+from ledger.statements import StatementLine
+from staking.models import Activation, End, Receipt, Refusal
+from staking.program import Program
+from staking.steps import TASK_QUEUE, workflow_id
+from worker import build_worker
+from workflows.client import SoftStakingClient, send_activation
+from workflows.soft_staking import SoftStakingWorkflow
+
+PATIENCE = timedelta(seconds=60)
+"""How long a test waits for what must come; reached only by a test that fails."""
+Found = TypeVar("Found")
+
+
+async def eventually(look: Callable[[], Awaitable[Found]]) -> Found:
+    """What ``look`` finds as soon as it is something; fails if it stays nothing."""
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while not (found := await look()):  # noqa: ASYNC110  # nothing says when a server is done
+            await asyncio.sleep(0.02)
+        return found
+
+
+def compounding(holding: str, apr: str, days_held: int, cap: str = "10000") -> list[tuple[Decimal, Decimal]]:
+    """Average and reward of each day of a holding that only its own rewards change, by an independent sum."""
+    unit = Decimal("0.00000001")
+    average = Decimal(holding)
+    answer: list[tuple[Decimal, Decimal]] = []
+    for _ in range(days_held):
+        reward = (min(average, Decimal(cap)) * Decimal(apr) / 365).quantize(unit, ROUND_DOWN)
+        answer.append((average, reward))
+        average += reward
+    return answer
+
+
+def numbers(lines: list[StatementLine]) -> list[tuple[Decimal, Decimal]]:
+    """Average and reward of each line, in tokens."""
+    return [(Decimal(line.average).scaleb(-8), Decimal(line.reward).scaleb(-8)) for line in lines]
+
+
+class StakingService:
+    """The service of one user, ``ann``, in short words."""
+
+    def __init__(self, world: World, client: Client, environment: WorkflowEnvironment | None = None) -> None:
+        self.world = world
+        self.temporal = client
+        self.client = SoftStakingClient(client, timeout=PATIENCE)
+        self._environment = environment
+        self._worker = AsyncExitStack()
+
+    # Workers.
+
+    async def start_worker(self, *, forgetful: bool = False) -> None:
+        """``forgetful``: replays every task from its history. On the time-skipping server a worker that others
+        take over from must be so, since that server never takes a task back from a worker that is gone."""
+        if forgetful:
+            worker = Worker(
+                self.temporal,
+                task_queue=TASK_QUEUE,
+                workflows=[SoftStakingWorkflow],
+                activities=all_activities(self.world.ledger),
+                max_cached_workflows=0,
+            )
+        else:
+            worker = build_worker(self.temporal, self.world.ledger)
+        await self._worker.enter_async_context(worker)
+
+    async def stop_worker(self) -> None:
+        await self._worker.aclose()
+
+    # Time.
+
+    async def now(self) -> datetime:
+        assert self._environment
+        return await self._environment.get_current_time()
+
+    async def skip_to(self, instant: datetime) -> None:
+        """Skips time to an instant to come; what falls due on the way is worked off."""
+        assert self._environment
+        # One request must not take longer than the server allows for it.
+        step = timedelta(days=25)
+        while (left := instant - await self.now()) > timedelta():
+            await self._environment.sleep(min(left, step))
+
+    async def skip_without_worker_to(self, instant: datetime) -> None:
+        """Skips time although a task waits that no worker takes, which holds the server's clock."""
+        assert self._environment
+        service = self._environment.client.test_service
+        await service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        try:
+            await self.skip_to(instant)
+        finally:
+            await service.lock_time_skipping(LockTimeSkippingRequest())
+
+    # What a user does.
+
+    async def activate(
+        self, program: Program = SHIPPED_PROGRAM, *, region: str = "FR", back_dated_to: datetime | None = None
+    ) -> Receipt:
+        """An activation that is accepted."""
+        answer = await self.answer_to(activation(program, region=region, back_dated_to=back_dated_to))
+        assert isinstance(answer, Receipt), answer
+        return answer
+
+    async def answer_to(self, asked: Activation) -> Receipt | Refusal:
+        return await send_activation(self.temporal, "ann", asked, timeout=PATIENCE)
+
+    async def deposit(self, tokens: str = "12", asset: str = "SOL", when: datetime | None = None) -> None:
+        """At an instant, or an hour ago."""
+        await self.world.move("ann", tokens, asset, when or await self.now() - timedelta(hours=1))
+
+    async def deactivate(self) -> End:
+        return await self.client.deactivate("ann")
+
+    # What comes of it.
+
+    async def statement(self) -> list[StatementLine]:
+        return await self.world.statement("ann")
+
+    async def credited_through(self, day: date) -> list[StatementLine]:
+        """The statement, once a day is credited."""
+
+        async def look() -> list[StatementLine]:
+            lines = await self.statement()
+            return lines if lines and lines[-1].day >= day else []
+
+        return await eventually(look)
+
+    async def closed_days(self) -> list[date]:
+        async with self.world.ledger.read() as connection:
+            rows = await connection.execute(select(days.c.day).where(days.c.user_id == "ann").order_by(days.c.day))
+            return list(rows.scalars())
+
+    async def closed_through(self, day: date) -> None:
+        async def look() -> bool:
+            async with self.world.ledger.read() as connection:
+                last = await connection.scalar(select(func.max(days.c.day, type_=UtcDay())))
+            return last is not None and last >= day
+
+        await eventually(look)
+
+    async def enrolment_count(self) -> int:
+        async with self.world.ledger.read() as connection:
+            return await connection.scalar(select(func.count()).select_from(enrolments)) or 0
+
+    async def state(self) -> str | None:
+        status = await self.client.status("ann")
+        return status and status.state
+
+    async def reaches_state(self, state: str) -> None:
+        async def look() -> bool:
+            return await self.state() == state
+
+        await eventually(look)
+
+    async def audit_is_clean(self) -> bool:
+        found = await audit(self.world.ledger)
+        assert found.is_clean, [check for check in found.checks if check.breaches]
+        return True
+
+    # The workflow.
+
+    @property
+    def workflow(self) -> WorkflowHandle[SoftStakingWorkflow, None]:
+        return self.temporal.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id("ann"))
+
+    async def workflow_status(self) -> WorkflowExecutionStatus | None:
+        return (await self.workflow.describe()).status
+
+    async def completes(self) -> None:
+        async def look() -> bool:
+            return await self.workflow_status() != WorkflowExecutionStatus.RUNNING
+
+        await eventually(look)
+        assert await self.workflow_status() == WorkflowExecutionStatus.COMPLETED
+
+    async def runs(self) -> list[list[HistoryEvent]]:
+        """The history of each run that the latest one continues, oldest first."""
+        found: list[list[HistoryEvent]] = []
+        run_id: str | None = None
+        while run_id != "":
+            handle = self.temporal.get_workflow_handle(workflow_id("ann"), run_id=run_id)
+            events = list((await handle.fetch_history()).events)
+            found.insert(0, events)
+            run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+        return found
+
+
+@asynccontextmanager
+async def a_service(world: World) -> AsyncGenerator[StakingService]:
+    """The service on a time-skipping server, still without a worker."""
+    async with time_skipping() as environment:
+        service = StakingService(world, environment.client, environment)
+        try:
+            yield service
+        finally:
+            await service.stop_worker()
