@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal, TypeVar
 from uuid import uuid4
@@ -17,6 +18,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
@@ -79,11 +81,13 @@ class SoftStakingClient:
 
     async def deactivate(self, user_id: str, reason: str = "asked by the user") -> End:
         """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10)."""
-        start = _start(user_id, self._task_queue, update_id=None)
+        update_id = str(uuid4())
+        start = _start(user_id, self._task_queue, update_id)
         request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
-            SoftStakingWorkflow.deactivate, reason, start_workflow_operation=start
+            SoftStakingWorkflow.deactivate, reason, id=update_id, start_workflow_operation=start
         )
-        return await _answered(self._client, user_id, "deactivation", request, self._task_queue, self._timeout)
+        sent = _sent(request, start)
+        return await _answered(self._client, user_id, "deactivation", sent, self._task_queue, self._timeout)
 
     async def retry(self, user_id: str) -> bool:
         """Takes a user's blocked step up again; False if nothing was blocked or waiting."""
@@ -124,17 +128,18 @@ async def send_activation(
 ) -> Receipt | Refusal:
     """Sends an activation, back-dated ones of operators too. Raises what SoftStakingClient's requests raise."""
     update_id = str(uuid4())
+    start = _start(user_id, task_queue, update_id)
     request = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
         SoftStakingWorkflow.activate,
         activation,
         id=update_id,
-        start_workflow_operation=_start(user_id, task_queue, update_id=update_id),
+        start_workflow_operation=start,
     )
-    return await _answered(client, user_id, "activation", request, task_queue, timeout)
+    return await _answered(client, user_id, "activation", _sent(request, start), task_queue, timeout)
 
 
 def _start(
-    user_id: str, task_queue: str, *, update_id: str | None
+    user_id: str, task_queue: str, update_id: str
 ) -> "WithStartWorkflowOperation[SoftStakingWorkflow, None]":
     return WithStartWorkflowOperation(
         SoftStakingWorkflow.run,
@@ -142,9 +147,21 @@ def _start(
         id=workflow_id(user_id),
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        memo={STARTED_BY: update_id} if update_id else None,
+        memo={STARTED_BY: update_id},
         static_summary=f"Soft Staking of user {user_id}",
     )
+
+
+async def _sent(
+    request: Awaitable[_Answer], start: "WithStartWorkflowOperation[SoftStakingWorkflow, None]"
+) -> _Answer:
+    """The answer. The SDK keeps a failure in ``start`` too, and asyncio prints one that nobody looks at."""
+    try:
+        return await request
+    except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        with suppress(RPCError, asyncio.CancelledError):
+            await start.workflow_handle()
+        raise
 
 
 async def _answered(
@@ -166,7 +183,8 @@ async def _answered(
         if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
             raise await _no_answer(client, user_id, what, task_queue, timeout) from error
         raise _failed(what, error) from error
-    except TimeoutError as error:
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        # The SDK turns the cancellation by wait_for into an error of its own.
         raise await _no_answer(client, user_id, what, task_queue, timeout) from error
 
 
