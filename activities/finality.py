@@ -5,16 +5,19 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LedgerUnavailable
 
 
 @contextmanager
 def refusals_are_final() -> Generator[None]:
     """What the ledger refuses it will refuse again: such an error is typed, named, and not retried.
 
-    Every other error (the database away, a lock timeout) passes as it is and is retried without limit.
+    Every other error is retried without limit. That of a ledger which is away goes without its causes: with them it
+    is longer than Temporal keeps of a step that is being retried, and an operator would not see the reason.
     """
     try:
         yield
     except LedgerError as error:
         raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+    except LedgerUnavailable as error:
+        raise ApplicationError(str(error), type=type(error).__name__) from None

@@ -9,6 +9,8 @@ DECIMALS = 8
 UNITS_PER_TOKEN = 10**DECIMALS
 MAX_ACCOUNT_UNITS = 90_000_000_000 * UNITS_PER_TOKEN
 """The most that one account holds: 90 billion tokens, which fits a signed 64-bit integer."""
+MAX_STORED_UNITS = 2**63 - 1
+"""The most that a signed 64-bit integer holds."""
 
 _LONGEST_NUMBER = 64
 
@@ -48,6 +50,13 @@ def parse_amount(text: str) -> int:
     Raises AmountError for anything that is not a finite decimal number with at most 8 decimals (zeros after the
     eighth change nothing and are read), AmountTooLarge beyond ±90 billion tokens.
     """
+    units = _parse_units(text)
+    if abs(units) > MAX_ACCOUNT_UNITS:
+        raise AmountTooLarge(f"{text!r} is more than 90 billion")
+    return units
+
+
+def _parse_units(text: str) -> int:
     amount = parse_decimal(text)
     sign, digits, exponent = amount.as_tuple()
     if not isinstance(exponent, int) or amount == 0:
@@ -63,8 +72,6 @@ def parse_amount(text: str) -> int:
         units = coefficient // 10**-shift
     else:
         units = coefficient * 10**shift
-    if units > MAX_ACCOUNT_UNITS:
-        raise AmountTooLarge(f"{text!r} is more than 90 billion")
     return -units if sign else units
 
 
@@ -76,7 +83,13 @@ def format_amount(units: int) -> str:
 
 
 def _units_from_json(value: object) -> object:
-    return parse_amount(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # A reward that was owed while the account was full lifts past holdings above what one can hold today.
+    units = _parse_units(value)
+    if abs(units) > MAX_STORED_UNITS:
+        raise AmountTooLarge(f"{value!r} is more than the {format_amount(MAX_STORED_UNITS)} that can be stored")
+    return units
 
 
 Units: TypeAlias = Annotated[

@@ -1,0 +1,145 @@
+"""No error of a daily step ends the workflow, whatever its kind."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.disturbing import Call, Once, disturbed_worker
+from faults.story import (
+    Move,
+    Span,
+    assert_audit_is_clean,
+    assert_replays,
+    content,
+    credited_days,
+    is_running,
+    lines_by_hand,
+    movements,
+    pending_failure,
+    post,
+    until,
+    until_paid,
+)
+from servers import full_server, time_skipping
+from sqlalchemy.exc import IntegrityError
+from temporalio.exceptions import ApplicationError, CancelledError
+from world import World, activation
+
+from ledger.errors import LedgerUnavailable
+from staking.days import ONE_DAY, day_of
+from staking.models import Receipt
+from staking.steps import CREDIT, SNAPSHOT
+from worker import build_worker
+from workflows.client import SoftStakingClient, send_activation
+
+KINDS = [
+    LedgerUnavailable("the database is away"),
+    RuntimeError("nobody expected this"),
+    KeyError("SOL"),
+    OSError(28, "No space left on device"),
+    TimeoutError(),
+    MemoryError(),
+    IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed")),
+    ApplicationError("refused for good", type="Refused", non_retryable=True),
+    CancelledError("the worker was shut down"),
+    asyncio.CancelledError(),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)
+async def test_an_error_in_a_daily_step_neither_ends_the_workflow_nor_loses_the_day(
+    world: World, kind: BaseException
+) -> None:
+    async def fail(call: Call) -> Any:
+        raise kind
+
+    once = Once(CREDIT.name, fail)
+    async with time_skipping() as environment, disturbed_worker(environment.client, world.ledger, once):
+        now = await environment.get_current_time()
+        await post(world, "ann", [Move(now - ONE_DAY, "12", "SOL")])
+        receipt = await send_activation(environment.client, "ann", activation())
+        assert isinstance(receipt, Receipt)
+        await environment.sleep(receipt.first_reward_from + timedelta(minutes=5) - now)
+
+        assert once.disturbed
+        assert await is_running(environment.client, "ann")
+        await SoftStakingClient(environment.client).retry("ann")
+        await until_paid(world.ledger, 1, within_s=10)
+
+
+async def catch_up(world: World, client: Any, days: int) -> tuple[Receipt, list[Move]]:
+    """Ann, enrolled so many days ago; her days are owed at once."""
+    activated_at = datetime.now(UTC) - (days + 1) * ONE_DAY
+    moves = movements(day_of(activated_at), days)
+    await post(world, "ann", moves)
+    receipt = await send_activation(
+        client, "ann", activation(back_dated_to=activated_at), timeout=timedelta(seconds=30)
+    )
+    assert isinstance(receipt, Receipt)
+    return receipt, moves
+
+
+async def assert_paid_as_by_hand(
+    world: World, tmp_path: Path, receipt: Receipt, moves: list[Move], days: int
+) -> None:
+    span = Span(receipt.activated_at, day_of(receipt.activated_at) + days * ONE_DAY)
+    assert content(await world.statement("ann")) == await lines_by_hand(tmp_path / "by hand", "ann", moves, span)
+    await assert_audit_is_clean(world.ledger)
+
+
+async def test_a_database_that_goes_away_in_the_middle_of_a_catch_up_loses_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    here, away = tmp_path / "ledger.db", tmp_path / "away.db"
+    stop = Once(SNAPSHOT.name, _run)
+
+    async def take_away_on_the_fifth_day(call: Call) -> Any:
+        await stop(call)
+        if call.step == SNAPSHOT.name and stop.calls[SNAPSHOT.name] == 5:
+            await world.ledger.close()
+            here.rename(away)
+            here.mkdir()
+        return await call.run()
+
+    async with full_server() as client, disturbed_worker(client, world.ledger, take_away_on_the_fifth_day):
+        receipt, moves = await catch_up(world, client, 9)
+
+        async def it_is_missed() -> bool:
+            return "cannot be used" in await pending_failure(client, "ann")
+
+        await until(it_is_missed, "the server knows why the step is retried")
+        assert await is_running(client, "ann")
+        here.rmdir()
+        away.rename(here)
+        await until_paid(world.ledger, 9)
+        await assert_replays(client, "ann")
+    await assert_paid_as_by_hand(world, tmp_path, receipt, moves, 9)
+
+
+async def _run(call: Call) -> Any:
+    return None
+
+
+async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    async with full_server() as client, build_worker(client, world.ledger):
+        receipt, moves = await catch_up(world, client, 20)
+        await until_paid(world.ledger, 3)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            paid = await credited_days(world.ledger)
+
+            async def it_is_missed() -> bool:
+                return "database is locked" in await pending_failure(client, "ann")
+
+            await until(it_is_missed, "the server knows why the step is retried")
+            assert await credited_days(world.ledger) == paid < 20
+            assert await is_running(client, "ann")
+            other.execute("ROLLBACK")
+        await until_paid(world.ledger, 20)
+    await assert_paid_as_by_hand(world, tmp_path, receipt, moves, 20)
