@@ -165,7 +165,7 @@ class SoftStakingWorkflow:
                 reason=reason,
             ),
         )
-        self._remember_end(end)
+        self._remember_end(end, last_accrual_day=day - ONE_DAY)
 
     def _is_done_with(self, day: date, enrolment: Enrolment) -> None:
         self._change(enrolment.receipt.enrolment_id, next_day=day + ONE_DAY)
@@ -214,7 +214,7 @@ class SoftStakingWorkflow:
                     reason=reason,
                 ),
             )
-            self._remember_end(end)
+            self._remember_end(end, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
             return end
 
     @deactivate.validator
@@ -357,9 +357,10 @@ class SoftStakingWorkflow:
         enrolment_id = enrolment.receipt.enrolment_id
         return next(known for known in self._enrolments if known.receipt.enrolment_id == enrolment_id)
 
-    def _remember_end(self, end: End) -> None:
-        self._last_end = end
-        self._change(end.enrolment_id, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
+    def _remember_end(self, end: End, *, last_accrual_day: date) -> None:
+        # An older enrolment may turn out to have ended earlier; that makes its end no later one.
+        self._last_end = max(end, self._last_end or end, key=lambda known: known.ended_at)
+        self._change(end.enrolment_id, last_accrual_day=last_accrual_day)
 
     def _change(self, enrolment_id: str, **changes: date) -> None:
         self._enrolments = [
