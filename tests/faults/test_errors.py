@@ -26,7 +26,7 @@ from faults.story import (
 )
 from servers import full_server, time_skipping
 from sqlalchemy.exc import IntegrityError
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError
 from world import World, activation
 
 from ledger.errors import LedgerUnavailable
@@ -45,7 +45,6 @@ KINDS = [
     MemoryError(),
     IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed")),
     ApplicationError("refused for good", type="Refused", non_retryable=True),
-    CancelledError("the worker was shut down"),
     asyncio.CancelledError(),
 ]
 

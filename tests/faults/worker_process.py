@@ -1,0 +1,22 @@
+"""A worker in a process of its own: ``worker_process.py ADDRESS LEDGER_FILE``, until it is killed."""
+
+import asyncio
+import sys
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from embedded.exiting import exit_process
+from ledger.engine import open_ledger
+from worker import build_worker
+
+
+async def work(address: str, ledger_file: str) -> None:
+    async with open_ledger(f"sqlite:///{ledger_file}") as ledger:
+        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        await build_worker(client, ledger).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(*sys.argv[1:]))
+    exit_process(0)
