@@ -12,8 +12,8 @@ from ledger.errors import LedgerError, LedgerUnavailable
 def refusals_are_final() -> Generator[None]:
     """What the ledger refuses it will refuse again: such an error is typed, named, and not retried.
 
-    Every other error is retried without limit. That of a ledger which is away goes without its causes: with them it
-    is longer than Temporal keeps of a step that is being retried, and an operator would not see the reason.
+    Every other error is retried without limit. That of a ledger which is away goes without its causes: with them
+    it is longer than Temporal keeps of a step that is being retried, and an operator would not see the reason.
     """
     try:
         yield
