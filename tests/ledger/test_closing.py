@@ -126,6 +126,13 @@ async def test_an_enrolment_does_not_wait_for_a_later_one_that_has_ended_too(wor
     assert (await world.audit()).is_clean
 
 
+async def test_no_day_is_closed_below_the_watermark(world: World) -> None:
+    await started(world)
+    await world.sql("UPDATE users SET closed_through = :through", through=20_730 * 86_400_000_000)
+    with pytest.raises(OutOfOrder, match="user ann is closed through 2026-10-04T00:00:00"):
+        await world.close("ann", D1)
+
+
 async def test_no_program_no_closing(world: World) -> None:
     await started(world)
     await world.sql("DROP TRIGGER program_versions_no_update")

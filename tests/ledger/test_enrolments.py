@@ -148,7 +148,7 @@ async def test_an_activation_that_comes_after_its_day_was_closed_begins_where_th
     await ask(world, WEB)
     await world.close("ann", D1, enrolment_id="one")
     await world.close_and_credit("ann", D2, enrolment_id="one")
-    await world.end("ann", at("2026-10-03 00:00"), enrolment_id="one")
+    await world.end("ann", at("2026-10-02 23:59:58"), enrolment_id="one")
 
     receipt = await ask(world, WEB, at("2026-10-02 23:59"), enrolment_id="two")
 

@@ -129,7 +129,7 @@ async def test_a_live_movement_after_an_import_is_never_older_than_its_lines(wor
 
 
 async def test_a_skipped_line_delays_no_live_movement(world: World) -> None:
-    await world.import_lines(line("12:00:00", "12"), line("18:00:00", "100000000000", "SHIB"))
+    await world.import_lines(line("12:00:00", "12"), *[line("18:00:00", "90000000000", "SHIB")] * 2)
     await world.move("ann", "1", "SOL", at("2026-10-01 13:00"))
     assert (await timeline(world))[-1][0] == micros("2026-10-01 13:00")
 

@@ -128,7 +128,7 @@ moves = st.builds(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     stream=st.lists(moves, max_size=14),
     delays=st.lists(st.integers(0, 3 * 24 * 60), min_size=6, max_size=6),
@@ -531,5 +531,5 @@ class LedgerMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
 TestLedgerMachine = LedgerMachine.TestCase

@@ -73,6 +73,14 @@ async def test_a_later_version_starts_after_every_day_closed_for_anyone(world: W
     assert (await apply_program(world.ledger, program_with("2026-10-06"), now=NOW)).changed
 
 
+async def test_a_later_version_starts_after_today_however_long_ago_the_last_day_was_closed(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-09-01 09:00"))
+    await world.enrol("ann", at("2026-09-01 10:00"))
+    await world.close("ann", day("2026-09-01"))
+    with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-02 or later"):
+        await apply_program(world.ledger, program_with("2026-09-20"), now=NOW)
+
+
 async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> None:
     with pytest.raises(ProgramRefused, match=r"starts on 2026-10-01.* set effective_from to 2026-10-02 or later"):
         await apply_program(world.ledger, program_with("2026-10-01"), now=NOW)
