@@ -1,0 +1,49 @@
+"""One installation for all commands; each test has its own folder and its own users."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from commandline import CommandLine, Forks, Installation, stopped
+from world import ROOT
+
+_users = count(1)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """worker.py --dev with the shipped program; its pools are empty."""
+    installation = Installation(tmp_path_factory.mktemp("installation"))
+    try:
+        with stopped(installation.start("--program", str(ROOT / "program.toml"))):
+            yield installation
+    finally:
+        installation.kill_what_is_left()
+
+
+@pytest.fixture
+def cli(forks: Forks, installation: Installation, tmp_path: Path) -> CommandLine:
+    """A shell beside the running installation."""
+    return CommandLine(forks, tmp_path, **installation.variables)
+
+
+@pytest.fixture
+def alone(forks: Forks, tmp_path: Path) -> CommandLine:
+    """A shell with an empty ledger of its own and no Temporal server."""
+    return CommandLine(
+        forks, tmp_path, SOFT_STAKING_DATA_DIR=str(tmp_path / "data"), TEMPORAL_ADDRESS="127.0.0.1:1"
+    )
+
+
+@pytest.fixture
+def user() -> str:
+    """A user whom no other test knows."""
+    return f"user-{next(_users)}"

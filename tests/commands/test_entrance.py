@@ -1,0 +1,102 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commandline import STARTER, WORKER, CommandLine
+from world import EXPORT_HEADER
+
+HELP = {
+    "": [
+        "activate",
+        "deactivate",
+        "status",
+        "rewards",
+        "import",
+        "program",
+        "pool",
+        "audit",
+        "demo",
+        "TEMPORAL_ADDRESS",
+    ],
+    "activate": ["--region", "--accept-terms", "Example: soft-staking activate 1001 --region FR"],
+    "deactivate": ["--reason", "Owed days are still paid"],
+    "status": ["--timeout", "what the workflow does right now"],
+    "rewards": ["--from", "--csv", "min(average, cap) x APR / 365"],
+    "import": ["--timezone", "--dry-run", "nothing is written unless every line is good"],
+    "program": ["show", "apply", "check"],
+    "program show": ["--json"],
+    "program apply": ["FILE.toml", "a later one must start after today"],
+    "program check": ["every problem is reported"],
+    "pool": ["fund", "show"],
+    "pool fund": ["ASSET", "--key", "the same key again changes nothing"],
+    "pool show": ["--json"],
+    "retry": ["blocked step"],
+    "audit": ["exit code 1 and every breach named"],
+    "demo": ["--movements", "throws both away"],
+}
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_teaches(alone: CommandLine, command: str) -> None:
+    answer = alone.run(*command.split(), "--help", COLUMNS="200")
+    assert (answer.code, answer.err) == (0, "")
+    text = " ".join(answer.out.replace("│", " ").split())
+    assert [words for words in HELP[command] if words not in text] == []
+
+
+def test_the_workers_help_teaches(alone: CommandLine) -> None:
+    answer = subprocess.run(
+        [sys.executable, WORKER, "--help"],
+        capture_output=True,
+        text=True,
+        env=alone.environment | {"COLUMNS": "200"},
+        cwd=alone.folder,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    text = " ".join(answer.stdout.replace("│", " ").split())
+    for words in ("--dev", "--ui-port", "--program", "SIGTERM", "one command is a whole installation"):
+        assert words in text
+
+
+def test_no_command_at_all_shows_the_help_as_wrong_usage(alone: CommandLine) -> None:
+    answer = alone.run()
+    assert answer.code == 2
+    assert "Commands" in answer.out + answer.err
+
+
+def test_a_command_that_used_the_sdk_exits_with_its_true_code_every_time(cli: CommandLine, user: str) -> None:
+    for _ in range(5):
+        pair = [cli.start(command, user) for command in ("retry", "deactivate")]
+        answers = [process.communicate() for process in pair]
+        assert [process.returncode for process in pair] == [0, 1], answers
+
+
+def test_two_activations_of_one_user_at_once_get_one_receipt(cli: CommandLine, user: str) -> None:
+    line = f"{user},2026-01-01 10:00:00,Spot,Deposit,SOL,12,"
+    assert cli.run("import", cli.write("in.csv", f"{EXPORT_HEADER}\n{line}\n")).code == 0
+    arguments = ("activate", user, "--region", "FR", "--channel", "web", "--accept-terms", "--json")
+
+    both = [cli.start(*arguments) for _ in range(2)]
+    answers = [process.communicate() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert answers[0] == answers[1]
+    assert cli.json("activate", *arguments[1:-1])["enrolment_id"] in answers[0][0]
+
+
+@pytest.mark.parametrize("arguments", [("audit",), ("--help",), ("status", "zoe"), ("pool", "show", "--json")])
+def test_output_that_cannot_be_written_is_a_failure(alone: CommandLine, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full, alone.start(*arguments, stdout=full.fileno()) as process:
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_goes_away_sees_no_traceback(alone: CommandLine) -> None:
+    shell = f"{sys.executable} {STARTER} audit 2>&1 | true"
+    answer = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell], env=alone.environment, cwd=alone.folder, capture_output=True
+    )
+    assert (answer.returncode, answer.stderr) == (1, b"")

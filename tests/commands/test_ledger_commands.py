@@ -1,0 +1,177 @@
+"""import, program, pool and audit: commands that need the ledger alone."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from commandline import CommandLine, utc_today
+from world import ROOT
+
+PROGRAM_FILE = str(ROOT / "program.toml")
+UNDERSCORES = "User_ID,UTC_Time,Account,Operation,Coin,Change,Remark"
+SPACES = "User ID,Time,Account,Operation,Coin,Change,Remark"
+
+
+@pytest.mark.parametrize("header", [UNDERSCORES, SPACES])
+@pytest.mark.parametrize("time", ["2026-01-02 10:00:00", "26-01-02 10:00:00"])
+def test_both_forms_of_the_export_are_read(alone: CommandLine, header: str, time: str) -> None:
+    content = f'﻿{header}\r\n1001,{time},Spot,Deposit,SOL,12.00000000,""\r\n'
+
+    report = alone.json("import", alone.write("export.csv", content))
+
+    assert report == {
+        "dry_run": False,
+        "imported": 1,
+        "already_imported": 0,
+        "in_closed_days": 0,
+        "skipped_not_spot": 0,
+        "skipped_zero": 0,
+        "skipped_assets": {},
+        "users": 1,
+    }
+    assert movements(alone) == [("2026-01-02 10:00:00", "SOL", 12 * 10**8)]
+
+
+def movements(cli: CommandLine) -> list[tuple[str, str, int]]:
+    with closing(sqlite3.connect(cli.folder / "data" / "ledger.db")) as connection:
+        return connection.execute(
+            "SELECT datetime(effective_at / 1000000, 'unixepoch'), asset, amount"
+            " FROM postings JOIN accounts USING (account_id) WHERE kind = 'spot'"
+        ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        ("Europe/Paris", "2026-07-01 22:30:00"),
+        ("+02:00", "2026-07-01 22:30:00"),
+        ("-03:30", "2026-07-02 04:00:00"),
+    ],
+)
+def test_times_are_read_in_the_zone_that_is_named(alone: CommandLine, zone: str, expected: str) -> None:
+    name = alone.write("export.csv", f"{SPACES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n")
+    assert alone.run("import", name, "--timezone", zone).code == 0
+    assert movements(alone) == [(expected, "SOL", 10**8)]
+
+
+def test_a_dry_run_says_what_would_be_imported_and_writes_nothing(alone: CommandLine) -> None:
+    name = alone.write("export.csv", f"{SPACES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n")
+
+    answer = alone.run("import", name, "--dry-run")
+
+    assert (answer.code, answer.out) == (0, "export.csv: would import 1 movements of 1 users.\n")
+    assert alone.json("import", name, "--dry-run")["imported"] == 1
+    assert alone.json("audit")["entries"] == 0
+
+
+def test_overlapping_exports_are_imported_one_after_the_other(alone: CommandLine) -> None:
+    lines = [f"1,2026-07-0{day} 00:30:00,Spot,Deposit,SOL,1," for day in (1, 1, 2, 3)]
+    skipped = ["1,2026-07-01 00:30:00,Funding,Deposit,SOL,1,", "1,2026-07-01 00:30:00,Spot,Fee,SOL,0.00,"]
+    alone.write("first.csv", "\n".join([SPACES, *lines[:3], *skipped]))
+    alone.write("second.csv", "\n".join([SPACES, *reversed(lines)]))
+
+    first = alone.json("import", "first.csv")
+    second = alone.json("import", "second.csv")
+
+    assert (first["imported"], first["skipped_not_spot"], first["skipped_zero"]) == (3, 1, 1)
+    assert (second["imported"], second["already_imported"]) == (1, 3)
+    assert len(movements(alone)) == 4
+
+
+def test_two_imports_of_one_file_at_once_import_each_line_once(alone: CommandLine) -> None:
+    lines = [f"{line % 7},2026-07-01 00:00:{line % 60:02d},Spot,Deposit,SOL,1,{line}" for line in range(500)]
+    alone.write("export.csv", "\n".join([SPACES, *lines]))
+    both = [alone.start("import", "export.csv") for _ in range(2)]
+    answers = [process.communicate() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert sorted(out.splitlines()[0] for out, _ in answers) == [
+        "export.csv: imported 0 movements of 7 users.",
+        "export.csv: imported 500 movements of 7 users.",
+    ]
+    assert len(movements(alone)) == 500
+    assert alone.json("audit")["clean"] is True
+
+
+def test_a_program_is_checked_applied_and_shown(alone: CommandLine) -> None:
+    checked = alone.json("program", "check", PROGRAM_FILE)
+    applied = alone.json("program", "apply", PROGRAM_FILE)
+    again = alone.json("program", "apply", PROGRAM_FILE)
+    shown = alone.json("program", "show")
+    text = alone.run("program", "show")
+
+    assert (checked["valid"], checked["effective_from"]) == (True, "2025-06-18")
+    assert (applied["changed"], applied["version"]) == (True, 1)
+    assert again == applied | {"changed": False}
+    assert shown["assets"]["SOL"]["apr"] == "0.008"
+    assert shown["later"] == []
+    assert (text.code, text.err) == (0, "")
+    assert all(word in text.out for word in ("program version 1", "2025-06-18", "0.008", "10000", "UA-43"))
+
+
+def test_a_later_program_is_announced_and_one_for_today_is_refused(alone: CommandLine) -> None:
+    alone.json("program", "apply", PROGRAM_FILE)
+    content = (ROOT / "program.toml").read_text()
+    next_week = utc_today() + timedelta(days=7)
+    alone.write("later.toml", content.replace("2025-06-18", str(next_week)).replace('"0.008"', '"0.009"'))
+    alone.write("today.toml", content.replace("2025-06-18", str(utc_today())))
+
+    later = alone.run("program", "apply", "later.toml")
+    today = alone.run("program", "apply", "today.toml")
+    shown = alone.json("program", "show")
+
+    assert (later.code, later.out) == (0, f"program version 2 is in force from {next_week}.\n")
+    assert (today.code, today.out) == (1, "")
+    assert "the terms of a day that has begun never change" in today.err
+    assert shown["assets"]["SOL"]["apr"] == "0.008"
+    assert [version["assets"]["SOL"]["apr"] for version in shown["later"]] == ["0.009"]
+
+
+def test_a_pool_is_funded_once_for_each_key(alone: CommandLine) -> None:
+    alone.json("program", "apply", PROGRAM_FILE)
+
+    assert alone.run("pool", "show").out.startswith("no pool has been funded")
+    first = alone.json("pool", "fund", "SOL", "1000.5", "--key", "october")
+    assert first == {"asset": "SOL", "funded": "1000.50000000", "balance": "1000.50000000"}
+    assert alone.json("pool", "fund", "SOL", "1000.5", "--key", "october") == first
+    assert alone.json("pool", "fund", "SOL", "1", "--key", "november")["balance"] == "1001.50000000"
+    assert alone.run("pool", "fund", "BNB", "1e-8").out == "the BNB pool now holds 0.00000001.\n"
+    assert alone.json("pool", "show") == {"BNB": "0.00000001", "SOL": "1001.50000000"}
+
+    other = alone.run("pool", "fund", "SOL", "7", "--key", "october")
+    assert (other.code, other.out) == (1, "")
+    assert "1000.5" in other.err
+    assert alone.json("pool", "show")["SOL"] == "1001.50000000"
+
+
+def test_an_untouched_ledger_passes_its_audit(alone: CommandLine) -> None:
+    alone.json("program", "apply", PROGRAM_FILE)
+    alone.json("pool", "fund", "SOL", "1")
+
+    result = alone.json("audit")
+    text = alone.run("audit")
+
+    assert (result["clean"], result["entries"], result["postings"]) == (True, 1, 2)
+    assert {"I1", "I2", "I3", "I4", "I5", "I6", "I7"} <= {check["invariant"] for check in result["checks"]}
+    assert (text.code, text.err) == (0, "")
+    assert text.out.splitlines()[-1] == "1 entries, 2 postings, 0 credited days: every invariant holds."
+
+
+def test_a_ledger_changed_behind_its_back_fails_its_audit_by_name(alone: CommandLine) -> None:
+    alone.json("program", "apply", PROGRAM_FILE)
+    alone.json("pool", "fund", "SOL", "1")
+    with closing(sqlite3.connect(alone.folder / "data" / "ledger.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE accounts SET balance = 200000000 WHERE kind = 'pool'")
+
+    result = alone.run("audit", "--json")
+    text = alone.run("audit")
+
+    assert (result.code, result.err) == (1, "")
+    assert result.json["clean"] is False
+    broken = [check for check in result.json["checks"] if check["breaches"]]
+    assert [check["invariant"] for check in broken] == ["I1"]
+    assert "2.00000000" in broken[0]["breaches"][0]
+    assert text.code == 1
+    assert broken[0]["breaches"][0] in " ".join(text.out.split())
+    assert text.out.splitlines()[-1].endswith("the ledger is broken.")

@@ -1,0 +1,72 @@
+"""`import starter` is how a product service asks: typed requests, typed answers, typed errors."""
+
+from datetime import timedelta
+
+import pytest
+from commandline import CommandLine, Installation, utc_today
+from world import EXPORT_HEADER
+
+import starter
+
+DOCUMENTS = {"terms_of_use": "2026-01-01", "soft_staking_terms": "2026-01-01", "risk_warning": "2026-01-01"}
+
+
+@pytest.fixture
+async def service(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> starter.SoftStakingClient:
+    for name, value in installation.variables.items():
+        monkeypatch.setenv(name, value)
+    return starter.SoftStakingClient(await starter.connect(), timeout=timedelta(seconds=30))
+
+
+async def test_a_product_service_starts_asks_and_stops(
+    service: starter.SoftStakingClient, cli: CommandLine, user: str
+) -> None:
+    line = f"{user},{utc_today() - timedelta(days=2)} 10:00:00,Spot,Deposit,SOL,12,"
+    assert cli.run("import", cli.write("in.csv", f"{EXPORT_HEADER}\n{line}\n")).code == 0
+
+    refusal = await service.activate(user, region="US", channel="app", app_version="3.0", documents={})
+    assert isinstance(refusal, starter.Refusal)
+    assert refusal.reasons[0] == starter.RefusalReason(
+        code="region_restricted", sentence="Soft Staking is not offered in region US."
+    )
+
+    receipt = await service.activate(user, region="FR", channel="app", app_version="3.1", documents=DOCUMENTS)
+    assert isinstance(receipt, starter.Receipt)
+    assert receipt.first_reward_from - receipt.first_snapshot_at == timedelta(days=1)
+    assert receipt.first_reward_until - receipt.first_reward_from == timedelta(hours=8)
+    assert await service.activate(user, region="FR", channel="web", documents=DOCUMENTS) == receipt
+
+    status = await service.status(user)
+    assert isinstance(status, starter.LiveStatus)
+    assert (status.state, status.enrolment_id) == ("sleeping", receipt.enrolment_id)
+    assert await service.retry(user) is False
+
+    end = await service.deactivate(user, "asked in the app")
+    assert isinstance(end, starter.End)
+    assert (end.enrolment_id, end.reason, end.owed_days) == (receipt.enrolment_id, "asked in the app", 0)
+    assert await service.deactivate(user) == end
+
+
+async def test_a_product_service_is_told_of_a_user_who_is_not_enrolled(
+    service: starter.SoftStakingClient, user: str
+) -> None:
+    with pytest.raises(starter.RequestRefused, match=f"user {user} is not enrolled") as refused:
+        await service.deactivate(user)
+    assert refused.value.code == "NotEnrolled"
+
+
+async def test_a_malformed_user_id_never_leaves_the_product_service(service: starter.SoftStakingClient) -> None:
+    with pytest.raises(ValueError, match="'a/b' is not a user id"):
+        await service.activate("a/b", region="FR", channel="web", documents=DOCUMENTS)
+
+
+async def test_no_server_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(starter.NoAnswer, match=r"no Temporal server answers at 127\.0\.0\.1:1"):
+        await starter.connect(timeout=timedelta(seconds=5))
+
+
+async def test_an_address_that_is_none_is_bad_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "garbage")
+    with pytest.raises(starter.BadConfiguration, match="HOST:PORT"):
+        await starter.connect()

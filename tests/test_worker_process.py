@@ -1,0 +1,160 @@
+"""worker.py as a process: what it survives, what it leaves behind, and how it ends."""
+
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import (
+    CommandLine,
+    Forks,
+    Installation,
+    Worker,
+    eventually,
+    is_running,
+    pids_with,
+    stopped,
+    utc_today,
+)
+from world import EXPORT_HEADER, ROOT
+
+PROGRAM = ("--program", str(ROOT / "program.toml"))
+WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Installation]:
+    place = Installation(tmp_path)
+    yield place
+    place.kill_what_is_left()
+
+
+@pytest.fixture
+def cli(place: Installation, tmp_path: Path) -> Iterator[CommandLine]:
+    forks = Forks(tmp_path)
+    yield CommandLine(forks, tmp_path, **place.variables)
+    forks.close()
+
+
+def days_ago(days: int) -> str:
+    return str(utc_today() - timedelta(days=days))
+
+
+def enrolled_earlier(cli: CommandLine, user: str, *, days: int) -> dict[str, Any]:
+    line = f"{user},{days_ago(days + 1)} 10:00:00,Spot,Deposit,SOL,12,"
+    assert cli.run("import", cli.write("in.csv", f"{EXPORT_HEADER}\n{line}\n")).code == 0
+    back_dating = ("--activated-at", f"{days_ago(days)}T12:00", "--operator", "ann", "--reason", "moved")
+    return cli.json("activate", user, *WEB, *back_dating)
+
+
+def is_paid(cli: CommandLine, user: str) -> bool:
+    return cli.json("status", user)["last_credited_day"] == days_ago(1)
+
+
+def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
+    place: Installation, cli: CommandLine
+) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        server = place.server_pid
+        said = worker.said
+        receipt = enrolled_earlier(cli, "zoe", days=4)
+        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.ui_port}") as page:
+            assert page.status == 200
+        first = worker.stop(signal.SIGTERM)
+    assert not is_running(server)
+    cli.json("pool", "fund", "SOL", "1")
+    with stopped(place.start(*PROGRAM)) as worker:
+        status = cli.json("status", "zoe")
+        eventually(lambda: cli.json("retry", "zoe") and is_paid(cli, "zoe"), "the owed days are paid")
+        days = [row["day"] for row in cli.json("rewards", "zoe")]
+        second = worker.stop(signal.SIGINT)
+
+    assert (first.code, first.out) == (0, "")
+    assert (second.code, second.out) == (0, "")
+    for fact in (place.address, f"http://127.0.0.1:{place.ui_port}", str(place.data_dir), "applied: 10 assets"):
+        assert fact in said
+    assert "applied" not in second.err
+    assert "Traceback" not in first.err + second.err
+    assert (status["enrolled"], status["enrolment_id"]) == (True, receipt["enrolment_id"])
+    assert days == [days_ago(3), days_ago(2), days_ago(1)]
+    assert cli.json("audit")["clean"] is True
+    assert pids_with(str(place.data_dir)) == []
+
+
+def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        server = place.server_pid
+        os.killpg(worker.process.pid, signal.SIGINT)
+        ended = worker.ended()
+
+    assert (ended.code, ended.out) == (0, "")
+    assert "Traceback" not in ended.err
+    assert not is_running(server)
+
+
+def test_the_server_that_a_killed_worker_left_is_reused(place: Installation, cli: CommandLine) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        server = place.server_pid
+        worker.stop(signal.SIGKILL)
+    assert is_running(server)
+
+    with stopped(place.start()) as worker:
+        assert "found running and reused" in worker.said
+        assert place.server_pid == server
+        enrolled_earlier(cli, "zoe", days=1)
+    assert not is_running(server)
+
+
+def test_a_second_installation_is_refused_where_one_runs(place: Installation, tmp_path: Path) -> None:
+    its_port, its_ui_port = (Installation(tmp_path / name) for name in ("port", "ui"))
+    its_ui_port.ui_port = place.ui_port
+    for other in (its_port, its_ui_port):
+        other.folder.mkdir()
+    with stopped(place.start(*PROGRAM)) as worker:
+        others = [
+            place.try_to_start(),
+            its_port.try_to_start(TEMPORAL_ADDRESS=place.address),
+            its_ui_port.try_to_start(),
+        ]
+        ended = [other.ended() for other in others]
+        assert worker.process.poll() is None
+
+    assert [other.code for other in ended] == [1, 1, 1]
+    [of_data], [of_port], [of_ui_port] = (other.sentences for other in ended)
+    assert f"in use by another installation (process {worker.process.pid})" in of_data
+    assert f"Port {place.address.partition(':')[2]} on 127.0.0.1 cannot be used" in of_port
+    assert "TEMPORAL_ADDRESS" in of_port
+    assert f"Port {place.ui_port} on 127.0.0.1 cannot be used" in of_ui_port
+    assert "--ui-port" in of_ui_port
+
+
+REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
+    "no server": ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, (), 1, "python worker.py --dev"),
+    "garbage for an address": ({"TEMPORAL_ADDRESS": "garbage"}, (), 1, "HOST:PORT"),
+    "--dev elsewhere": ({"TEMPORAL_ADDRESS": "temporal.example.com:7233"}, ("--dev",), 1, "without --dev"),
+    "--dev with garbage": ({"TEMPORAL_ADDRESS": "garbage"}, ("--dev",), 1, "127.0.0.1:PORT"),
+    "--dev in an unwritable place": ({"SOFT_STAKING_DATA_DIR": "/proc/staking"}, ("--dev",), 1, "/proc/staking"),
+    "a ledger that is none": ({"SOFT_STAKING_DATABASE_URL": "garbage"}, (), 1, "'garbage' is not a database URL"),
+    "broken temporal.toml": ({"TEMPORAL_CONFIG_FILE": "broken.toml"}, (), 1, "TOML parse error"),
+    "a program that is missing": ({}, ("--program", "missing.toml"), 1, "missing.toml cannot be read"),
+    "no port for the UI": ({}, ("--dev", "--ui-port", "0"), 2, "--ui-port"),
+    "one word too many": ({}, ("now",), 2, "(now)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_worker_that_cannot_start_says_why_in_one_sentence(tmp_path: Path, case: str) -> None:
+    variables, arguments, code, sentence = REFUSED[case]
+    (tmp_path / "broken.toml").write_text("[profile.default\n")
+
+    ended = Worker(tmp_path, variables, *arguments).ended()
+
+    assert (ended.code, ended.out) == (code, "")
+    assert len(ended.err.splitlines()) == 1
+    assert sentence in ended.err
+    assert "Traceback" not in ended.err
