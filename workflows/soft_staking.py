@@ -195,6 +195,12 @@ class SoftStakingWorkflow:
                 self._enrolments.append(Enrolment(receipt=answer, next_day=day_of(answer.activated_at)))
             return answer
 
+    @activate.validator
+    def _activation_is_given(self, activation: Activation) -> None:
+        # A null passes the converter unread. What is found only after acceptance would hold up the loop.
+        if not isinstance(activation, Activation):  # pyright: ignore[reportUnnecessaryIsInstance]  # a null is none
+            raise _refused("an activation is missing", "BadActivation")
+
     @workflow.update
     async def deactivate(self, reason: str) -> End:
         """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer."""
