@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, event, make_url
@@ -21,6 +22,7 @@ from ledger.schema import metadata
 Clock = Callable[[], datetime]
 _LOCK_TIMEOUT_S = 5
 """Shorter than a step's start-to-close timeout, so that the reason comes back rather than silence."""
+_ASK_AGAIN_S = 0.02
 _READ_ONLY = "soft_staking_read_only"
 
 
@@ -97,7 +99,7 @@ async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Led
     """
     engine = _create_engine(url)
     ledger = Ledger(engine, clock)
-    _check_it_opens(ledger.where, engine)
+    await _check_it_opens(ledger.where, engine)
     try:
         async with ledger.write() as connection:
             await connection.run_sync(metadata.create_all)
@@ -133,15 +135,24 @@ def _create_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def _check_it_opens(where: str, engine: AsyncEngine) -> None:
-    """The first try is a plain one: when aiosqlite cannot connect it leaves a thread behind, which prints a
-    traceback if it finds the event loop closed already."""
+async def _check_it_opens(where: str, engine: AsyncEngine) -> None:
+    """The first connection is a plain one, and makes a new file a WAL one.
+
+    When aiosqlite cannot connect it leaves a thread behind, which prints a traceback if it finds the event loop
+    closed already. And SQLite fails, rather than waits, where several connections turn a new file to WAL at once.
+    """
     arguments, options = engine.dialect.create_connect_args(engine.url)
-    try:
-        with closing(sqlite3.connect(arguments[0], uri="uri" in options)) as connection:
-            connection.execute("PRAGMA schema_version")
-    except sqlite3.Error as error:
-        raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error
+    give_up_at = monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            with closing(sqlite3.connect(arguments[0], uri="uri" in options)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+        except sqlite3.Error as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or monotonic() >= give_up_at:
+                raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error
+        await asyncio.sleep(_ASK_AGAIN_S)
 
 
 def _make_folder(database: Path) -> None:
