@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -256,6 +256,22 @@ async def _shipped_ledger() -> bytes:
                 await _furnish(World(ledger), SHIPPED_PROGRAM)
             _shipped.append((Path(folder) / "ledger.db").read_bytes())
     return _shipped[0]
+
+
+_after: dict[Callable[[World], Awaitable[None]], bytes] = {}
+
+
+@asynccontextmanager
+async def a_world_after(folder: Path, words: Callable[[World], Awaitable[None]]) -> AsyncGenerator[World]:
+    """A world in which something has happened already; it happens once, and its ledger's file is copied."""
+    if words not in _after:
+        with TemporaryDirectory() as other:
+            async with a_world(Path(other)) as world:
+                await words(world)
+            _after[words] = (Path(other) / "ledger.db").read_bytes()
+    (folder / "ledger.db").write_bytes(_after[words])
+    async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=lambda: LONG_AGO) as ledger:
+        yield World(ledger, first_key=1000)
 
 
 async def _furnish(world: World, program: Program) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from world import World, a_world, at, day, program_with, tamper, units
+from world import World, a_world, a_world_after, at, day, program_with, tamper, units
 
 from ledger.audit import BREACHES_SHOWN_MAX, audit
 from ledger.pools import fund_pool
@@ -43,9 +43,9 @@ async def a_rich_world(world: World) -> None:
 
 
 @pytest.fixture
-async def rich(world: World) -> World:
-    await a_rich_world(world)
-    return world
+async def rich(tmp_path: Path) -> AsyncGenerator[World]:
+    async with a_world_after(tmp_path, a_rich_world) as world:
+        yield world
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from world import LONG_AGO, Crash, World, at, crash_before_statement, day, paused_before, units
+from world import LONG_AGO, Crash, World, a_world_after, at, crash_before_statement, day, paused_before, units
 
 from ledger.closing import read_snapshot
 from ledger.errors import AccountFull, InsufficientBalance, LedgerError
@@ -133,17 +134,22 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("guard", "statement"), REFUSED)
-async def test_the_database_refuses_from_anyone(world: World, guard: str, statement: str) -> None:
+async def three_accrual_days(world: World) -> None:
+    """Two are credited, one is owed."""
     await two_credited_days(world)
     await world.close("ann", D3 + ONE_DAY)
-    before = await world.everything()
 
-    with pytest.raises(IntegrityError) as refused:
-        await world.sql(statement)
 
-    assert guard in str(refused.value.orig)
-    assert await world.everything() == before
+@pytest.mark.parametrize(("guard", "statement"), REFUSED)
+async def test_the_database_refuses_from_anyone(tmp_path: Path, guard: str, statement: str) -> None:
+    async with a_world_after(tmp_path, three_accrual_days) as world:
+        before = await world.everything()
+
+        with pytest.raises(IntegrityError) as refused:
+            await world.sql(statement)
+
+        assert guard in str(refused.value.orig)
+        assert await world.everything() == before
 
 
 # I1: balanced entries, and balances that are their sums.
