@@ -97,6 +97,15 @@ def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
     assert not is_running(server)
 
 
+def test_a_worker_whose_server_is_gone_warns_in_its_log_and_still_stops(place: Installation) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        os.kill(place.server_pid, signal.SIGKILL)
+        eventually(lambda: "temporalio.core" in worker.said, "the lost server is noticed")
+        ended = worker.stop()
+
+    assert (ended.code, ended.out) == (0, "")
+
+
 def test_the_server_that_a_killed_worker_left_is_reused(place: Installation, cli: CommandLine) -> None:
     with stopped(place.start(*PROGRAM)) as worker:
         server = place.server_pid

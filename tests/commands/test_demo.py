@@ -4,9 +4,11 @@ import csv
 import io
 import os
 import signal
+import sqlite3
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -255,19 +257,32 @@ def test_people_see_rewards_totals_and_the_audit(alone: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_demonstration_told_to_stop_takes_its_server_with_it(alone: CommandLine, number: signal.Signals) -> None:
-    with alone.start("demo", "--json") as demo:
-        [server] = eventually(lambda: servers_under(demo.pid), "the demonstration has a server")
-        assert demo.stderr is not None
-        said = [demo.stderr.readline()]  # who never qualifies, which is said just before the workflows start
-        os.killpg(demo.pid, number)
-        out, rest = demo.communicate()
+def test_a_demonstration_told_to_stop_takes_its_server_and_its_files_with_it(
+    alone: CommandLine, number: signal.Signals
+) -> None:
+    temporary = alone.folder / "tmp"
+    temporary.mkdir()
+    alone.environment["TMPDIR"] = str(temporary)
 
-    assert "never qualifies" in said[0]
+    with alone.start("demo", "--json") as demo:
+        eventually(lambda: credited_days(temporary) > 20, "the steps of many days are running")
+        [server] = servers_under(demo.pid)
+        os.killpg(demo.pid, number)
+        out, err = demo.communicate()
+
     assert (demo.returncode, out) == (130, "")
-    assert rest.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in rest
+    assert err.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in err
     assert not is_running(server)
+    assert list(temporary.iterdir()) == []
+
+
+def credited_days(temporary: Path) -> int:
+    for ledger in temporary.glob("soft-staking-demo-*/ledger.db"):
+        # The command's folder may go, and its tables may still have to come.
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(ledger)) as connection:
+            return connection.execute("SELECT count(*) FROM days WHERE credited_at IS NOT NULL").fetchone()[0]
+    return 0
 
 
 def test_a_reader_that_goes_away_sees_no_traceback(alone: CommandLine) -> None:
