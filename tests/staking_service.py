@@ -87,6 +87,15 @@ class StakingService:
     async def stop_worker(self) -> None:
         await self._worker.aclose()
 
+    async def stop_worker_at_rest(self) -> None:
+        """Once the loop waits: several tasks left behind would hold the server's clock several times."""
+
+        async def look() -> bool:
+            return await self.state() not in ("starting", "processing")
+
+        await eventually(look)
+        await self.stop_worker()
+
     # Time.
 
     async def now(self) -> datetime:
@@ -95,11 +104,8 @@ class StakingService:
 
     async def skip_to(self, instant: datetime) -> None:
         """Skips time to an instant to come; what falls due on the way is worked off."""
-        assert self._environment
         # One request must not take longer than the server allows for it.
-        step = timedelta(days=25)
-        while (left := instant - await self.now()) > timedelta():
-            await self._environment.sleep(min(left, step))
+        await self._skip_to(instant, step=timedelta(days=25))
 
     async def skip_without_worker_to(self, instant: datetime) -> None:
         """Skips time although a task waits that no worker takes, which holds the server's clock."""
@@ -107,9 +113,15 @@ class StakingService:
         service = self._environment.client.test_service
         await service.unlock_time_skipping(UnlockTimeSkippingRequest())
         try:
-            await self.skip_to(instant)
+            # Up to the task that will wait the clock runs free, so that a long step could end far too late.
+            await self._skip_to(instant, step=timedelta(minutes=10))
         finally:
             await service.lock_time_skipping(LockTimeSkippingRequest())
+
+    async def _skip_to(self, instant: datetime, *, step: timedelta) -> None:
+        assert self._environment
+        while (left := instant - await self.now()) > timedelta():
+            await self._environment.sleep(min(left, step))
 
     # What a user does.
 

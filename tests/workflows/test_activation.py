@@ -1,7 +1,9 @@
 """Activation: one switch, one receipt, and every reason where it is refused (rules 1, 6, 7 and 10)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 from servers import full_server
@@ -16,6 +18,7 @@ from workflows.client import NoAnswer, SoftStakingClient, send_activation
 
 DOCUMENTS = SHIPPED_PROGRAM.documents
 SHORT = timedelta(seconds=1)
+Answer = TypeVar("Answer")
 
 
 async def test_a_repeated_activation_gets_the_first_receipt(service: StakingService) -> None:
@@ -182,14 +185,17 @@ async def test_activating_again_while_old_days_wait_for_the_pool_loses_and_doubl
     unfunded_service: StakingService,
 ) -> None:
     service = unfunded_service
+    await service.stop_worker()
     await service.deposit()
-    first = await service.activate()
-    await service.skip_to(first.first_reward_from + ONE_DAY + timedelta(hours=10))
-    end = await service.deactivate()
+    first = await _awake_only_for(service, service.activate)
+    await service.skip_without_worker_to(first.first_reward_from + ONE_DAY + timedelta(hours=10))
+    end = await _awake_only_for(service, service.deactivate)
     assert end.owed_days == 2
-    second = await service.activate()
+    second = await _awake_only_for(service, service.activate)
     assert second.enrolment_id != first.enrolment_id
-    await service.skip_to(second.first_reward_from + timedelta(hours=10))
+    await service.skip_without_worker_to(second.first_reward_from + timedelta(hours=10))
+    await service.start_worker(forgetful=True)
+    await service.reaches_state("waiting for pool SOL")
     assert await service.statement() == []
 
     await service.world.fund("SOL")
@@ -200,6 +206,14 @@ async def test_activating_again_while_old_days_wait_for_the_pool_loses_and_doubl
     entries = [line.entry_id or 0 for line in lines]
     assert entries == sorted(entries)
     assert await service.audit_is_clean()
+
+
+async def _awake_only_for(service: StakingService, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Spares the test the asking of an empty pool, which fills days of skipped time."""
+    await service.start_worker(forgetful=True)
+    answer = await ask()
+    await service.stop_worker_at_rest()
+    return answer
 
 
 # Without a worker.

@@ -102,7 +102,7 @@ async def _eight_days(folder: Path, *, outage: bool) -> list[StatementLine]:
             await world.move("ann", f"{n * 2}", "SOL", midnight + timedelta(hours=6 + n, minutes=n))
             if outage and n == 2:
                 await service.skip_to(midnight + timedelta(hours=20))
-                await service.stop_worker()
+                await service.stop_worker_at_rest()
 
         await service.skip_to(first + 7 * ONE_DAY + timedelta(minutes=1))
         lines = await service.credited_through(day_of(first) + 6 * ONE_DAY)

@@ -92,7 +92,7 @@ async def test_stopping_during_an_outage_still_pays_what_was_owed(idle_service: 
     await service.start_worker(forgetful=True)
     await service.deposit()
     receipt = await service.activate()
-    await service.stop_worker()
+    await service.stop_worker_at_rest()
     await service.skip_without_worker_to(receipt.first_reward_from + ONE_DAY + HOUR)
     await service.start_worker(forgetful=True)
     end = await service.deactivate()
