@@ -109,6 +109,8 @@ class SoftStakingWorkflow:
         while workflow.now() < end_of(day) and not has_ended():
             self._state = "sleeping"
             await self._wait(has_ended, end_of(day) - workflow.now(), f"{day} · until its boundary")
+        # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
+        await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
         return not has_ended()
 
     async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:

@@ -1,0 +1,41 @@
+"""A message that takes long on its way to the ledger, while the boundary passes."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from faults.disturbing import Call, ProcessDied, disturbed_worker
+from staking_service import a_service
+from temporalio import activity
+from world import World
+
+from staking.days import ONE_DAY, day_of, end_of
+from staking.steps import END_ENROLMENT
+
+
+async def test_the_day_of_a_deactivation_earns_nothing_though_its_record_comes_after_midnight(
+    world: World,
+) -> None:
+    async with a_service(world) as service:
+        await service.deposit()
+        started_at = await service.now()
+        day_three = day_of(started_at) + 2 * ONE_DAY
+        boundary = end_of(day_three)
+
+        async def away_until_after_midnight(call: Call) -> Any:
+            asked_at = activity.info().current_attempt_scheduled_time
+            if call.step == END_ENROLMENT.name and asked_at < boundary + timedelta(minutes=1):
+                raise ProcessDied
+            return await call.run()
+
+        async with disturbed_worker(service.temporal, world.ledger, away_until_after_midnight):
+            await service.activate()
+            await service.skip_to(boundary - timedelta(seconds=2))
+            deactivation = asyncio.create_task(service.deactivate())
+            await service.skip_to(boundary + timedelta(hours=2))
+            end = await deactivation
+            await service.completes()
+
+        assert (end.ended_at.date(), end.last_accrual_day) == (day_three, day_three - ONE_DAY)
+        assert [line.day for line in await service.statement()] == [day_three - ONE_DAY]
+        assert await service.audit_is_clean()
