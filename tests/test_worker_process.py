@@ -97,8 +97,11 @@ def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
     assert not is_running(server)
 
 
-def test_a_worker_whose_server_is_gone_warns_in_its_log_and_still_stops(place: Installation) -> None:
+def test_a_worker_whose_server_is_gone_warns_in_its_log_and_still_stops(
+    place: Installation, cli: CommandLine
+) -> None:
     with stopped(place.start(*PROGRAM)) as worker:
+        enrolled_earlier(cli, "zoe", days=1)
         os.kill(place.server_pid, signal.SIGKILL)
         eventually(lambda: "temporalio.core" in worker.said, "the lost server is noticed")
         ended = worker.stop()
