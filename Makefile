@@ -16,7 +16,7 @@ run: $(VENV)/installed ## A whole installation: Temporal with its web UI, the le
 	@$(BIN)/python worker.py --dev --program program.toml
 
 test: $(VENV)/installed ## Every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/checkers ## Lint and types
 	@$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from ledger.errors import LedgerError, LedgerUnavailable
 
@@ -18,6 +18,12 @@ def refusals_are_final() -> Generator[None]:
     try:
         yield
     except LedgerError as error:
-        raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+        # Benign: an answer to someone who asked, which the worker's log need not cry out.
+        raise ApplicationError(
+            str(error),
+            type=type(error).__name__,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,
+        ) from error
     except LedgerUnavailable as error:
         raise ApplicationError(str(error), type=type(error).__name__) from None

@@ -428,6 +428,14 @@ async def test_an_address_elsewhere_is_refused(place: Place, address: str) -> No
             pass
 
 
+async def test_one_port_for_both_is_refused(place: Place) -> None:
+    place.address = f"127.0.0.1:{place.ui_port}"
+
+    with pytest.raises(EmbeddedServerError, match=rf"^Port {place.ui_port} cannot serve both.*--ui-port"):
+        async with place.server():
+            pass
+
+
 @pytest.mark.parametrize("port", [0, 65536])
 async def test_what_is_no_port_is_refused(place: Place, port: int) -> None:
     place.ui_port = port
