@@ -109,7 +109,9 @@ async def persistent_server(*, data_dir: Path, address: str, ui_port: int) -> As
     """
     port = _loopback_port(address)
     if port == ui_port:
-        raise EmbeddedServerError(f"Port {port} cannot serve both Temporal and its web UI: choose another --ui-port.")
+        raise EmbeddedServerError(
+            f"Port {port} cannot serve both Temporal and its web UI: choose another with --ui-port."
+        )
     address = f"{_HOST}:{port}"
     with _installation_lock(data_dir) as data_dir:
         state_file = data_dir / "temporal.json"

@@ -1,4 +1,4 @@
-"""The real Temporal servers that tests run against. A server starts in about a second, so each test has its own."""
+"""The real Temporal servers that tests run against; one starts in about a second, so each test has its own."""
 
 import sys
 from collections.abc import AsyncGenerator
