@@ -152,14 +152,15 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
     """How a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
 
     async def work() -> tuple[Standing, LiveStatus | None, str | None]:
-        async with the_ledger() as ledger:
-            known = await standing(ledger, user, now=now())
+        live, problem = None, None
         try:
             limit = timedelta(seconds=timeout)
             live = await SoftStakingClient(await connect(timeout=limit), timeout=limit).status(user)
         except ServiceError as error:
-            return known, None, str(error)
-        return known, live, None
+            problem = str(error)
+        # The ledger second: it may be ahead of what the workflow said, but never behind it.
+        async with the_ledger() as ledger:
+            return await standing(ledger, user, now=now()), live, problem
 
     known, live, problem = run(work())
     answer = _status(known, live, problem)

@@ -129,8 +129,11 @@ async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothi
     async with full_server() as client, build_worker(client, world.ledger):
         receipt, moves = await catch_up(world, client, 20)
         await until_paid(world.ledger, 3)
-        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
+        with closing(
+            sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=60, check_same_thread=False)
+        ) as other:
+            # In a thread: the worker needs this one to end the transaction that may be open just now.
+            await asyncio.to_thread(other.execute, "BEGIN EXCLUSIVE")
             paid = await credited_days(world.ledger)
 
             async def it_is_missed() -> bool:
