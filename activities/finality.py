@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from ledger.errors import LedgerError, LedgerUnavailable
@@ -25,5 +26,8 @@ def refusals_are_final() -> Generator[None]:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from error
+    except IntegrityError as error:
+        sentence = f"the ledger's database refuses: {error.orig}"
+        raise ApplicationError(sentence, type=type(error).__name__, non_retryable=True) from None
     except LedgerUnavailable as error:
         raise ApplicationError(str(error), type=type(error).__name__) from None

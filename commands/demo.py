@@ -3,7 +3,6 @@
 import asyncio
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -43,6 +42,7 @@ from staking.tag import qualifies
 from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
 from workflows.connection import connect
+from workflows.soft_staking import WAITING_FOR_POOL
 
 REGION = "FR"
 SAMPLE_MOVEMENTS_FILE = SHIPPED_PROGRAM_FILE.parent / "examples" / "transactions.csv"
@@ -57,7 +57,6 @@ class DemoResult:
 
     lines: list[StatementLine]
     audit: Audit
-    first_day: date | None
     last_day: date
 
 
@@ -95,7 +94,7 @@ async def _demonstrate(export: Export, program: Program, started_at: datetime) -
     with tempfile.TemporaryDirectory(prefix="soft-staking-demo-") as folder:
         async with throwaway_server() as address, open_ledger(f"sqlite:///{folder}/ledger.db") as ledger:
             report = await _set_up(ledger, shifted, program, started_at, yesterday)
-            activations = _activation_instants(shifted.lines, program, report, started_at)
+            activations = _activation_instants(shifted, program, report, started_at)
             client = await connect({"target_host": address})
             async with build_worker(client, ledger):
                 await _activate_all(client, activations, program)
@@ -105,7 +104,6 @@ async def _demonstrate(export: Export, program: Program, started_at: datetime) -
             return DemoResult(
                 lines=sorted(lines, key=lambda line: (line.user_id, line.day, line.asset)),
                 audit=await audited(ledger),
-                first_day=min((day_of(at) for at in activations.values()), default=None),
                 last_day=yesterday,
             )
 
@@ -140,14 +138,15 @@ async def _set_up(
 
 
 def _activation_instants(
-    lines: Iterable[ExportLine], program: Program, report: ImportReport, started_at: datetime
+    export: Export, program: Program, report: ImportReport, started_at: datetime
 ) -> dict[str, datetime]:
     """Each user's first instant, from the program's start on, at which rule 7 lets them in."""
-    by_user: defaultdict[str, defaultdict[datetime, list[ExportLine]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
-        movements = by_user[line.user_id]
+    by_user: dict[str, defaultdict[datetime, list[ExportLine]]] = {
+        user_id: defaultdict(list) for user_id in export.users
+    }
+    for line in export.lines:
         if line.asset not in report.skipped_assets:
-            movements[line.instant].append(line)
+            by_user[line.user_id][line.instant].append(line)
     instants: dict[str, datetime] = {}
     for user_id, movements in sorted(by_user.items()):
         first = None if program.restricts(REGION) else _first_qualifying(movements, program, started_at)
@@ -214,5 +213,5 @@ async def _raise_if_stuck(client: Client, instants: dict[str, datetime]) -> None
         status = await service.status(user_id)
         if status and status.blocked:
             raise CommandFailed(f"user {user_id} is blocked at {status.blocked.step}: {status.blocked.message}")
-        if status and status.state.startswith("waiting for pool"):
+        if status and status.state.startswith(WAITING_FOR_POOL):
             raise CommandFailed(f"user {user_id} is {status.state}: these rewards pass the 90 billion of a pool")

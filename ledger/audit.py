@@ -214,6 +214,28 @@ _QUERIES = (
     ),
     _Query(
         "complete",
+        "no day is closed while an earlier one is owed",
+        """SELECT 'user ' || d.user_id || ' is still owed day#' || d.day || ' but a later day is closed' AS what
+           FROM days d JOIN enrolments e ON e.enrolment_id = d.enrolment_id
+           WHERE d.accrues AND d.credited_at IS NULL
+             AND (e.last_accrual_day IS NULL OR d.day <= e.last_accrual_day)
+             AND EXISTS (SELECT 1 FROM days n WHERE n.user_id = d.user_id AND n.day > d.day)""",
+    ),
+    _Query(
+        "complete",
+        "no day is closed while an ended enrolment is owed an earlier one",
+        """SELECT 'enrolment ' || e.enrolment_id || ' of user ' || e.user_id || ' is owed days up to day#'
+                  || e.last_accrual_day || ' but a later day is closed' AS what
+           FROM enrolments e
+           WHERE e.last_accrual_day >= e.first_accrual_day
+             AND EXISTS (SELECT 1 FROM days n WHERE n.user_id = e.user_id AND n.day > e.last_accrual_day
+                                                AND n.enrolment_id <> e.enrolment_id)
+             AND NOT EXISTS (SELECT 1 FROM days l WHERE l.user_id = e.user_id AND l.day = e.last_accrual_day
+                                                    AND l.enrolment_id = e.enrolment_id
+                                                    AND l.credited_at IS NOT NULL)""",
+    ),
+    _Query(
+        "complete",
         "every asset of a credited day has its reward row",
         """SELECT 'user ' || s.user_id || ' has no reward row for day#' || s.day || ' in ' || s.asset AS what
            FROM snapshots s JOIN days d ON d.user_id = s.user_id AND d.day = s.day

@@ -3,13 +3,12 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event, inspect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,9 +18,11 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from ledger.errors import LedgerUnavailable
 from ledger.schema import metadata
 
+_LAST_TABLE = metadata.sorted_tables[-1].name
 Clock = Callable[[], datetime]
-_LOCK_TIMEOUT_S = 5
-"""Shorter than a step's start-to-close timeout, so that the reason comes back rather than silence."""
+_LOCK_TIMEOUT_S = 4
+"""For a place in this process's queue, and then for the database's lock: together shorter than a step's
+start-to-close timeout, so that the reason comes back rather than silence."""
 _ASK_AGAIN_S = 0.02
 _READ_ONLY = "soft_staking_read_only"
 
@@ -68,8 +69,20 @@ class Ledger:
         """Closes every connection."""
         await self._engine.dispose()
 
-    def _turn(self) -> AbstractAsyncContextManager[Any]:
-        return self._writer or _no_queue()
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        if self._writer is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(_LOCK_TIMEOUT_S):
+                await self._writer.acquire()
+        except TimeoutError:
+            raise LedgerUnavailable(f"the ledger {self.where} is busy: too many writers wait for it") from None
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @asynccontextmanager
     async def _transaction(self, *, read_only: bool) -> AsyncGenerator[AsyncConnection]:
@@ -87,11 +100,6 @@ class Ledger:
 
 
 @asynccontextmanager
-async def _no_queue() -> AsyncGenerator[None]:
-    yield
-
-
-@asynccontextmanager
 async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path``), making its tables where there are none.
 
@@ -101,11 +109,18 @@ async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Led
     ledger = Ledger(engine, clock)
     await _check_it_opens(ledger.where, engine)
     try:
-        async with ledger.write() as connection:
-            await connection.run_sync(metadata.create_all)
+        if not await _has_tables(ledger):
+            async with ledger.write() as connection:
+                await connection.run_sync(metadata.create_all)
         yield ledger
     finally:
         await ledger.close()
+
+
+async def _has_tables(ledger: Ledger) -> bool:
+    """Asked first, since reading never waits for a writer, such as a long import."""
+    async with ledger.read() as connection:
+        return await connection.run_sync(lambda sync: inspect(sync).has_table(_LAST_TABLE))
 
 
 def _create_engine(url: str) -> AsyncEngine:

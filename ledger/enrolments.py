@@ -111,24 +111,29 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
 async def recall(ledger: Ledger, user_id: str) -> Recollection:
     """What is unfinished for a user: enrolments that are open or have owed days, oldest first."""
     async with ledger.read() as connection:
-        rows = await connection.execute(
-            select(enrolments)
-            .where(enrolments.c.user_id == user_id)
-            .order_by(enrolments.c.activated_at, enrolments.c.recorded_at)
+        return await recollection(connection, user_id)
+
+
+async def recollection(connection: AsyncConnection, user_id: str) -> Recollection:
+    """What recall answers, as one of several things read at once."""
+    rows = await connection.execute(
+        select(enrolments)
+        .where(enrolments.c.user_id == user_id)
+        .order_by(enrolments.c.activated_at, enrolments.c.recorded_at)
+    )
+    unfinished: list[Enrolment] = []
+    last_end: End | None = None
+    for row in rows:
+        if row.ended_at is not None:
+            last_end = _end(row)
+        enrolment = Enrolment(
+            receipt=receipt_of(row),
+            next_day=await _next_day(connection, row),
+            last_accrual_day=row.last_accrual_day,
         )
-        unfinished: list[Enrolment] = []
-        last_end: End | None = None
-        for row in rows:
-            if row.ended_at is not None:
-                last_end = _end(row)
-            enrolment = Enrolment(
-                receipt=receipt_of(row),
-                next_day=await _next_day(connection, row),
-                last_accrual_day=row.last_accrual_day,
-            )
-            if not enrolment.is_finished:
-                unfinished.append(enrolment)
-        return Recollection(enrolments=unfinished, last_end=last_end)
+        if not enrolment.is_finished:
+            unfinished.append(enrolment)
+    return Recollection(enrolments=unfinished, last_end=last_end)
 
 
 async def region_of(connection: AsyncConnection, user_id: str, enrolment_id: str) -> str:

@@ -78,6 +78,8 @@ class Export:
     too_large: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
     skipped_not_spot: int = 0
     skipped_zero: int = 0
+    users: set[str] = field(default_factory=set[str])
+    """Of every Spot line with a good user id, skipped and oversized ones too."""
     last_spot_instant: datetime | None = None
     """Of every Spot line with a time, skipped and oversized ones too; UTC."""
 
@@ -126,6 +128,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
     bad: list[BadLine] = []
     too_large: list[TooLargeLine] = []
     skipped_not_spot = skipped_zero = 0
+    users: set[str] = set()
     last_spot_instant: datetime | None = None
     occurrences: Counter[str] = Counter()
 
@@ -144,7 +147,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
             skipped_not_spot += 1
             continue
         try:
-            check_user_id(user_id)
+            users.add(check_user_id(user_id))
             instant = _instant(time, zone, now)
             last_spot_instant = max(instant, last_spot_instant or instant)
             if not _ASSET.fullmatch(asset):
@@ -164,7 +167,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
         occurrences[content_key] += 1
         key = _digest(f"{said} {occurrences[content_key]}")
         lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark, key))
-    return Export(lines, bad, too_large, skipped_not_spot, skipped_zero, last_spot_instant)
+    return Export(lines, bad, too_large, skipped_not_spot, skipped_zero, users, last_spot_instant)
 
 
 def _text(content: bytes) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, ColumnElement, Table, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -164,8 +164,8 @@ def exact_sum(column: ColumnElement[int]) -> tuple[ColumnElement[int | None], Co
 
     SQLite fails on a sum beyond 64 bits, and PostgreSQL leaves integers for it.
     """
-    high = func.sum(column.op(">>")(literal(32, BigInteger)))
-    low = func.sum(column.op("&")(literal(0xFFFFFFFF, BigInteger)))
+    high = func.sum(column.op(">>")(literal_column("32")))
+    low = func.sum(column.op("&")(literal_column("4294967295")))
     return high.label("sum_high"), low.label("sum_low")
 
 

@@ -39,6 +39,7 @@ async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> A
     after every day already closed for anyone (I7).
     """
     async with ledger.write() as connection:
+        now = max(now, ledger.clock())
         from_that_day = await _version_starting_on(connection, program.effective_from)
         if from_that_day is not None and from_that_day.program == program:
             return Applied(from_that_day, changed=False)

@@ -8,13 +8,13 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger
-from ledger.enrolments import recall, receipt_of
+from ledger.enrolments import receipt_of, recollection
 from ledger.errors import NoProgram
 from ledger.journal import exact_sum, from_exact_sum, holdings_before
 from ledger.programs import program_on
 from ledger.schema import UtcDay, days, enrolments, rewards, snapshots
 from staking.days import ONE_DAY, day_of, first_accrual_day
-from staking.models import Receipt
+from staking.models import Enrolment, Receipt
 from staking.rewards import Outcome
 from staking.tag import tagged_asset
 
@@ -122,16 +122,8 @@ async def credited_days(connection: AsyncConnection, *, last: date) -> int:
 
 async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
     """How a user stands at an instant; an unknown user is simply not enrolled."""
-    unfinished = (await recall(ledger, user_id)).enrolments
-    yesterday = day_of(now) - ONE_DAY
-    owed: list[date] = []
-    for enrolment in unfinished:
-        day = max(enrolment.next_day, first_accrual_day(enrolment.receipt.activated_at))
-        last = min(enrolment.last_accrual_day or yesterday, yesterday)
-        while day <= last:
-            owed.append(day)
-            day += ONE_DAY
     async with ledger.read() as connection:
+        unfinished = (await recollection(connection, user_id)).enrolments
         latest = (
             await connection.execute(
                 select(enrolments)
@@ -160,11 +152,22 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             ended_at=None if latest is None else latest.ended_at,
             end_reason=None if latest is None else latest.end_reason,
             last_credited_day=last_credited,
-            owed_days=owed,
+            owed_days=_owed_days(unfinished, yesterday=day_of(now) - ONE_DAY),
             holdings={asset: units for asset, units in sorted(holdings.items()) if units},
             totals={asset: units for asset, units in totals_by_asset.items() if units},
             tagged_asset=await _tagged(connection, holdings, day_of(now)),
         )
+
+
+def _owed_days(unfinished: list[Enrolment], *, yesterday: date) -> list[date]:
+    owed: list[date] = []
+    for enrolment in unfinished:
+        day = max(enrolment.next_day, first_accrual_day(enrolment.receipt.activated_at))
+        last = min(enrolment.last_accrual_day or yesterday, yesterday)
+        while day <= last:
+            owed.append(day)
+            day += ONE_DAY
+    return owed
 
 
 async def _tagged(connection: AsyncConnection, holdings: dict[str, int], day: date) -> str | None:

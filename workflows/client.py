@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal, TypeVar
 from uuid import uuid4
 
+from pydantic import ValidationError
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -74,7 +75,12 @@ class SoftStakingClient:
         app_version: str | None = None,
     ) -> Receipt | Refusal:
         """Enrols a user who saw and accepted these document versions; a repeat gets the first receipt (rule 7)."""
-        activation = Activation(region=region, channel=channel, app_version=app_version, documents=dict(documents))
+        try:
+            activation = Activation(
+                region=region, channel=channel, app_version=app_version, documents=dict(documents)
+            )
+        except ValidationError as error:
+            raise RequestRefused("BadActivation", _sentence(error)) from None
         return await send_activation(
             self._client, user_id, activation, task_queue=self._task_queue, timeout=self._timeout
         )
@@ -174,7 +180,7 @@ async def _answered(
 ) -> _Answer:
     """The answer to a request, or an error that says what went wrong in one sentence."""
     try:
-        return await asyncio.wait_for(request, timeout.total_seconds())
+        return await _within(timeout, request)
     except WorkflowUpdateFailedError as error:
         raise _refused(error.cause) from error
     except WorkflowQueryFailedError as error:
@@ -184,8 +190,32 @@ async def _answered(
             raise await _no_answer(client, user_id, what, task_queue, timeout) from error
         raise _failed(what, error) from error
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        # The SDK turns the cancellation by wait_for into an error of its own.
         raise await _no_answer(client, user_id, what, task_queue, timeout) from error
+
+
+async def _within(timeout: timedelta, request: Awaitable[_Answer]) -> _Answer:
+    """The answer in time, or TimeoutError.
+
+    The request is awaited to its end either way: the SDK turns its cancellation into an error of its own, which
+    must not be lost, nor be taken for a time-out where it was the caller who was cancelled.
+    """
+    asked = asyncio.ensure_future(request)
+    try:
+        answered, _ = await asyncio.wait({asked}, timeout=timeout.total_seconds())
+    finally:
+        if not asked.done():
+            asked.cancel()
+            await asyncio.wait({asked})
+            if not asked.cancelled():
+                asked.exception()
+    if not answered:
+        raise TimeoutError
+    return asked.result()
+
+
+def _sentence(error: ValidationError) -> str:
+    faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    return "; ".join(fault.replace("Value error, ", "") for fault in faults)
 
 
 def _refused(cause: BaseException | None) -> RequestRefused:

@@ -10,14 +10,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.client import DEFAULT_TIMEOUT, NoAnswer
+from workflows.client import DEFAULT_TIMEOUT, NoAnswer, ServiceError
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 _ADDRESS = re.compile(r"[^\s/]+:([0-9]{1,5})")
 _PORT_MAX = 65535
 
 
-class BadConfiguration(Exception):
+class BadConfiguration(ServiceError):
     """The client configuration cannot be read; the message is one sentence."""
 
 

@@ -62,6 +62,10 @@ _FIRST_TASK_HISTORY_LENGTH = 3
 """Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
 
+class NothingIsOwed(Exception):
+    """The enrolment ended while a step was blocked, and the day of that step is no accrual day any more."""
+
+
 @workflow.defn(name=WORKFLOW_TYPE)
 class SoftStakingWorkflow:
     """Belongs to the user, not to one enrolment: a later activation enrols anew while owed days still wait."""
@@ -89,14 +93,15 @@ class SoftStakingWorkflow:
             if not await self._sleep_until_over(day, enrolment):
                 continue
 
-            snapshot = await self._snapshot(day, enrolment)
-            if day != enrolment.activation_day:
-                rewards = await self._compute(snapshot, enrolment)
-                if isinstance(rewards, EndsHere):
-                    await self._end_before(day, rewards.reason, enrolment)
-                    continue
-                await self._credit(rewards, enrolment)
-            self._is_done_with(day, enrolment)
+            with suppress(NothingIsOwed):
+                snapshot = await self._snapshot(day, enrolment)
+                if day != enrolment.activation_day:
+                    rewards = await self._compute(snapshot, enrolment)
+                    if isinstance(rewards, EndsHere):
+                        await self._end_before(day, rewards.reason, enrolment)
+                        continue
+                    await self._credit(rewards, enrolment)
+                self._is_done_with(day, enrolment)
 
     # The steps of a day.
 
@@ -265,6 +270,8 @@ class SoftStakingWorkflow:
                 self._state = "blocked"
                 await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
                 self._blocked = None
+                if self._enrolments[0].is_finished:
+                    raise NothingIsOwed from None
 
     async def _ask(self, step: Step[Request, Answer], request: Request) -> Answer:
         """One step for a message: what a retry cannot mend is the message's answer."""
@@ -287,7 +294,7 @@ class SoftStakingWorkflow:
 
     async def _wait_for_retry(self, timeout: timedelta | None, summary: str) -> None:
         self._retry_asked = False
-        await self._wait(lambda: self._retry_asked, timeout, summary)
+        await self._wait(lambda: self._retry_asked or self._enrolments[0].is_finished, timeout, summary)
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None, summary: str) -> None:
         """The one way to wait. Messages fill a history too, so a wait ends where it grows too long."""

@@ -168,6 +168,21 @@ def test_the_sample_is_paid_as_an_independent_calculation_says(alone: CommandLin
     assert {row["outcome"] for row in rows} == {"earned", "capped", "below_minimum", "rounded_to_zero", "paused"}
 
 
+def test_every_user_of_the_file_who_is_not_activated_is_named(alone: CommandLine) -> None:
+    movements = alone.write(
+        "movements.csv",
+        "User_ID,UTC_Time,Account,Operation,Coin,Change,Remark\n"
+        "good,2026-03-31 09:00:00,Spot,Deposit,SOL,12,\n"
+        "nothing,2026-03-31 09:00:00,Spot,Deposit,SOL,0,\n"
+        "trillions,2026-03-31 09:00:00,Spot,Deposit,PEPE,1000000000000,\n",
+    )
+
+    answer = alone.run("demo", "--movements", movements, "--json")
+
+    named = [sentence for sentence in answer.sentences if "never qualifies" in sentence]
+    assert named == [f"user {user} never qualifies and is not activated" for user in ("nothing", "trillions")]
+
+
 # Fixed days, of which the last is 1 April 2026; the program begins on the fifth day before it.
 HOSTILE = """\
 User ID,Time,Account,Operation,Coin,Change,Remark

@@ -1,12 +1,18 @@
 """`import starter` is how a product service asks: typed requests, typed answers, typed errors."""
 
+import asyncio
+import gc
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from commandline import CommandLine, Installation, utc_today
+from temporalio.client import Client
+from temporalio.service import RPCError
 from world import EXPORT_HEADER
 
 import starter
+from embedded.temporal_server import throwaway_server
 
 DOCUMENTS = {"terms_of_use": "2026-01-01", "soft_staking_terms": "2026-01-01", "risk_warning": "2026-01-01"}
 
@@ -58,6 +64,36 @@ async def test_a_product_service_is_told_of_a_user_who_is_not_enrolled(
 async def test_a_malformed_user_id_never_leaves_the_product_service(service: starter.SoftStakingClient) -> None:
     with pytest.raises(ValueError, match="'a/b' is not a user id"):
         await service.activate("a/b", region="FR", channel="web", documents=DOCUMENTS)
+
+
+async def test_a_malformed_activation_is_refused_in_one_sentence(service: starter.SoftStakingClient) -> None:
+    with pytest.raises(starter.RequestRefused, match=r"^region: 'ATLANTIS' is not an ISO 3166-1") as refused:
+        await service.activate("ann", region="Atlantis", channel="web", documents=DOCUMENTS)
+    assert refused.value.code == "BadActivation"
+
+
+async def test_a_product_service_that_cancels_a_request_is_cancelled_and_hears_nothing_more() -> None:
+    heard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["message"]))
+    async with throwaway_server() as address:
+        client = await starter.connect({"target_host": address})
+        service = starter.SoftStakingClient(client, timeout=timedelta(minutes=1))
+        request = asyncio.create_task(service.activate("ann", region="FR", channel="web", documents=DOCUMENTS))
+        await eventually_started(client)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+    del request
+    gc.collect()
+    assert heard == []
+
+
+async def eventually_started(client: Client) -> None:
+    while True:
+        with suppress(RPCError):
+            await client.get_workflow_handle("soft-staking/ann").describe()
+            return
+        await asyncio.sleep(0.02)
 
 
 async def test_no_server_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

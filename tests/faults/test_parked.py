@@ -21,12 +21,14 @@ from faults.story import (
     until_paid,
 )
 from servers import full_server, time_skipping
+from staking_service import a_service
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from world import World, activation
 
 from staking.days import ONE_DAY, day_of
 from staking.models import Blocked, Receipt
-from staking.steps import CREDIT, workflow_id
+from staking.steps import CREDIT, SNAPSHOT, workflow_id
 from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
 
@@ -235,3 +237,24 @@ async def test_a_block_survives_a_worker_that_is_replaced(world: World) -> None:
             assert await is_blocked()
             assert await client.retry("ann")
             await until_paid(world.ledger, 1)
+
+
+async def test_an_enrolment_that_ends_while_its_first_closing_is_blocked_holds_nothing_up(world: World) -> None:
+    async def refuse_every_snapshot(call: Call) -> Any:
+        if call.step == SNAPSHOT.name:
+            raise ApplicationError("made up", type="OutOfOrder", non_retryable=True)
+        return await call.run()
+
+    async with (
+        a_service(world) as service,
+        disturbed_worker(service.temporal, world.ledger, refuse_every_snapshot),
+    ):
+        await service.deposit()
+        receipt = await service.activate()
+        await service.skip_to(receipt.first_snapshot_at + timedelta(hours=1))
+        await service.reaches_state("blocked")
+
+        end = await service.deactivate()
+
+        assert (end.last_accrual_day, end.owed_days) == (None, 0)
+        await service.completes()

@@ -284,6 +284,21 @@ POOL_ADA = "(SELECT account_id FROM accounts WHERE kind = 'pool' AND asset = 'AD
         ),
         (
             "complete",
+            "no day is closed while an earlier one is owed",
+            "user ann is still owed 2026-10-02 but a later day is closed",
+            [
+                "UPDATE days SET credited_at = NULL, late = NULL, entry_id = NULL "
+                "WHERE user_id = 'ann' AND day = 20728"
+            ],
+        ),
+        (
+            "complete",
+            "no day is closed while an ended enrolment is owed an earlier one",
+            "enrolment enrolment of ann of user ann is owed days up to 2026-10-03 but a later day is closed",
+            ["DELETE FROM days WHERE user_id = 'ann' AND day = 20729"],
+        ),
+        (
+            "complete",
             "every asset of a credited day has its reward row",
             "user ann has no reward row for 2026-10-02 in SOL",
             ["DELETE FROM rewards WHERE user_id = 'ann' AND day = 20728 AND asset = 'SOL'"],

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from world import World, at
 
@@ -129,6 +130,28 @@ async def test_a_ledger_that_another_process_holds_is_one_sentence(
         with pytest.raises(LedgerUnavailable, match="locked"):
             async with two.write():
                 pass
+
+
+async def test_a_writer_who_waits_too_long_behind_its_own_process_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0)
+    async with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        async with ledger.write():
+            with pytest.raises(LedgerUnavailable, match="busy: too many writers"):
+                async with ledger.write():
+                    pass
+        async with ledger.write():
+            pass
+
+
+async def test_a_ledger_opens_for_reading_while_another_process_writes(world: World, tmp_path: Path) -> None:
+    async with (
+        world.ledger.write(),
+        open_ledger(f"sqlite:///{tmp_path}/ledger.db") as other,
+        other.read() as connection,
+    ):
+        assert await connection.scalar(text("SELECT count(*) FROM program_versions")) == 1
 
 
 async def test_readers_do_not_wait_for_a_writer(world: World, other: World) -> None:

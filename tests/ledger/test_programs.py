@@ -1,6 +1,7 @@
 """Program versions: which is in force, and what may still be applied (rule 5, I7)."""
 
 from datetime import date, datetime
+from pathlib import Path
 
 import pytest
 from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with
@@ -79,6 +80,12 @@ async def test_a_later_version_starts_after_today_however_long_ago_the_last_day_
     await world.close("ann", day("2026-09-01"))
     with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-02 or later"):
         await apply_program(world.ledger, program_with("2026-09-20"), now=NOW)
+
+
+async def test_a_command_with_a_slow_clock_does_not_change_a_day_that_has_begun(tmp_path: Path) -> None:
+    async with a_world(tmp_path, clock=lambda: at("2026-10-02 00:00:04")) as world:
+        with pytest.raises(ProgramRefused, match="the terms of a day that has begun never change"):
+            await apply_program(world.ledger, program_with("2026-10-02"), now=at("2026-10-01 23:59:59"))
 
 
 async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> None:
