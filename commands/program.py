@@ -20,7 +20,7 @@ def read_program(file: Path) -> Program:
     """The program in a file. Raises CommandFailed, a sentence for every problem."""
     try:
         if file.stat().st_size > _FILE_BYTES_MAX:
-            raise CommandFailed(f"{file} is larger than 1 MB, which no program file is")
+            raise CommandFailed(f"{file} is larger than 1 MB, and a program file has at most 262,144 characters")
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise CommandFailed(f"{file} is not UTF-8 text; a program file is TOML") from None

@@ -1,4 +1,4 @@
-"""The audit: proves the invariants from what is stored, with set-based SQL that runs in flat memory."""
+"""The audit: proves the invariants from what is stored, with set-based SQL."""
 
 import re
 from collections.abc import AsyncGenerator, Callable

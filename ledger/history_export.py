@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from staking.models import check_user_id
 from staking.money import AmountTooLarge, parse_amount
 
-EXPORT_BYTES_MAX = 256 * 1024 * 1024
+EXPORT_BYTES_MAX = 64 * 1024 * 1024
 
 HEADERS = (
     ("User_ID", "UTC_Time", "Account", "Operation", "Coin", "Change", "Remark"),
@@ -85,7 +85,7 @@ class Export:
 
 
 def read_export_file(path: Path) -> bytes:
-    """The content of a file. Raises ExportError unless it is a readable file of at most 256 MB."""
+    """The content of a file. Raises ExportError unless it is a readable file of at most 64 MB."""
     try:
         if path.is_dir():
             raise ExportError(f"{path} is a directory; name the CSV file in it")

@@ -439,7 +439,7 @@ def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
         (tmp_path, "is a directory; name the CSV file in it"),
         (pipe, "is not an ordinary file"),
         (huge / "export.csv", "cannot be read: Not a directory"),
-        (huge, "is larger than 256 MB; split it and import the parts"),
+        (huge, "is larger than 64 MB; split it and import the parts"),
         (tmp_path / ("x" * 5000), "cannot be read: File name too long"),
     ]:
         with pytest.raises(ExportError, match=sentence):
