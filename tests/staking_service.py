@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from world import SHIPPED_PROGRAM, World, activation
@@ -28,6 +29,7 @@ from workflows.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
 PATIENCE = timedelta(seconds=60)
+LOOK_AGAIN_S = 0.02
 """How long a test waits for what must come; reached only by a test that fails."""
 Found = TypeVar("Found")
 
@@ -36,7 +38,7 @@ async def eventually(look: Callable[[], Awaitable[Found]]) -> Found:
     """What ``look`` finds as soon as it is something; fails if it stays nothing."""
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while not (found := await look()):  # noqa: ASYNC110  # nothing says when a server is done
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(LOOK_AGAIN_S)
         return found
 
 
@@ -121,7 +123,13 @@ class StakingService:
     async def _skip_to(self, instant: datetime, *, step: timedelta) -> None:
         assert self._environment
         while (left := instant - await self.now()) > timedelta():
-            await self._environment.sleep(min(left, step))
+            try:
+                await self._environment.sleep(min(left, step))
+            except RPCError as error:
+                # The clock runs free until the next task waits; the server takes no sleep before that.
+                if "Unbalanced lock" not in str(error):
+                    raise
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     # What a user does.
 

@@ -250,6 +250,7 @@ async def test_an_activation_that_got_no_answer_works_when_repeated_with_a_worke
 async def test_without_a_worker_every_other_request_says_so_too(world: World) -> None:
     async with full_server() as client:
         asking = SoftStakingClient(client, timeout=SHORT)
+        await client.start_workflow(WORKFLOW_TYPE, "ann", id=workflow_id("ann"), task_queue=TASK_QUEUE)
         with pytest.raises(NoAnswer, match="no worker is polling"):
             await asking.deactivate("ann")
         with pytest.raises(NoAnswer, match="no worker is polling"):
