@@ -64,7 +64,7 @@ def activate(
 ) -> None:
     """Enrol a user: Start Earning. A repeat answers the first receipt.
 
-    Example: soft-staking activate 1001 --region FR --channel web --accept-terms
+    Example: python starter.py activate 1001 --region FR --channel web --accept-terms
     """
     back_dating: BackDating | None = None
     if activated_at is not None:
