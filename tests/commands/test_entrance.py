@@ -19,7 +19,7 @@ HELP = {
         "demo",
         "TEMPORAL_ADDRESS",
     ],
-    "activate": ["--region", "--accept-terms", "Example: soft-staking activate 1001 --region FR"],
+    "activate": ["--region", "--accept-terms", "Example: python starter.py activate 1001"],
     "deactivate": ["--reason", "Owed days are still paid"],
     "status": ["--timeout", "what the workflow does right now"],
     "rewards": ["--from", "--csv", "min(average, cap) x APR / 365"],
