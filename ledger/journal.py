@@ -67,6 +67,11 @@ class NewEntry:
     idempotency_key: str | None = None
     occurred_at: datetime | None = None
     note: str | None = None
+    operator: str | None = None
+    """Who corrected something, with ``reason``; None for everything else."""
+    reason: str | None = None
+    reverses: int | None = None
+    """The entry that this one takes back."""
 
 
 async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
@@ -267,6 +272,9 @@ def _entry_row(entry: NewEntry) -> dict[str, Any]:
         "recorded_at": entry.recorded_at,
         "occurred_at": entry.occurred_at,
         "note": entry.note,
+        "operator": entry.operator,
+        "reason": entry.reason,
+        "reverses": entry.reverses,
     }
 
 

@@ -106,8 +106,6 @@ Index(
     accounts.c.user_id,
     accounts.c.asset,
     unique=True,
-    sqlite_where=accounts.c.kind == "spot",
-    postgresql_where=accounts.c.kind == "spot",
 )
 Index(
     "one_system_account",
@@ -130,9 +128,19 @@ entries = Table(
     Column("recorded_at", UtcInstant, nullable=False),
     Column("occurred_at", UtcInstant),
     Column("note", Text),
-    comment="The journal. Never updated, never deleted.",
+    Column("operator", Text),
+    Column("reason", Text),
+    Column("reverses", _Id, ForeignKey("entries.entry_id")),
+    comment="The journal. Never updated, never deleted; a correction is an entry that reverses another.",
 )
 Index("entries_of_a_user", entries.c.user_id, entries.c.effective_at)
+Index(
+    "one_reversal",
+    entries.c.reverses,
+    unique=True,
+    sqlite_where=entries.c.reverses.is_not(None),
+    postgresql_where=entries.c.reverses.is_not(None),
+)
 
 postings = Table(
     "postings",
@@ -146,7 +154,8 @@ postings = Table(
     _integer_check("effective_at"),
     sqlite_with_rowid=False,
 )
-Index("postings_of_an_account", postings.c.account_id, postings.c.effective_at)
+# With the amount, so that a sum over a span of time reads the index alone.
+Index("postings_of_an_account", postings.c.account_id, postings.c.effective_at, postings.c.amount)
 
 program_versions = Table(
     "program_versions",

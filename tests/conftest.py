@@ -1,12 +1,26 @@
 """Fixtures that every room's tests share, and an exit that keeps pytest's true exit code."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
+import databases
 import pytest
 from world import World, a_world
 
 from embedded.exiting import exit_process
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest) -> Generator[str]:
+    """The kind of database that the test runs on: SQLite, unless it is marked ``on_both_databases``."""
+    databases.kind = getattr(request, "param", databases.SQLITE)
+    yield databases.kind
+    databases.kind = databases.SQLITE
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("on_both_databases"):
+        metafunc.parametrize("database", databases.KINDS, indirect=True)
 
 
 @pytest.fixture
@@ -26,4 +40,5 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
+    databases.stop_server()
     exit_process(_exit_code)

@@ -1,9 +1,8 @@
 """A small world to test in: a real ledger, a program, and short words for what happens in it."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import databases
 from sqlalchemy import event, text
 from sqlalchemy.util import await_only
 
@@ -237,41 +237,42 @@ async def a_world(
     """A new ledger in a folder, with the shipped program and full pools. Its recording clock stands still in the
     past, so that the instants passed in decide."""
     if program is SHIPPED_PROGRAM:
-        (folder / "ledger.db").write_bytes(await _shipped_ledger())
-    async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=clock) as ledger:
-        world = World(ledger)
-        if program is not None and program is not SHIPPED_PROGRAM:
-            await _furnish(world, program)
-        yield world
-
-
-_shipped: list[bytes] = []
-
-
-async def _shipped_ledger() -> bytes:
-    """The file of a ledger with the shipped program and full pools, made once: most tests begin with it."""
-    if not _shipped:
-        with TemporaryDirectory() as folder:
-            async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=lambda: LONG_AGO) as ledger:
-                await _furnish(World(ledger), SHIPPED_PROGRAM)
-            _shipped.append((Path(folder) / "ledger.db").read_bytes())
-    return _shipped[0]
-
-
-_after: dict[Callable[[World], Awaitable[None]], bytes] = {}
+        await _begin_after(folder, _furnished)
+    try:
+        async with open_ledger(databases.url_in(folder), clock=clock) as ledger:
+            world = World(ledger)
+            if program is not None and program is not SHIPPED_PROGRAM:
+                await _furnish(world, program)
+            yield world
+    finally:
+        databases.forget(folder)
 
 
 @asynccontextmanager
 async def a_world_after(folder: Path, words: Callable[[World], Awaitable[None]]) -> AsyncGenerator[World]:
-    """A world in which something has happened already; it happens once, and its ledger's file is copied."""
-    if words not in _after:
+    """A world in which something has happened already; it happens once, and its ledger is copied."""
+    await _begin_after(folder, words)
+    try:
+        async with open_ledger(databases.url_in(folder), clock=lambda: LONG_AGO) as ledger:
+            yield World(ledger, first_key=1000)
+    finally:
+        databases.forget(folder)
+
+
+async def _begin_after(folder: Path, words: Callable[[World], Awaitable[None]]) -> None:
+    if not databases.is_kept(words):
         with TemporaryDirectory() as other:
-            async with a_world(Path(other)) as world:
-                await words(world)
-            _after[words] = (Path(other) / "ledger.db").read_bytes()
-    (folder / "ledger.db").write_bytes(_after[words])
-    async with open_ledger(f"sqlite:///{folder}/ledger.db", clock=lambda: LONG_AGO) as ledger:
-        yield World(ledger, first_key=1000)
+            if words is not _furnished:
+                await _begin_after(Path(other), _furnished)
+            async with open_ledger(databases.url_in(Path(other)), clock=lambda: LONG_AGO) as ledger:
+                await words(World(ledger))
+            databases.keep_as_template(Path(other), words)
+    databases.begin_with(words, folder)
+
+
+async def _furnished(world: World) -> None:
+    """The shipped program and full pools, which most tests begin with."""
+    await _furnish(world, SHIPPED_PROGRAM)
 
 
 async def _furnish(world: World, program: Program) -> None:
@@ -281,12 +282,8 @@ async def _furnish(world: World, program: Program) -> None:
 
 
 def tamper(folder: Path, *statements: str) -> None:
-    """Changes a world's file as no code of ours would: without foreign keys, and without the triggers."""
-    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            connection.execute(statement)
+    """Changes a world's ledger as no code of ours would: no trigger, foreign key or check is in the way."""
+    databases.raw(folder, *statements, guards=False)
 
 
 @dataclass

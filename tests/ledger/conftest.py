@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import databases
 import pytest
 from world import LONG_AGO, World
 
@@ -11,6 +12,6 @@ from ledger.engine import open_ledger
 
 @pytest.fixture
 async def other(world: World, tmp_path: Path) -> AsyncGenerator[World]:
-    """The world's ledger file, opened a second time as another process would."""
-    async with open_ledger(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: LONG_AGO) as ledger:
+    """The world's ledger, opened a second time as another process would."""
+    async with open_ledger(databases.url_in(tmp_path), clock=lambda: LONG_AGO) as ledger:
         yield World(ledger, first_key=1_000_000)

@@ -9,6 +9,8 @@ from ledger.errors import NoProgram, NotEnrolled, OutOfOrder
 from staking.days import ONE_DAY, end_of
 from staking.models import Snapshot
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3, D4, D5, D6 = (day("2026-10-01") + n * ONE_DAY for n in range(6))
 
 

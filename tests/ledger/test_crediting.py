@@ -12,6 +12,8 @@ from staking.days import ONE_DAY
 from staking.models import CreditReceipt, EnrolRequest, PoolShort, Rewards
 from staking.money import MAX_ACCOUNT_UNITS
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3, D4 = (day("2026-10-01") + n * ONE_DAY for n in range(4))
 
 

@@ -10,6 +10,8 @@ from ledger.errors import BackDatingRefused, NoProgram, NotEnrolled
 from staking.days import ONE_DAY
 from staking.models import Activation, EnrolRequest, Receipt, Refusal
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3, D4, D5, D6 = (day("2026-10-01") + n * ONE_DAY for n in range(6))
 TEN, FIVE_DAYS_LATER = at("2026-10-01 10:00"), at("2026-10-06 10:00")
 WEB = activation()

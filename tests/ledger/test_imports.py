@@ -9,6 +9,8 @@ from ledger.history_export import parse_export
 from ledger.imports import ImportRefused, import_export
 from staking.days import ONE_DAY
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3 = (day("2026-10-01") + n * ONE_DAY for n in range(3))
 
 

@@ -15,6 +15,8 @@ from ledger.journal import OUTSIDE, POOL, Leg, LockedUser, NewEntry, Owner, Spot
 from staking.days import ONE_DAY
 from staking.models import Snapshot
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3 = (day("2026-10-01") + n * ONE_DAY for n in range(3))
 NOW = at("2026-10-01 12:00")
 

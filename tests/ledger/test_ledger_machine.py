@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -27,6 +28,8 @@ from ledger.statements import standing
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt, EndRequest, EnrolRequest, PoolShort, Receipt, Refusal, Rewards, Snapshot
 from staking.program import AssetTerms, Program
+
+pytestmark = pytest.mark.on_both_databases
 
 TOKEN = 10**8
 ASSETS = ("SOL", "SUI", "DOGE")

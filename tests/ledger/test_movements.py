@@ -9,6 +9,8 @@ from ledger.errors import AccountFull, InsufficientBalance
 from ledger.movements import post_movement
 from staking.money import MAX_ACCOUNT_UNITS
 
+pytestmark = pytest.mark.on_both_databases
+
 
 async def trade(world: World, changes: Mapping[str, int], *, key: str = "trade") -> int:
     return await post_movement(

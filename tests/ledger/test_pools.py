@@ -9,6 +9,8 @@ from ledger.errors import AccountFull, InsufficientBalance, NoProgram, UnknownAs
 from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, post
 from ledger.pools import fund_pool, pool_balances
 
+pytestmark = pytest.mark.on_both_databases
+
 
 async def test_funding_answers_the_new_balance(world: World) -> None:
     assert await fund_pool(world.ledger, "SOL", units("5"), now=LONG_AGO) == units("1000005")

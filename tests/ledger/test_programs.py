@@ -10,6 +10,8 @@ from ledger.errors import NoProgram, ProgramRefused
 from ledger.programs import all_versions, apply_program, first_program_day, program_on
 from staking.rewards import daily_reward
 
+pytestmark = pytest.mark.on_both_databases
+
 NOW = at("2026-10-01 12:00")
 
 

@@ -14,6 +14,8 @@ from ledger.errors import ContentDiffers
 from ledger.pools import fund_pool
 from staking.models import EnrolRequest, Rewards
 
+pytestmark = pytest.mark.on_both_databases
+
 Words = Callable[[World], Awaitable[Any]]
 
 

@@ -22,6 +22,8 @@ from staking.program import Program, parse_program
 from staking.rewards import Outcome, outcome_and_reward
 from staking.tag import qualifies
 
+pytestmark = pytest.mark.on_both_databases
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "transactions.csv"
 FIRST_DAY, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)

@@ -9,6 +9,8 @@ from ledger.statements import Standing, standing, statement
 from staking.days import ONE_DAY
 from staking.rewards import outcome_and_reward
 
+pytestmark = pytest.mark.on_both_databases
+
 D1, D2, D3, D4 = (day("2026-10-01") + n * ONE_DAY for n in range(4))
 
 

@@ -1,4 +1,7 @@
+import pytest
 from world import World, at, day
+
+pytestmark = pytest.mark.on_both_databases
 
 
 async def test_the_worked_example_comes_out_of_the_ledger_to_the_last_digit(world: World) -> None:

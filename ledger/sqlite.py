@@ -1,0 +1,85 @@
+"""The embedded database: one file, one writer at a time, every commit durable."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+from ledger.errors import LedgerUnavailable
+
+DRIVER = "sqlite+aiosqlite"
+READ_ONLY = "soft_staking_read_only"
+"""Execution option: a transaction that begins as a reader."""
+_ASK_AGAIN_S = 0.02
+
+
+def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
+    """An engine on the URL's file, whose folder is made. Raises LedgerUnavailable for a URL without a usable one."""
+    if not url.database or url.database == ":memory:" or "\0" in url.database:
+        raise LedgerUnavailable(f"{_shown(url)!r} names no file; the ledger needs one, as in sqlite:///ledger.db")
+    engine = create_async_engine(
+        url.set(drivername=DRIVER),
+        hide_parameters=True,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_timeout=lock_timeout_s,
+        connect_args={"isolation_level": None, "timeout": lock_timeout_s},
+    )
+    if not url.database.startswith("file:"):
+        _make_folder(Path(url.database))
+    event.listen(engine.sync_engine, "connect", _configure)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int) -> None:
+    """The first connection is a plain one, and makes a new file a WAL one.
+
+    When aiosqlite cannot connect it leaves a thread behind, which prints a traceback if it finds the event loop
+    closed already. And SQLite fails, rather than waits, where several connections turn a new file to WAL at once.
+    """
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    give_up_at = monotonic() + lock_timeout_s
+    while True:
+        try:
+            with closing(sqlite3.connect(arguments[0], uri="uri" in options)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+        except sqlite3.Error as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or monotonic() >= give_up_at:
+                raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error
+        await asyncio.sleep(_ASK_AGAIN_S)
+
+
+def _shown(url: URL) -> str:
+    return url.set(drivername=url.get_backend_name()).render_as_string()
+
+
+def _make_folder(database: Path) -> None:
+    try:
+        if database.is_dir():
+            raise LedgerUnavailable(f"{database} is a folder; the ledger needs a file name")
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"the ledger's folder {database.parent} cannot be made: {error.strerror}"
+        ) from None
+
+
+def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    # Full durability: a commit that was answered survives a power cut.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
