@@ -70,7 +70,7 @@ class Ledger:
 
     @asynccontextmanager
     async def read(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that only reads, all of it as of one instant; ``takes_long`` lifts the statement timeout."""
+        """A transaction that only reads, as of one instant; ``takes_long`` lifts the statement timeout."""
         options: dict[str, object] = {sqlite.READ_ONLY: True}
         if not self._is_sqlite:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}

@@ -283,7 +283,7 @@ def _refuse(table: Table, action: str, *, when: str = "", why: str) -> None:
         "after_create",
         DDL(
             f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{why}'; END $$"
+            f"$$ BEGIN RAISE EXCEPTION '{why}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
         ).execute_if(dialect="postgresql"),
     )
     event.listen(

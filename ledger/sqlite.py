@@ -20,7 +20,7 @@ _ASK_AGAIN_S = 0.02
 
 
 def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
-    """An engine on the URL's file, whose folder is made. Raises LedgerUnavailable for a URL without a usable one."""
+    """An engine on the URL's file, whose folder is made. Raises LedgerUnavailable where the URL names none."""
     if not url.database or url.database == ":memory:" or "\0" in url.database:
         raise LedgerUnavailable(f"{_shown(url)!r} names no file; the ledger needs one, as in sqlite:///ledger.db")
     engine = create_async_engine(
