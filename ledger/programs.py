@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +14,8 @@ from ledger.schema import AnyRow, UtcDay, program_versions, users
 from staking.days import ONE_DAY, day_of
 from staking.program import Program
 
+_CLOSED_DAYS_REMEMBERED_MAX = 100
+
 
 @dataclass(frozen=True)
 class ProgramVersion:
@@ -21,6 +24,9 @@ class ProgramVersion:
     version: int
     program: Program
     applied_at: datetime
+
+
+_of_closed_days: WeakKeyDictionary[Ledger, dict[date, ProgramVersion]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,16 @@ async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
     if row is None:
         raise NoProgram(f"no program is in force on {day}; apply one with: starter.py program apply program.toml")
     return _version(row)
+
+
+async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
+    """program_on, of a day that is over: its terms never change any more (I7), so they are asked for once."""
+    remembered = _of_closed_days.setdefault(ledger, {})
+    if day not in remembered:
+        if len(remembered) >= _CLOSED_DAYS_REMEMBERED_MAX:
+            remembered.clear()
+        remembered[day] = await program_on(connection, day)
+    return remembered[day]
 
 
 async def first_program_day(connection: AsyncConnection) -> date | None:
