@@ -102,10 +102,11 @@ async def statement(
     )
     if user_ids is not None:
         query = query.where(snapshots.c.user_id.in_(user_ids))
-    if first is not None:
-        query = query.where(snapshots.c.day >= first)
-    if last is not None:
-        query = query.where(snapshots.c.day <= last)
+    for table in (snapshots, rewards, days):  # each said, since PostgreSQL infers no bounds from joins
+        if first is not None:
+            query = query.where(table.c.day >= first)
+        if last is not None:
+            query = query.where(table.c.day <= last)
     programs = {version.version: version.program for version in await all_versions(connection)}
     return [
         StatementLine(

@@ -117,7 +117,7 @@ class AssetTerms(BaseModel):
     apr: RateText
     """A fraction of 1 per 365 days; rule 3."""
     reference_price: AmountText
-    """USDT per token; only for the tag and for totals."""
+    """USDT per token; for the tag, totals and reference values, never for a reward."""
     paused: StrictBool = False
 
     @field_validator("cap")

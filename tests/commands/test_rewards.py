@@ -11,6 +11,7 @@ import pytest
 from commandline import CommandLine, eventually, utc_today
 from world import EXPORT_HEADER, SHIPPED_PROGRAM, World, at, day, program_with
 
+from commands.reward_tables import print_calendar, print_totals
 from ledger.programs import switch_assets
 from staking.days import ONE_DAY
 
@@ -148,10 +149,7 @@ async def test_the_csv_alone_recomputes_every_reward_of_every_outcome_and_its_va
     assert {row["outcome"] for row in rows if row["day"] == str(LEAP_DAY)} == outcomes - {"paused"}
 
 
-@pytest.mark.on_both_databases
-async def test_a_reversed_reward_shows_as_reversed_in_every_form(
-    world: World, alone: CommandLine, tmp_path: Path
-) -> None:
+async def two_days_of_which_the_first_was_reversed(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.close("ann", day("2026-10-01"))
@@ -163,6 +161,13 @@ async def test_a_reversed_reward_shows_as_reversed_in_every_form(
         " VALUES (1000, 'reversal', 'ann', 0, 0, :paid)",
         paid=paid.entry_id,
     )
+
+
+@pytest.mark.on_both_databases
+async def test_a_reversed_reward_shows_as_reversed_in_every_form(
+    world: World, alone: CommandLine, tmp_path: Path
+) -> None:
+    await two_days_of_which_the_first_was_reversed(world)
     alone.environment["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
 
     rows = list(csv.DictReader(io.StringIO(alone.run("rewards", "ann", "--csv").out)))
@@ -172,6 +177,22 @@ async def test_a_reversed_reward_shows_as_reversed_in_every_form(
     assert rows[0]["reward"] == "0.00026301"
     assert [row["reversed_by"] for row in alone.json("rewards", "ann")] == [1000, None]
     assert ["reversed" in line for line in table.splitlines() if "2026-10-0" in line] == [True, False]
+
+
+async def test_a_calendar_and_totals_leave_out_what_was_reversed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await two_days_of_which_the_first_was_reversed(world)
+    lines = await world.statement()
+
+    print_calendar(lines, last_day=day("2026-10-03"))
+    print_totals(lines, SHIPPED_PROGRAM)
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "SOL" in line]
+    assert rows == [
+        ["ann", "SOL", "↺●", "12.00026301", "1", "0.00026301"],
+        ["SOL", "1", "1", "0.00026301", "0.04"],
+    ]
 
 
 def csv_text(value: object) -> str:
