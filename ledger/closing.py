@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, cast, null, select, type_coerce, union_all, update
+from sqlalchemy import BigInteger, and_, bindparam, cast, null, select, type_coerce, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import ContentDiffers, LedgerError, NotEnrolled, OutOfOrder
 from ledger.journal import LockedUser, holdings_of_all_before, lock_users
 from ledger.programs import ProgramVersion, program_of_closed_day
+from ledger.rows import insert_rows
 from ledger.schema import AnyRow, UtcInstant, accounts, days, enrolments, postings, snapshots, users
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, start_of
@@ -79,11 +80,18 @@ async def _close_all(
     return answers
 
 
+_RAISE_WATERMARK = (
+    update(users)
+    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
+    .values(closed_through=bindparam("through"))
+)
+
+
 async def _close(
     connection: AsyncConnection, day: date, program: ProgramVersion, closings: Sequence[_Closing]
 ) -> dict[str, Snapshot]:
     holdings = await _holdings(connection, day, program, closings)
-    await connection.execute(days.insert(), [_record(closing, program) for closing in closings])
+    await insert_rows(connection, days, [_record(closing, program) for closing in closings])
     rows = [
         {
             "user_id": user_id,
@@ -96,12 +104,9 @@ async def _close(
         for user_id, by_asset in holdings.items()
         for asset, held in by_asset.items()
     ]
-    if rows:
-        await connection.execute(snapshots.insert(), rows)
-    await connection.execute(
-        update(users).where(users.c.user_id.in_([closing.user_id for closing in closings])),
-        {"closed_through": end_of(day)},
-    )
+    await insert_rows(connection, snapshots, rows)
+    raised = {"user_ids": [closing.user_id for closing in closings], "through": end_of(day)}
+    await connection.execute(_RAISE_WATERMARK, raised)
     return {user_id: _snapshot(day, by_asset) for user_id, by_asset in holdings.items()}
 
 
@@ -126,34 +131,43 @@ def _snapshot(day: date, holdings: Mapping[str, DayHolding]) -> Snapshot:
     )
 
 
+_that_day, _before, _enrolment_before = days.alias(), days.alias(), enrolments.alias()
+_KNOWN = (
+    select(
+        users.c.user_id,
+        enrolments.c.activated_at,
+        enrolments.c.first_accrual_day,
+        enrolments.c.last_accrual_day,
+        _that_day.c.enrolment_id.label("closed_for"),
+        _before.c.accrues.label("accrues_before"),
+        _before.c.credited_at.label("credited_at_before"),
+        _before.c.program_version.label("program_version_before"),
+        _enrolment_before.c.last_accrual_day.label("last_accrual_day_before"),
+    )
+    .select_from(users)
+    .outerjoin(
+        enrolments,
+        and_(
+            enrolments.c.user_id == users.c.user_id,
+            enrolments.c.enrolment_id.in_(bindparam("enrolment_ids", expanding=True)),
+        ),
+    )
+    .outerjoin(_that_day, and_(_that_day.c.user_id == users.c.user_id, _that_day.c.day == bindparam("day")))
+    .outerjoin(_before, and_(_before.c.user_id == users.c.user_id, _before.c.day == bindparam("day_before")))
+    .outerjoin(_enrolment_before, _enrolment_before.c.enrolment_id == _before.c.enrolment_id)
+    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
+)
+
+
 async def _known(connection: AsyncConnection, day: date, requests: Sequence[SnapshotRequest]) -> dict[str, AnyRow]:
     """For each user that there is: the enrolment asked for, and what is recorded of the day and the day before."""
-    that_day, before, enrolment_before = days.alias(), days.alias(), enrolments.alias()
-    rows = await connection.execute(
-        select(
-            users.c.user_id,
-            enrolments.c.activated_at,
-            enrolments.c.first_accrual_day,
-            enrolments.c.last_accrual_day,
-            that_day.c.enrolment_id.label("closed_for"),
-            before.c.accrues.label("accrues_before"),
-            before.c.credited_at.label("credited_at_before"),
-            before.c.program_version.label("program_version_before"),
-            enrolment_before.c.last_accrual_day.label("last_accrual_day_before"),
-        )
-        .select_from(users)
-        .outerjoin(
-            enrolments,
-            and_(
-                enrolments.c.user_id == users.c.user_id,
-                enrolments.c.enrolment_id.in_([request.enrolment_id for request in requests]),
-            ),
-        )
-        .outerjoin(that_day, and_(that_day.c.user_id == users.c.user_id, that_day.c.day == day))
-        .outerjoin(before, and_(before.c.user_id == users.c.user_id, before.c.day == day - ONE_DAY))
-        .outerjoin(enrolment_before, enrolment_before.c.enrolment_id == before.c.enrolment_id)
-        .where(users.c.user_id.in_([request.user_id for request in requests]))
-    )
+    asked = {
+        "user_ids": [request.user_id for request in requests],
+        "enrolment_ids": [request.enrolment_id for request in requests],
+        "day": day,
+        "day_before": day - ONE_DAY,
+    }
+    rows = await connection.execute(_KNOWN, asked)
     return {row.user_id: row for row in rows}
 
 
@@ -286,27 +300,27 @@ _Openings = dict[str, dict[str, int]]
 _Movements = dict[str, defaultdict[str, list[tuple[datetime, int]]]]
 
 
+_NO_INSTANT = type_coerce(cast(null(), BigInteger), UtcInstant)
+_OPENINGS_AND_MOVEMENTS = union_all(
+    select(accounts.c.user_id, accounts.c.asset, postings.c.effective_at, postings.c.amount)
+    .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
+    .where(
+        accounts.c.user_id.in_(bindparam("user_ids", expanding=True)),
+        postings.c.effective_at >= bindparam("start"),
+        postings.c.effective_at < bindparam("end"),
+    ),
+    select(snapshots.c.user_id, snapshots.c.asset, _NO_INSTANT, snapshots.c.closing).where(
+        snapshots.c.user_id.in_(bindparam("user_ids", expanding=True)), snapshots.c.day == bindparam("day_before")
+    ),
+)
+
+
 async def _openings_and_movements(
     connection: AsyncConnection, day: date, user_ids: Collection[str]
 ) -> tuple[_Openings, _Movements]:
     """By user and asset, yesterday's closings and the day's movements."""
-    moved = select(accounts.c.user_id, accounts.c.asset, postings.c.effective_at, postings.c.amount).join_from(
-        accounts,
-        postings,
-        and_(
-            postings.c.account_id == accounts.c.account_id,
-            postings.c.effective_at >= start_of(day),
-            postings.c.effective_at < end_of(day),
-        ),
-    )
-    never = type_coerce(cast(null(), BigInteger), UtcInstant)
-    closed = select(snapshots.c.user_id, snapshots.c.asset, never, snapshots.c.closing)
-    rows = await connection.execute(
-        union_all(
-            moved.where(accounts.c.user_id.in_(user_ids)),
-            closed.where(snapshots.c.user_id.in_(user_ids), snapshots.c.day == day - ONE_DAY),
-        )
-    )
+    asked = {"user_ids": user_ids, "start": start_of(day), "end": end_of(day), "day_before": day - ONE_DAY}
+    rows = await connection.execute(_OPENINGS_AND_MOVEMENTS, asked)
     openings: _Openings = {user_id: {} for user_id in user_ids}
     movements: _Movements = {user_id: defaultdict(list) for user_id in user_ids}
     for user_id, asset, effective_at, amount in rows:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
@@ -25,6 +25,7 @@ from ledger.journal import (
     lock_users,
     post_to,
 )
+from ledger.rows import insert_rows, update_rows
 from ledger.schema import AnyRow, accounts, days, enrolments, rewards, snapshots
 from staking.days import end_of, is_late
 from staking.models import CreditReceipt, CreditRequest, PoolShort, RewardLine
@@ -141,8 +142,7 @@ async def _write(
         ids = await post_to(connection, known, [credit.entry() for credit in paying])
         entry_ids = {credit.request.user_id: entry_id for credit, entry_id in zip(paying, ids, strict=True)}
     rows = [_row(credit.request, line) for credit in due for line in credit.request.rewards.lines]
-    if rows:
-        await connection.execute(rewards.insert(), rows)
+    await insert_rows(connection, rewards, rows)
     receipts = {
         credit.request.user_id: CreditReceipt(
             day=day,
@@ -152,21 +152,17 @@ async def _write(
         )
         for credit in due
     }
-    await connection.execute(
-        update(days).where(
-            days.c.user_id == bindparam("credited_user_id"), days.c.day == bindparam("credited_day")
-        ),
-        [
-            {
-                "credited_user_id": user_id,
-                "credited_day": day,
-                "credited_at": receipt.credited_at,
-                "late": receipt.late,
-                "entry_id": receipt.entry_id,
-            }
-            for user_id, receipt in receipts.items()
-        ],
-    )
+    marks = [
+        {
+            "user_id": user_id,
+            "day": day,
+            "credited_at": receipt.credited_at,
+            "late": receipt.late,
+            "entry_id": receipt.entry_id,
+        }
+        for user_id, receipt in receipts.items()
+    ]
+    await update_rows(connection, days, marks)
     return receipts
 
 
@@ -183,37 +179,37 @@ def _row(request: CreditRequest, line: RewardLine) -> dict[str, Any]:
     }
 
 
+_RECORDED = (
+    select(
+        days,
+        enrolments.c.recorded_at.label("enrolled_at"),
+        enrolments.c.last_accrual_day,
+        snapshots.c.asset,
+        snapshots.c.average,
+        accounts.c.account_id,
+        accounts.c.balance,
+        *(column for column in rewards.c if column.name not in snapshots.c),
+    )
+    .join_from(days, enrolments, enrolments.c.enrolment_id == days.c.enrolment_id)
+    .outerjoin(snapshots, and_(snapshots.c.user_id == days.c.user_id, snapshots.c.day == days.c.day))
+    .outerjoin(
+        rewards,
+        and_(
+            rewards.c.user_id == snapshots.c.user_id,
+            rewards.c.day == snapshots.c.day,
+            rewards.c.asset == snapshots.c.asset,
+        ),
+    )
+    .outerjoin(accounts, and_(accounts.c.user_id == snapshots.c.user_id, accounts.c.asset == snapshots.c.asset))
+    .where(days.c.user_id.in_(bindparam("user_ids", expanding=True)), days.c.day == bindparam("day"))
+    .order_by(days.c.user_id, snapshots.c.asset)
+)
+
+
 async def _recorded(connection: AsyncConnection, day: date, user_ids: Sequence[str]) -> dict[str, list[AnyRow]]:
     """By user, the day's record with its snapshots by asset, each with its reward row where the day was credited
     and the spot account that a reward goes to. A day without snapshots has one row, whose asset is None."""
-    reward_columns = [column for column in rewards.c if column.name not in snapshots.c]
-    rows = await connection.execute(
-        select(
-            days,
-            enrolments.c.recorded_at.label("enrolled_at"),
-            enrolments.c.last_accrual_day,
-            snapshots.c.asset,
-            snapshots.c.average,
-            accounts.c.account_id,
-            accounts.c.balance,
-            *reward_columns,
-        )
-        .join_from(days, enrolments, enrolments.c.enrolment_id == days.c.enrolment_id)
-        .outerjoin(snapshots, and_(snapshots.c.user_id == days.c.user_id, snapshots.c.day == days.c.day))
-        .outerjoin(
-            rewards,
-            and_(
-                rewards.c.user_id == snapshots.c.user_id,
-                rewards.c.day == snapshots.c.day,
-                rewards.c.asset == snapshots.c.asset,
-            ),
-        )
-        .outerjoin(
-            accounts, and_(accounts.c.user_id == snapshots.c.user_id, accounts.c.asset == snapshots.c.asset)
-        )
-        .where(days.c.user_id.in_(user_ids), days.c.day == day)
-        .order_by(days.c.user_id, snapshots.c.asset)
-    )
+    rows = await connection.execute(_RECORDED, {"user_ids": user_ids, "day": day})
     recorded: defaultdict[str, list[AnyRow]] = defaultdict(list)
     for row in rows:
         recorded[row.user_id].append(row)

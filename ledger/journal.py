@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance
+from ledger.rows import insert_rows, update_rows
 from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
@@ -92,6 +93,15 @@ class NewEntry:
     """The entry that this one takes back."""
 
 
+_LOCK_USERS = (
+    select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at)
+    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
+    .order_by(users.c.user_id)
+    # Leaves foreign keys to the row alone, which every entry of the user checks.
+    .with_for_update(key_share=True)
+)
+
+
 async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
     """Takes the user's lock, for the rest of the transaction; makes the user if new.
 
@@ -108,13 +118,7 @@ async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
 
 async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
     """Takes the locks of the users that exist, in the order of their ids, so that no two wait for each other."""
-    rows = await connection.execute(
-        select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at)
-        .where(users.c.user_id.in_(sorted(user_ids)))
-        .order_by(users.c.user_id)
-        # Leaves foreign keys to the row alone, which every entry of the user checks.
-        .with_for_update(key_share=True)
-    )
+    rows = await connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)})
     return {row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at) for row in rows}
 
 
@@ -172,17 +176,13 @@ async def post_to(
         for account, amount in _amounts_by_account(entry, known).items()
         if amount
     ]
-    await connection.execute(postings.insert(), rows)
-    if changed:
-        await connection.execute(
-            update(accounts)
-            .where(accounts.c.account_id == bindparam("changed_account_id"))
-            .values(balance=accounts.c.balance + bindparam("change")),
-            [
-                {"changed_account_id": account.account_id, "change": change}
-                for account, change in sorted(changed.items(), key=lambda item: _lock_order(item[0].key))
-            ],
-        )
+    await insert_rows(connection, postings, rows)
+    # Their users are locked, and the pools: what was read is what is there.
+    balances_after = [
+        {"account_id": account.account_id, "balance": (account.balance or 0) + change}
+        for account, change in sorted(changed.items(), key=lambda item: _lock_order(item[0].key))
+    ]
+    await update_rows(connection, accounts, balances_after)
     return entry_ids
 
 
@@ -390,32 +390,42 @@ async def _find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
     return found
 
 
+_SPOT_ACCOUNTS = select(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(
+    accounts.c.user_id.in_(bindparam("user_ids", expanding=True)),
+    accounts.c.asset.in_(bindparam("assets", expanding=True)),
+)
+
+
 async def _spot_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
-    rows = await connection.execute(
-        select(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(
-            accounts.c.user_id.in_(sorted({user_id or "" for _, user_id, _ in wanted})),
-            accounts.c.asset.in_(sorted({asset for _, _, asset in wanted})),
-        )
-    )
+    asked = {
+        "user_ids": sorted({user_id or "" for _, user_id, _ in wanted}),
+        "assets": sorted({asset for _, _, asset in wanted}),
+    }
+    rows = await connection.execute(_SPOT_ACCOUNTS, asked)
     found = ((Account(row.account_id, (SPOT, row.user_id, row.asset), row.balance)) for row in rows)
     return {account.key: account for account in found if account.key in wanted}
+
+
+_SYSTEM_ACCOUNTS = (
+    select(accounts.c.account_id, accounts.c.asset, accounts.c.balance)
+    .where(
+        IS_OF_THE_SYSTEM,
+        accounts.c.kind == bindparam("kind"),
+        accounts.c.asset.in_(bindparam("assets", expanding=True)),
+        accounts.c.shard == 0,
+    )
+    .order_by(accounts.c.account_id)
+)
+_LOCK_SYSTEM_ACCOUNTS = _SYSTEM_ACCOUNTS.with_for_update(key_share=True)
 
 
 async def _system_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
     """Outside first, which keeps no balance and is not locked; then the pools, locked in order."""
     found: dict[AccountKey, Account] = {}
-    for kind in (OUTSIDE, POOL):
+    for kind, statement in ((OUTSIDE, _SYSTEM_ACCOUNTS), (POOL, _LOCK_SYSTEM_ACCOUNTS)):
         assets = sorted({asset for of_kind, _, asset in wanted if of_kind == kind})
-        if not assets:
-            continue
-        statement = (
-            select(accounts.c.account_id, accounts.c.asset, accounts.c.balance)
-            .where(IS_OF_THE_SYSTEM, accounts.c.kind == kind, accounts.c.asset.in_(assets), accounts.c.shard == 0)
-            .order_by(accounts.c.account_id)
-        )
-        if kind == POOL:
-            statement = statement.with_for_update(key_share=True)
-        for row in await connection.execute(statement):
-            key = (kind, None, row.asset)
-            found[key] = Account(row.account_id, key, row.balance)
+        if assets:
+            for row in await connection.execute(statement, {"kind": kind, "assets": assets}):
+                key = (kind, None, row.asset)
+                found[key] = Account(row.account_id, key, row.balance)
     return found

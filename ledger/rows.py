@@ -1,0 +1,88 @@
+"""Writing many rows with one statement.
+
+SQLite runs a statement over many rows without leaving its process. PostgreSQL would be sent a message for each:
+there the rows travel as an array for each column, in one message and under one text, which it plans once.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+from sqlalchemy import ARRAY, BindParameter, Column, Executable, Table, bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+_Names: TypeAlias = tuple[str, ...]
+
+
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Rows) -> None:
+    """Inserts rows, all of which name the same columns; nothing where there are none."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        names = tuple(rows[0])
+        await connection.execute(_insert_arrays(table, names), _arrays(names, rows))
+    else:
+        await connection.execute(insert(table), [dict(row) for row in rows])
+
+
+async def update_rows(connection: AsyncConnection, table: Table, rows: Rows) -> None:
+    """Sets what each row names beside the table's primary key, of the row that has its primary key."""
+    if not rows:
+        return
+    names = tuple(rows[0])
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_update_from_arrays(table, names), _arrays(names, rows))
+    else:
+        await connection.execute(_update_one(table, names), [_bound(row) for row in rows])
+
+
+def _arrays(names: _Names, rows: Rows) -> dict[str, list[Any]]:
+    return {_parameter(name): [row[name] for row in rows] for name in names}
+
+
+def _bound(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {_parameter(name): value for name, value in row.items()}
+
+
+def _parameter(name: str) -> str:
+    return f"new_{name}"  # SQLAlchemy keeps the columns' own names for itself in an update
+
+
+def _array(column: Column[Any]) -> BindParameter[Any]:
+    return bindparam(_parameter(column.name), type_=ARRAY(column.type))
+
+
+@cache
+def _insert_arrays(table: Table, names: _Names) -> Executable:
+    given = (
+        func.unnest(*(_array(table.c[name]) for name in names)).table_valued(*names, name="given").render_derived()
+    )
+    return insert(table).from_select(names, select(*(given.c[name] for name in names)))
+
+
+@cache
+def _update_from_arrays(table: Table, names: _Names) -> Executable:
+    given = (
+        func.unnest(*(_array(table.c[name]) for name in names)).table_valued(*names, name="given").render_derived()
+    )
+    keys = _keys(table)
+    return (
+        update(table)
+        .where(*(table.c[name] == given.c[name] for name in keys))
+        .values({name: given.c[name] for name in names if name not in keys})
+    )
+
+
+@cache
+def _update_one(table: Table, names: _Names) -> Executable:
+    keys = _keys(table)
+    return (
+        update(table)
+        .where(*(table.c[name] == bindparam(_parameter(name)) for name in keys))
+        .values({name: bindparam(_parameter(name)) for name in names if name not in keys})
+    )
+
+
+def _keys(table: Table) -> Collection[str]:
+    return [column.name for column in table.primary_key]
