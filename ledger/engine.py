@@ -50,8 +50,10 @@ class Ledger:
 
     @property
     def where(self) -> str:
-        """The database's URL as a person writes it, without a password."""
-        url = self._engine.url.difference_update_query(["password"])
+        """The database's URL as a person writes it, without a password or what may hide one."""
+        url = self._engine.url
+        if not self._is_sqlite:
+            url = url.set(query={key: url.query[key] for key in ("host", "port") if key in url.query})
         return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
