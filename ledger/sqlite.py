@@ -66,6 +66,12 @@ async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int
         await asyncio.sleep(_ASK_AGAIN_S)
 
 
+def is_taken(error: object) -> bool:
+    """Whether a unique key was taken already."""
+    taken = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode in taken
+
+
 def _file(url: URL) -> Path | None:
     """None where the URL leaves it to SQLite, as in ``sqlite:///file:ledger.db?mode=ro&uri=true``."""
     return None if not url.database or url.database.startswith("file:") else Path(url.database)

@@ -212,7 +212,8 @@ def _refuse(op: Operations, table: str, action: str, *, when: str = "", why: str
         )
         return
     op.execute(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{why}'; END $$"
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{why}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
     )
     op.execute(
         f"CREATE TRIGGER {name} BEFORE {action} ON {table} FOR EACH ROW{condition} EXECUTE FUNCTION {name}()"
