@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from commands import audit, demo, enrolment, entrance, imports, pool, program, rewards
+from commands import audit, db, demo, enrolment, entrance, imports, pool, program, rewards
 from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
 from workflows.client import NoAnswer, RequestRefused, ServiceError, SoftStakingClient
 from workflows.connection import BadConfiguration, connect
@@ -44,6 +44,7 @@ app.command()(rewards.rewards)
 app.command("import")(imports.import_)
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
+app.add_typer(db.app, name="db")
 app.command()(enrolment.retry)
 app.command()(audit.audit)
 

@@ -7,21 +7,22 @@ from datetime import UTC, date, datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import inspect, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ledger import postgresql, sqlite
+from ledger import migrations, postgresql, sqlite
 from ledger.batches import Answer, Batches, Request
 from ledger.errors import LedgerError, LedgerUnavailable
-from ledger.schema import metadata
+from ledger.migrations import Schema, schema_in
 
-_LAST_TABLE = metadata.sorted_tables[-1].name
 Clock = Callable[[], datetime]
 _LOCK_TIMEOUT_S = 4
 """For a place in this process's queue, and then for the database's lock: together shorter than a step's
 start-to-close timeout, so that the reason comes back rather than silence."""
+_UPGRADE_LOCK_TIMEOUT_S = 60
+"""For a SQLite ledger's lock, which another process may hold to upgrade it: nobody's step waits for this one."""
 _BATCHES_AT_ONCE = 2
 """Of one kind, on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
@@ -53,9 +54,16 @@ class Ledger:
 
     @property
     def where(self) -> str:
-        """The database's URL as a person writes it, without a password."""
+        """The database's URL as a person writes it, without a password or what may hide one."""
         url = self._engine.url
+        if not self._is_sqlite:
+            url = url.set(query={key: url.query[key] for key in ("host", "port") if key in url.query})
         return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+    @property
+    def upgrades_when_opened(self) -> bool:
+        """Whether whoever opens an older one brings it up to date, since nobody operates an embedded database."""
+        return self._is_sqlite
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -164,37 +172,92 @@ def _is_taken(error: IntegrityError) -> bool:
 async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path`` or ``postgresql://user@host/name``).
 
+    A SQLite ledger that is new or older than this program is brought to its schema version first; a PostgreSQL one
+    only by ``upgrade_ledger``, since other programs may be using it. Raises LedgerUnavailable, in one sentence, if
+    there is no usable database at the URL, or one of another schema version.
+    """
+    async with _connected(url, clock) as ledger:
+        schema = await _schema_of(ledger)
+        if not schema.is_current:
+            if schema.is_newer or not ledger.upgrades_when_opened:
+                raise LedgerUnavailable(str(schema))
+            await upgrade_ledger(url)
+        yield ledger
+
+
+async def find_schema(url: str) -> Schema:
+    """Which schema the ledger at a URL has; makes and changes nothing.
+
     Raises LedgerUnavailable, in one sentence, if there is no usable database at the URL.
     """
     engine = _create_engine(url)
+    if engine.dialect.name == "sqlite" and sqlite.is_missing(engine.url):
+        return Schema(Ledger(engine).where, None)
+    async with _connected(url) as ledger:
+        return await _schema_of(ledger)
+
+
+async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda version: None) -> Schema:
+    """Brings the ledger at a URL to this program's schema version, whole or not at all; answers what it had.
+
+    It may be asked for any number of times, also at once. ``on_version`` hears each version before it is made.
+    Raises LedgerUnavailable if the database cannot be used or upgraded, or has a newer version.
+    """
+    async with _connected(url, sqlite_lock_timeout_s=_UPGRADE_LOCK_TIMEOUT_S) as ledger:
+        # Asked first, since reading never waits for a writer, such as a long import.
+        schema = await _schema_of(ledger)
+        if schema.is_current:
+            return schema
+        if schema.is_newer:
+            raise LedgerUnavailable(str(schema))
+        try:
+            async with ledger.write() as connection:
+                if connection.dialect.name == "postgresql":
+                    await postgresql.begin_upgrade(connection, lock_timeout_s=_LOCK_TIMEOUT_S)
+                return await connection.run_sync(migrations.upgrade, ledger.where, on_version=on_version)
+        except LedgerUnavailable as error:
+            raise LedgerUnavailable(f"{error}; {schema}") from error
+
+
+@asynccontextmanager
+async def _connected(
+    url: str, clock: Clock = utc_now, *, sqlite_lock_timeout_s: int | None = None
+) -> AsyncGenerator[Ledger]:
+    """The ledger at a URL, whatever its schema."""
+    engine = _create_engine(url, sqlite_lock_timeout_s)
     ledger = Ledger(engine, clock)
     if engine.dialect.name == "sqlite":
         await sqlite.check_it_opens(ledger.where, engine, lock_timeout_s=_LOCK_TIMEOUT_S)
     try:
-        if not await _has_tables(ledger):
-            async with ledger.write() as connection:
-                await connection.run_sync(metadata.create_all)
         yield ledger
     finally:
         await ledger.close()
 
 
-async def _has_tables(ledger: Ledger) -> bool:
-    """Asked first, since reading never waits for a writer, such as a long import."""
+async def _schema_of(ledger: Ledger) -> Schema:
     async with ledger.read() as connection:
-        return await connection.run_sync(lambda sync: inspect(sync).has_table(_LAST_TABLE))
+        return await connection.run_sync(schema_in, ledger.where)
 
 
-def _create_engine(url: str) -> AsyncEngine:
+def _create_engine(url: str, sqlite_lock_timeout_s: int | None = None) -> AsyncEngine:
     try:
         parsed = make_url(url)
         if parsed.drivername in ("sqlite", sqlite.DRIVER):
-            return sqlite.create_engine(parsed, lock_timeout_s=_LOCK_TIMEOUT_S)
+            timeout_s = _LOCK_TIMEOUT_S if sqlite_lock_timeout_s is None else sqlite_lock_timeout_s
+            return sqlite.create_engine(parsed, lock_timeout_s=timeout_s)
         if parsed.drivername in ("postgresql", "postgres", postgresql.DRIVER):
             return postgresql.create_engine(parsed, lock_timeout_s=_LOCK_TIMEOUT_S)
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise LedgerUnavailable(f"{url!r} is not a database URL such as sqlite:///ledger.db") from None
+        raise LedgerUnavailable(
+            f"{_without_secrets(url)!r} is not a database URL such as sqlite:///ledger.db"
+        ) from None
     raise LedgerUnavailable(
         f"{parsed.drivername} is not a database that the ledger knows; "
         "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     )
+
+
+def _without_secrets(url: str) -> str:
+    """A malformed URL may have a password anywhere behind its scheme, unless it is a file's."""
+    scheme, colon, _ = url.partition(":")
+    return url if scheme == "sqlite" or not colon else f"{scheme}:…"

@@ -1,8 +1,8 @@
 """PostgreSQL: many writers at READ COMMITTED, kept apart by row locks."""
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 DRIVER = "postgresql+psycopg"
@@ -10,6 +10,8 @@ CONNECTIONS_MAX = 8
 """In one process. More do not pay more users: a batch of many is one transaction."""
 _STATEMENT_TIMEOUT_S = 8
 """lock timeout < statement timeout < a step's start-to-close timeout, so that the reason comes back."""
+_UPGRADES = 0x50F7
+"""The advisory lock of whoever upgrades the database."""
 _DEADLOCK, _SERIALIZATION_FAILURE, _UNIQUE_VIOLATION = "40P01", "40001", "23505"
 
 
@@ -36,6 +38,15 @@ def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", configure)
     return engine
+
+
+async def begin_upgrade(connection: AsyncConnection, *, lock_timeout_s: int) -> None:
+    """One upgrade at a time, for as long as it takes; but it does not queue behind a long transaction for a table,
+    since every other transaction would queue behind it."""
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    await connection.execute(text("SET LOCAL lock_timeout = 0"))
+    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADES})"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout_s}s'"))
 
 
 def gave_way(error: object) -> bool:

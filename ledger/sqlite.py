@@ -20,7 +20,7 @@ _ASK_AGAIN_S = 0.02
 
 
 def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
-    """An engine on the URL's file, whose folder is made. Raises LedgerUnavailable where the URL names none."""
+    """An engine on the URL's file, not connected yet. Raises LedgerUnavailable for a URL that names none."""
     if not url.database or url.database == ":memory:" or "\0" in url.database:
         raise LedgerUnavailable(f"{_shown(url)!r} names no file; the ledger needs one, as in sqlite:///ledger.db")
     engine = create_async_engine(
@@ -30,19 +30,28 @@ def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
         pool_timeout=lock_timeout_s,
         connect_args={"isolation_level": None, "timeout": lock_timeout_s},
     )
-    if not url.database.startswith("file:"):
-        _make_folder(Path(url.database))
     event.listen(engine.sync_engine, "connect", _configure)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
 
 
+def is_missing(url: URL) -> bool:
+    """Whether opening the URL's file would make it."""
+    file = _file(url)
+    try:
+        return file is not None and not file.exists()
+    except OSError:
+        return False
+
+
 async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int) -> None:
-    """The first connection is a plain one, and makes a new file a WAL one.
+    """The first connection is a plain one, and makes a new file a WAL one, with the folders on the way.
 
     When aiosqlite cannot connect it leaves a thread behind, which prints a traceback if it finds the event loop
     closed already. And SQLite fails, rather than waits, where several connections turn a new file to WAL at once.
     """
+    if file := _file(engine.url):
+        _make_folder(file)
     arguments, options = engine.dialect.create_connect_args(engine.url)
     give_up_at = monotonic() + lock_timeout_s
     while True:
@@ -61,6 +70,11 @@ def is_taken(error: object) -> bool:
     """Whether a unique key was taken already."""
     taken = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
     return isinstance(error, sqlite3.Error) and error.sqlite_errorcode in taken
+
+
+def _file(url: URL) -> Path | None:
+    """None where the URL leaves it to SQLite, as in ``sqlite:///file:ledger.db?mode=ro&uri=true``."""
+    return None if not url.database or url.database.startswith("file:") else Path(url.database)
 
 
 def _shown(url: URL) -> str:

@@ -21,10 +21,12 @@ STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")
 DEADLINE_S = 60.0
 _T = TypeVar("_T")
 
-# Importing takes a command most of its time, and there are hundreds of commands: so one process imports, and each
-# command is a fork of it, with its own folder, environment, streams and exit.
+# Importing takes a command most of its time, and there are hundreds of commands: so one process imports (alembic
+# too, which makes every new ledger), and each command is a fork of it, with its own folder, environment, streams
+# and exit.
 _FORKS = """
 import json, os, sys
+import alembic.operations, alembic.script
 import starter
 for order in map(json.loads, sys.stdin):
     if (pid := os.fork()) == 0:

@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 from ledger.audit import Audit, audit
 from ledger.closing import close_day
 from ledger.crediting import credit_day
-from ledger.engine import Clock, Ledger, open_ledger
+from ledger.engine import Clock, Ledger, open_ledger, upgrade_ledger
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.history_export import parse_export
 from ledger.imports import ImportReport, import_export
@@ -236,8 +236,7 @@ async def a_world(
 ) -> AsyncGenerator[World]:
     """A new ledger in a folder, with the shipped program and full pools. Its recording clock stands still in the
     past, so that the instants passed in decide."""
-    if program is SHIPPED_PROGRAM:
-        await _begin_after(folder, _furnished)
+    await _begin_after(folder, _furnished if program is SHIPPED_PROGRAM else _new)
     try:
         async with open_ledger(databases.url_in(folder), clock=clock) as ledger:
             world = World(ledger)
@@ -262,12 +261,18 @@ async def a_world_after(folder: Path, words: Callable[[World], Awaitable[None]])
 async def _begin_after(folder: Path, words: Callable[[World], Awaitable[None]]) -> None:
     if not databases.is_kept(words):
         with TemporaryDirectory() as other:
-            if words is not _furnished:
-                await _begin_after(Path(other), _furnished)
+            if words is _new:
+                await upgrade_ledger(databases.url_in(Path(other)))
+            else:
+                await _begin_after(Path(other), _new if words is _furnished else _furnished)
             async with open_ledger(databases.url_in(Path(other)), clock=lambda: LONG_AGO) as ledger:
                 await words(World(ledger))
             databases.keep_as_template(Path(other), words)
     databases.begin_with(words, folder)
+
+
+async def _new(world: World) -> None:
+    """A ledger in which nothing has happened."""
 
 
 async def _furnished(world: World) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import databases
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 from world import World, at
 
@@ -78,6 +79,40 @@ async def test_a_ledger_that_cannot_be_opened_is_one_sentence(
     assert says in sentence
     assert "\n" not in sentence
     assert not any(word in sentence for word in ("Traceback", "sqlite3.", "sqlalchemy", "Error)", "aiosqlite"))
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://ann:s3cret@127.0.0.1:1/ledger", "Connection refused"),
+        ("postgresql://ann:s3cret@no-such-host.invalid/ledger", "cannot be used"),
+        ("postgresql://127.0.0.1:1/ledger?user=ann&password=s3cret", "Connection refused"),
+        ("postgresql://127.0.0.1:1/ledger?pasword=s3cret", "cannot be used"),
+        ("postgresql://ann:s3cret@host:port/ledger", "'postgresql:…' is not a database URL"),
+        ("postgresql://ann:s3cret/ledger", "'postgresql:…' is not a database URL"),
+        ("ann:s3cret@host/ledger", "'ann:…' is not a database URL"),
+        ("mysql://ann:s3cret@host/ledger", "mysql is not a database that the ledger knows"),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_one_sentence_without_the_password(url: str, says: str) -> None:
+    with pytest.raises(LedgerUnavailable) as unavailable:
+        async with open_ledger(url):
+            pass
+
+    sentence = str(unavailable.value)
+    assert says in sentence
+    assert "\n" not in sentence
+    assert not any(word in sentence for word in ("s3cret", "Traceback", "psycopg", "sqlalchemy", "Error)"))
+
+
+@pytest.mark.parametrize("database", [databases.POSTGRESQL], indirect=True)
+async def test_a_database_that_the_server_does_not_have_is_one_sentence(tmp_path: Path) -> None:
+    url = make_url(databases.url_in(tmp_path)).set(database="none", password="s3cret")
+    with pytest.raises(LedgerUnavailable, match='database "none" does not exist') as unavailable:
+        async with open_ledger(url.render_as_string(hide_password=False)):
+            pass
+    assert "\n" not in str(unavailable.value)
+    assert "s3cret" not in str(unavailable.value)
 
 
 async def test_a_url_of_the_file_form_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,62 @@
+"""Ledgers of earlier schema versions, in which something has happened."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import databases
+from sqlalchemy import Connection, NullPool, create_engine, make_url
+
+from ledger import migrations
+from ledger.migrations import SCHEMA_VERSION
+
+EARLIER = range(1, SCHEMA_VERSION)
+_VERSIONS = Path(__file__).parent / "ledger" / "versions"
+
+
+@contextmanager
+def connected(folder: Path) -> Iterator[Connection]:
+    """A transaction on a folder's database, whatever is in it."""
+    url = make_url(databases.url_in(folder))
+    url = url.set(drivername="postgresql+psycopg") if databases.kind == databases.POSTGRESQL else url
+    made = create_engine(url, poolclass=NullPool)
+    with made.begin() as connection:
+        yield connection
+
+
+def make(folder: Path, version: int) -> None:
+    """A ledger of an earlier version, in which something has happened.
+
+    Its rows are those of the latest version for which ``ledger/versions/`` has some: a version needs rows of its
+    own only where its tables do not take the earlier ones any more.
+    """
+    with connected(folder) as connection:
+        migrations.upgrade(connection, "", to=version)
+        _fill(connection, version)
+    if databases.kind == databases.SQLITE:
+        databases.raw(folder, "PRAGMA journal_mode = WAL")
+
+
+def make_unmarked(folder: Path) -> None:
+    """A ledger as programs made it on SQLite before there were versions."""
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        connection.executescript((_VERSIONS / "1_unmarked_sqlite.sql").read_text())
+        connection.executescript((_VERSIONS / "1_rows.sql").read_text())
+
+
+def _fill(connection: Connection, version: int) -> None:
+    files = [_VERSIONS / f"{earlier}_rows.sql" for earlier in range(version, 0, -1)]
+    _run(connection, next(file for file in files if file.exists()).read_text())
+    if connection.dialect.name == "postgresql":
+        for table, key in (("accounts", "account_id"), ("entries", "entry_id")):
+            sequence = f"pg_get_serial_sequence('{table}', '{key}')"
+            connection.exec_driver_sql(f"SELECT setval({sequence}, max({key})) FROM {table}")
+
+
+def _run(connection: Connection, statements: str) -> None:
+    """The statements of a file."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.cursor().executescript(statements)
+    else:
+        connection.exec_driver_sql(statements.replace("%", "%%"))
