@@ -2,9 +2,12 @@
 
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from commandline import Answer, CommandLine
+
+import starter
 
 DEPOSIT = ("deposit", "ann", "SOL", "12", "--key", "deposit 1")
 
@@ -87,7 +90,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "the key of another movement": (
         ("withdraw", "ann", "SOL", "1", "--key", "deposit 1"),
         1,
-        "recorded as a deposit of 12.00000000 SOL for user ann, and is now asked as a withdrawal of -1.00000000 SOL",
+        "a deposit of 12.00000000 SOL for user ann, and is now asked as a withdrawal of -1.00000000 SOL",
     ),
     "the future": ((*DEPOSIT[:-1], "soon", "--at", "2999-01-01"), 1, "is in the future"),
     "more than an account holds": (
@@ -125,3 +128,20 @@ def test_a_movement_without_an_instant_counts_from_now(alone: CommandLine) -> No
     answer = alone.json(*DEPOSIT)
     counts_from = datetime.fromisoformat(answer["effective_at"])
     assert before <= counts_from <= datetime.now(UTC)
+
+
+async def test_a_product_service_posts_the_same_through_typed_functions(tmp_path: Path) -> None:
+    now = datetime(2026, 10, 1, 10, tzinfo=UTC)
+    amount = starter.parse_amount("12.5")
+    async with starter.open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        deposit = await starter.deposit(ledger, "ann", "SOL", amount, idempotency_key="d", now=now)
+        again = await starter.deposit(ledger, "ann", "SOL", amount, idempotency_key="d", now=now)
+        trade = await starter.trade(ledger, "ann", "SOL", amount, "SUI", 7, idempotency_key="t", now=now)
+        with pytest.raises(starter.InsufficientBalance):
+            await starter.withdraw(ledger, "ann", "SOL", 1, idempotency_key="w", now=now)
+        with pytest.raises(starter.LedgerError, match="now asked as"):
+            await starter.withdraw(ledger, "ann", "SUI", 1, idempotency_key="t", now=now)
+    assert isinstance(deposit, starter.Recorded)
+    assert (deposit.balances, deposit.recorded_already) == ({"SOL": amount}, False)
+    assert (again.entry, again.recorded_already) == (deposit.entry, True)
+    assert trade.balances == {"SOL": 0, "SUI": 7}
