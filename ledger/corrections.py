@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.entries import Recorded, read_entry, recorded
 from ledger.errors import NotReversible, UnknownEntry
-from ledger.journal import OUTSIDE, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
+from ledger.journal import OUTSIDE, SPOT, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
 from ledger.movements import check_idempotency_key, counts_from, post_live
 from ledger.schema import accounts, entries, postings
 from staking.models import check_user_id
@@ -134,5 +134,5 @@ async def _legs_back(connection: AsyncConnection, entry_id: int, user: LockedUse
                 f"entry {entry_id} moved {row.asset} of shard {row.shard} of a {row.kind} account; only shard 0 "
                 "can be corrected"
             )
-        legs.append(Leg(Spot(user) if user and row.kind == "spot" else row.kind, row.asset, -row.amount))
+        legs.append(Leg(Spot(user) if user and row.kind == SPOT else row.kind, row.asset, -row.amount))
     return legs

@@ -294,14 +294,16 @@ async def test_a_reversed_reward_goes_back_to_its_pool_and_its_day_stays_credite
     rewards = await world.rewards(await world.close("ann", day("2026-10-02")))
     statement = await world.statement("ann")
 
-    await reversed_(world.ledger, receipt.entry_id)
+    reversal = await reversed_(world.ledger, receipt.entry_id)
 
     assert await world.balances("ann") == {"SOL": units("12")}
     assert await pool(world) == units("1000000")
     before = await world.everything()
     assert await world.credit("ann", rewards, now=at("2026-10-20")) == receipt
     assert await world.everything() == before
-    assert await world.statement("ann") == statement
+    assert await world.statement("ann") == [
+        replace(line, reversed_by=reversal.entry.entry_id) for line in statement
+    ]
     (unfinished,) = (await world.recall("ann")).enrolments
     assert unfinished.next_day == day("2026-10-03")
     assert (await standing(world.ledger, "ann", now=NOW)).owed_days == []
