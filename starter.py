@@ -5,24 +5,52 @@ from typing import NoReturn
 
 import typer
 
-from commands import audit, db, demo, enrolment, entrance, imports, pool, program, rewards
+from commands import audit, db, demo, enrolment, entrance, imports, ledger, movements, pool, program, rewards
+from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
+from ledger.engine import Ledger, open_ledger
+from ledger.entries import Entry, Recorded
+from ledger.errors import (
+    AccountFull,
+    ContentDiffers,
+    InsufficientBalance,
+    InTheFuture,
+    LedgerError,
+    LedgerUnavailable,
+)
+from ledger.movements import deposit, trade, withdraw
 from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
+from staking.money import format_amount, parse_amount
 from workflows.client import NoAnswer, RequestRefused, ServiceError, SoftStakingClient
 from workflows.connection import BadConfiguration, connect
 
 __all__ = [
+    "AccountFull",
     "Activation",
     "BadConfiguration",
+    "ContentDiffers",
     "End",
+    "Entry",
+    "InTheFuture",
+    "InsufficientBalance",
+    "Ledger",
+    "LedgerError",
+    "LedgerUnavailable",
     "LiveStatus",
     "NoAnswer",
     "Receipt",
+    "Recorded",
     "Refusal",
     "RefusalReason",
     "RequestRefused",
     "ServiceError",
     "SoftStakingClient",
     "connect",
+    "deposit",
+    "format_amount",
+    "open_ledger",
+    "parse_amount",
+    "trade",
+    "withdraw",
 ]
 
 app = typer.Typer(
@@ -42,8 +70,12 @@ app.command()(enrolment.deactivate)
 app.command()(enrolment.status)
 app.command()(rewards.rewards)
 app.command("import")(imports.import_)
+app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.deposit)
+app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.withdraw)
+app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.trade)
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(db.app, name="db")
 app.command()(enrolment.retry)
 app.command()(audit.audit)

@@ -1,18 +1,19 @@
 """activate, deactivate, status, retry."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from commands.arguments import parse_instant
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
 from commands.output import JsonOption, amounts, instant_text, print_json
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
 from ledger.statements import Standing, standing
-from staking.days import day_of, in_utc
+from staking.days import day_of
 from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal
 from workflows.client import ServiceError, SoftStakingClient, send_activation
 from workflows.connection import connect
@@ -30,16 +31,6 @@ class Channel(StrEnum):
     APP = "app"
 
 
-def _instant(text: str) -> datetime:
-    try:
-        parsed = datetime.fromisoformat(text)
-        return in_utc(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text[:40]!r} is not an ISO 8601 instant such as 2026-10-01T10:00:00Z"
-        ) from None
-
-
 def activate(
     user: UserArgument,
     region: Annotated[str, typer.Option(help="ISO 3166-1 or 3166-2 code, such as FR or UA-43.")],
@@ -51,7 +42,7 @@ def activate(
     activated_at: Annotated[
         datetime | None,
         typer.Option(
-            parser=_instant,
+            parser=parse_instant,
             metavar="ISO",
             help="For operators: the past instant of an activation made elsewhere; UTC unless it says otherwise. "
             "Needs --operator and --reason.",

@@ -4,39 +4,24 @@ from typing import Annotated
 
 import typer
 
+from commands.arguments import NUMBERS_MAY_BE_NEGATIVE, amount_above_zero, idempotency_key
 from commands.entrance import now, run, the_ledger
 from commands.output import Column, JsonOption, amounts, print_json, print_table
 from ledger.pools import fund_pool, pool_balances
-from staking.money import format_amount, parse_amount
+from staking.money import format_amount
 
 app = typer.Typer(no_args_is_help=True, help="The reward pools, out of which rewards are paid.")
 
-_KEY_LENGTH_MAX = 200
 
-
-def _amount(text: str) -> int:
-    try:
-        amount = parse_amount(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if amount <= 0:
-        raise typer.BadParameter(f"{text} is not above zero")
-    return amount
-
-
-def _key(text: str | None) -> str | None:
-    # An empty one is a variable that was never set: it would make every later funding a repeat of the first.
-    if text is not None and not 1 <= len(text) <= _KEY_LENGTH_MAX:
-        raise typer.BadParameter(f"a key has 1 to {_KEY_LENGTH_MAX} characters, this one has {len(text)}")
-    return text
-
-
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)
 def fund(
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="A program asset, such as SOL.")],
-    amount: Annotated[int, typer.Argument(parser=_amount, metavar="AMOUNT", help="Tokens, such as 1000.")],
+    amount: Annotated[
+        int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens, such as 1000.")
+    ],
     key: Annotated[
-        str | None, typer.Option(callback=_key, help="Idempotency key: the same key again changes nothing.")
+        str | None,
+        typer.Option(callback=idempotency_key, help="Idempotency key: the same key again changes nothing."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -44,5 +44,17 @@ class UnknownAsset(LedgerError):
     """An asset is in no version of the program."""
 
 
+class InTheFuture(LedgerError):
+    """A movement is said to have occurred later than now."""
+
+
+class UnknownEntry(LedgerError):
+    """There is no journal entry with that id."""
+
+
+class NotReversible(LedgerError):
+    """A journal entry cannot be taken back by another."""
+
+
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""

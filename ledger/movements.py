@@ -1,13 +1,92 @@
 """Live movements of a spot balance: deposits, withdrawals, trades; never delayed by soft staking (rule 9)."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from operator import index
 
-from ledger.engine import Ledger
-from ledger.journal import OUTSIDE, Asked, Leg, NewEntry, Spot, find_repeat, lock_user, post
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.entries import Recorded, recorded
+from ledger.errors import InTheFuture
+from ledger.journal import OUTSIDE, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
 from ledger.schema import users
+from staking.days import in_utc
+from staking.models import check_user_id
+from staking.money import MAX_ACCOUNT_UNITS, format_amount
+from staking.program import check_asset_code
+
+KEY_LENGTH_MAX = 200
+CLOCKS_DIFFER_BY_MAX = timedelta(seconds=5)
+"""How far a source's clock may be ahead of the one that says ``now``. Without it a withdrawal would be refused now
+and then for a few milliseconds between two machines; with much more, a wrong clock would put off whatever the user
+does next, since nothing counts before the user's latest movement."""
 
 
+async def deposit(
+    ledger: Ledger,
+    user_id: str,
+    asset: str,
+    amount: int,
+    *,
+    idempotency_key: str,
+    now: datetime,
+    occurred_at: datetime | None = None,
+) -> Recorded:
+    """Adds an amount, in units above zero, to a user's spot balance.
+
+    It counts from ``occurred_at``, or else from ``now``; but in no closed day, and never before the user's latest
+    movement (I4). A repeat of the key answers the first entry. Raises ContentDiffers for a repeat that says
+    anything else, InTheFuture, AccountFull, or ValueError for what is malformed.
+    """
+    changes = {asset: _checked(asset, amount)}
+    return await _move(ledger, user_id, changes, "deposit", idempotency_key, now, occurred_at)
+
+
+async def withdraw(
+    ledger: Ledger,
+    user_id: str,
+    asset: str,
+    amount: int,
+    *,
+    idempotency_key: str,
+    now: datetime,
+    occurred_at: datetime | None = None,
+) -> Recorded:
+    """Takes an amount, in units above zero, from a user's spot balance, whatever days are owed (rule 9).
+
+    As deposit otherwise. Raises InsufficientBalance, with nothing taken, if the balance does not allow all of it.
+    """
+    changes = {asset: -_checked(asset, amount)}
+    return await _move(ledger, user_id, changes, "withdrawal", idempotency_key, now, occurred_at)
+
+
+async def trade(
+    ledger: Ledger,
+    user_id: str,
+    sold_asset: str,
+    sold_amount: int,
+    bought_asset: str,
+    bought_amount: int,
+    *,
+    idempotency_key: str,
+    now: datetime,
+    occurred_at: datetime | None = None,
+) -> Recorded:
+    """Exchanges an amount of one asset for an amount of another, both in units above zero: both legs or none.
+
+    As withdraw otherwise.
+    """
+    if sold_asset == bought_asset:
+        raise ValueError(f"a trade exchanges two assets, not {sold_asset} for itself")
+    changes = {
+        sold_asset: -_checked(sold_asset, sold_amount),
+        bought_asset: _checked(bought_asset, bought_amount),
+    }
+    return await _move(ledger, user_id, changes, "trade", idempotency_key, now, occurred_at)
+
+
+@run_again_if_it_gave_way
 async def post_movement(
     ledger: Ledger,
     user_id: str,
@@ -29,25 +108,83 @@ async def post_movement(
         repeat = await find_repeat(connection, idempotency_key, asked)
         if repeat is not None:
             return repeat
-        effective_at = max(user.effective(occurred_at), user.latest_effective_at)
-        legs = [
-            leg
-            for asset, amount in sorted(asked.changes.items())
-            for leg in (Leg(Spot(user), asset, amount), Leg(OUTSIDE, asset, -amount))
-        ]
-        entry_id = await post(
-            connection,
-            NewEntry(
-                kind=kind,
-                legs=legs,
-                effective_at=effective_at,
-                recorded_at=ledger.clock(),
-                user_id=user_id,
-                idempotency_key=idempotency_key,
-                occurred_at=occurred_at if occurred_at != effective_at else None,
-            ),
-        )
-        await connection.execute(
-            users.update().where(users.c.user_id == user_id).values(latest_effective_at=effective_at)
-        )
-        return entry_id
+        return await _post(ledger, connection, user, asked, idempotency_key, occurred_at)
+
+
+def counts_from(user: LockedUser, instant: datetime) -> datetime:
+    """When a live posting of that instant counts: in no closed day, and never before the user's latest (I4)."""
+    return max(user.effective(instant), user.latest_effective_at)
+
+
+async def post_live(connection: AsyncConnection, user: LockedUser, entry: NewEntry) -> int:
+    """Writes a user's entry that counts as counts_from says; every later one will count no earlier."""
+    entry_id = await post(connection, entry)
+    await connection.execute(
+        users.update().where(users.c.user_id == user.user_id).values(latest_effective_at=entry.effective_at)
+    )
+    return entry_id
+
+
+def check_idempotency_key(text: str) -> str:
+    """A client's key as it came. Raises ValueError unless it is 1 to 200 printable characters."""
+    if not 1 <= len(text) <= KEY_LENGTH_MAX:
+        raise ValueError(f"a key has 1 to {KEY_LENGTH_MAX} characters, this one has {len(text)}")
+    if not text.isprintable():
+        raise ValueError("a key has printable characters only")
+    return text
+
+
+@run_again_if_it_gave_way
+async def _move(
+    ledger: Ledger,
+    user_id: str,
+    changes: Mapping[str, int],
+    kind: str,
+    idempotency_key: str,
+    now: datetime,
+    occurred_at: datetime | None,
+) -> Recorded:
+    check_user_id(user_id)
+    check_idempotency_key(idempotency_key)
+    instant = in_utc(occurred_at or now)
+    if instant > in_utc(now) + CLOCKS_DIFFER_BY_MAX:
+        raise InTheFuture(f"{instant.isoformat()} is in the future; a movement is posted once it has occurred")
+    async with ledger.write() as connection:
+        user = await lock_user(connection, user_id)
+        asked = Asked(kind, user_id, changes, occurred_at)
+        repeat = await find_repeat(connection, idempotency_key, asked)
+        entry_id = repeat or await _post(ledger, connection, user, asked, idempotency_key, instant)
+        return await recorded(connection, entry_id, already=repeat is not None)
+
+
+async def _post(
+    ledger: Ledger,
+    connection: AsyncConnection,
+    user: LockedUser,
+    asked: Asked,
+    idempotency_key: str,
+    instant: datetime,
+) -> int:
+    effective_at = counts_from(user, instant)
+    legs = [
+        leg
+        for asset, amount in sorted(asked.changes.items())
+        for leg in (Leg(Spot(user), asset, amount), Leg(OUTSIDE, asset, -amount))
+    ]
+    entry = NewEntry(
+        kind=asked.kind,
+        legs=legs,
+        effective_at=effective_at,
+        recorded_at=ledger.clock(),
+        user_id=user.user_id,
+        idempotency_key=idempotency_key,
+        occurred_at=instant if instant != effective_at else None,
+    )
+    return await post_live(connection, user, entry)
+
+
+def _checked(asset: str, amount: int) -> int:
+    check_asset_code(asset)
+    if not 0 < index(amount) <= MAX_ACCOUNT_UNITS:
+        raise ValueError(f"a movement has an amount above 0 and at most 90 billion, not {format_amount(amount)}")
+    return amount

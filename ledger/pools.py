@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
+from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
@@ -14,6 +14,7 @@ from ledger.schema import accounts
 _FUNDING = "pool_funding"
 
 
+@run_again_if_it_gave_way
 async def fund_pool(
     ledger: Ledger, asset: str, amount: int, *, now: datetime, idempotency_key: str | None = None
 ) -> int:

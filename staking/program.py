@@ -84,7 +84,8 @@ def _only_a_date(value: object) -> object:
     return value
 
 
-def _asset_code(text: str) -> str:
+def check_asset_code(text: str) -> str:
+    """An asset code as it came. Raises ValueError unless it is 1 to 20 letters and digits."""
     if not _ASSET.fullmatch(text):
         raise ValueError("an asset code is 1 to 20 letters and digits")
     return text
@@ -100,7 +101,7 @@ AmountText = Annotated[StrictStr, AfterValidator(_amount), BeforeValidator(_text
 RateText = Annotated[StrictStr, AfterValidator(_rate), BeforeValidator(_text_not_number)]
 RegionCode = Annotated[StrictStr, AfterValidator(_region_code)]
 AppVersion = Annotated[StrictStr, AfterValidator(_app_version), BeforeValidator(_text_not_number)]
-AssetCode = Annotated[str, AfterValidator(_asset_code)]
+AssetCode = Annotated[str, AfterValidator(check_asset_code)]
 DocumentName = Annotated[str, AfterValidator(_document_name)]
 DocumentVersion = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from world import LONG_AGO, Crash, World, a_world, activation, at, crash_before_statement, day, program_with, units
 
+from ledger.corrections import adjust, reverse
 from ledger.enrolments import enrol
 from ledger.errors import ContentDiffers
+from ledger.movements import deposit
 from ledger.pools import fund_pool
 from staking.models import EnrolRequest, Rewards
 
@@ -58,6 +60,27 @@ async def fund(world: World) -> Any:
     return await fund_pool(world.ledger, "SOL", units("5"), now=LONG_AGO, idempotency_key="funding 1")
 
 
+async def deposited_twice(world: World) -> None:
+    await deposited(world)
+    await world.move("ann", "1", "SOL", at("2026-10-01 09:30"), key="second deposit")
+
+
+async def deposit_more(world: World) -> Any:
+    now = at("2026-10-01 12:00")
+    return (await deposit(world.ledger, "ann", "SUI", 5, idempotency_key="deposit 1", now=now)).entry
+
+
+async def reverse_the_second(world: World) -> Any:
+    ((entry_id,),) = await world.sql("SELECT entry_id FROM entries WHERE idempotency_key = 'second deposit'")
+    now = at("2026-10-01 12:00")
+    return (await reverse(world.ledger, entry_id, reason="a mistake", operator="zoe", now=now)).entry
+
+
+async def adjust_down(world: World) -> Any:
+    now = at("2026-10-01 12:00")
+    return (await adjust(world.ledger, "ann", "SOL", -5, reason="a fee", operator="zoe", now=now)).entry
+
+
 async def import_two_lines(world: World) -> Any:
     await world.import_lines(
         "ann,2026-10-01 11:00:00,Spot,Deposit,SOL,2,", "ann,2026-10-01 11:30:00,Spot,Withdraw,SOL,-1,"
@@ -78,6 +101,9 @@ OPERATIONS = {
     "end": Operation(closed, lambda world: world.end("ann", at("2026-10-03 09:00"))),
     "movement": Operation(deposited, move),
     "funding": Operation(nothing, fund),
+    "deposit": Operation(deposited, deposit_more),
+    "reversal": Operation(deposited_twice, reverse_the_second),
+    "adjustment": Operation(deposited, adjust_down),
     "import": Operation(deposited, import_two_lines),
     "program": Operation(nothing, lambda world: world.apply(program_with("2027-01-01", SOL={"apr": "0.5"}))),
 }

@@ -1,0 +1,76 @@
+"""Arguments that several commands take: what they mean, and one sentence for what they cannot mean."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Annotated, TypeVar
+
+import typer
+
+from ledger.movements import check_idempotency_key
+from staking.days import in_utc
+from staking.money import parse_amount
+from staking.program import check_asset_code
+
+_Text = TypeVar("_Text", str, str | None)
+_Value = TypeVar("_Value")
+
+NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
+"""Settings of a command to which -3 is an amount, and no options."""
+
+
+def wrong_usage(check: Callable[[_Text], _Value]) -> Callable[[_Text], _Value]:
+    """The check as an argument's parser: a ValueError is wrong usage."""
+
+    @wraps(check)
+    def parser(text: _Text) -> _Value:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parser
+
+
+@wrong_usage
+def amount_above_zero(text: str) -> int:
+    """The units of an amount above zero."""
+    amount = parse_amount(text)
+    if amount <= 0:
+        raise ValueError(f"{text} is not above zero")
+    return amount
+
+
+@wrong_usage
+def signed_amount(text: str) -> int:
+    """The units of an amount that is not zero."""
+    amount = parse_amount(text)
+    if amount == 0:
+        raise ValueError(f"{text} changes nothing")
+    return amount
+
+
+@wrong_usage
+def parse_instant(text: str) -> datetime:
+    """An ISO 8601 instant; UTC unless it says otherwise."""
+    try:
+        parsed = datetime.fromisoformat(text)
+        return in_utc(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is not an ISO 8601 instant such as 2026-10-01T10:00:00Z") from None
+
+
+@wrong_usage
+def idempotency_key(text: str | None) -> str | None:
+    """A key, where one is given."""
+    # An empty one is a variable that was never set: it would make every later request a repeat of the first.
+    return None if text is None else check_idempotency_key(text)
+
+
+AssetArgument = Annotated[
+    str,
+    typer.Argument(metavar="ASSET", callback=wrong_usage(check_asset_code), help="An asset code, such as SOL."),
+]
+AmountArgument = Annotated[
+    int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens above 0, such as 12 or 0.5.")
+]

@@ -1,0 +1,138 @@
+"""Corrections: entries that take others back, and adjustments; each with its operator and reason (I2, I4)."""
+
+import json
+from datetime import datetime
+from hashlib import sha256
+from operator import index
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.entries import Recorded, read_entry, recorded
+from ledger.errors import NotReversible, UnknownEntry
+from ledger.journal import OUTSIDE, SPOT, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
+from ledger.movements import check_idempotency_key, counts_from, post_live
+from ledger.schema import accounts, entries, postings
+from staking.models import check_user_id
+from staking.money import MAX_ACCOUNT_UNITS, format_amount
+from staking.program import check_asset_code
+
+TEXT_LENGTH_MAX = 500
+_REVERSAL, _ADJUSTMENT = "reversal", "adjustment"
+
+
+@run_again_if_it_gave_way
+async def reverse(ledger: Ledger, entry_id: int, *, reason: str, operator: str, now: datetime) -> Recorded:
+    """Takes an entry back, whole, by one that moves the same amounts the other way on the same accounts.
+
+    It counts from ``now``, but in no closed day and never before the user's latest movement (I4): no snapshot
+    changes, and the day of a reward that is taken back stays credited. An entry that is reversed answers its first
+    reversal, whatever the reason now. Raises UnknownEntry, NotReversible for a reversal, InsufficientBalance or
+    AccountFull if a balance does not allow it (I2), or ValueError for what is malformed.
+    """
+    check_text("reason", reason)
+    check_text("operator", operator)
+    async with ledger.write() as connection:
+        entry = await read_entry(connection, entry_id)
+        if entry is None:
+            raise UnknownEntry(f"there is no entry {entry_id}")
+        if entry.reverses is not None:
+            instead = "adjust the balance: starter.py ledger adjust" if entry.user_id else "fund the pool again"
+            raise NotReversible(
+                f"entry {entry_id} reverses entry {entry.reverses} and cannot be reversed itself; {instead}"
+            )
+        user = await lock_user(connection, entry.user_id) if entry.user_id else None
+        first = await connection.scalar(select(entries.c.entry_id).where(entries.c.reverses == entry_id))
+        if first is not None:
+            return await recorded(connection, first, already=True)
+        reversal = NewEntry(
+            kind=_REVERSAL,
+            legs=await _legs_back(connection, entry_id, user),
+            effective_at=counts_from(user, now) if user else max(now, entry.effective_at),
+            recorded_at=ledger.clock(),
+            user_id=entry.user_id,
+            operator=operator,
+            reason=reason,
+            reverses=entry_id,
+        )
+        posted = await (post_live(connection, user, reversal) if user else post(connection, reversal))
+        return await recorded(connection, posted, already=False)
+
+
+@run_again_if_it_gave_way
+async def adjust(
+    ledger: Ledger,
+    user_id: str,
+    asset: str,
+    amount: int,
+    *,
+    reason: str,
+    operator: str,
+    now: datetime,
+    idempotency_key: str | None = None,
+) -> Recorded:
+    """Adds a signed amount, in units, to a user's spot balance; the other side is outside.
+
+    It counts from ``now``, as a reversal does. A repeat of the key answers the first entry, whatever the reason
+    now; without a key, the same user, asset, amount, reason and operator again are a repeat. Raises ContentDiffers
+    for a repeat of a key that says anything else, InsufficientBalance or AccountFull if the balance does not allow
+    it (I2), or ValueError for what is malformed.
+    """
+    check_user_id(user_id)
+    check_asset_code(asset)
+    check_text("reason", reason)
+    check_text("operator", operator)
+    if not 0 < abs(index(amount)) <= MAX_ACCOUNT_UNITS:
+        raise ValueError(f"an adjustment is not 0 and at most 90 billion, unlike {format_amount(amount)}")
+    if idempotency_key is None:
+        key = _key_of_content(user_id, asset, amount, reason, operator)
+    else:
+        key = check_idempotency_key(idempotency_key)
+    async with ledger.write() as connection:
+        user = await lock_user(connection, user_id)
+        repeat = await find_repeat(connection, key, Asked(_ADJUSTMENT, user_id, {asset: amount}))
+        if repeat is not None:
+            return await recorded(connection, repeat, already=True)
+        adjustment = NewEntry(
+            kind=_ADJUSTMENT,
+            legs=[Leg(Spot(user), asset, amount), Leg(OUTSIDE, asset, -amount)],
+            effective_at=counts_from(user, now),
+            recorded_at=ledger.clock(),
+            user_id=user_id,
+            idempotency_key=key,
+            operator=operator,
+            reason=reason,
+        )
+        return await recorded(connection, await post_live(connection, user, adjustment), already=False)
+
+
+def check_text(what: str, text: str) -> str:
+    """A reason or an operator's name as it came. Raises ValueError unless it is 1 to 500 characters of text."""
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX or text.isspace():
+        raise ValueError(f"the {what} has 1 to {TEXT_LENGTH_MAX} characters, this one has {len(text.strip())}")
+    if not all(character.isprintable() or character.isspace() for character in text):
+        raise ValueError(f"the {what} has characters that are no text")
+    return text
+
+
+def _key_of_content(*content: str | int) -> str:
+    # No client's key has a tab in it, so that none can be taken for this one.
+    return f"adjustment\t{sha256(json.dumps(content).encode()).hexdigest()}"
+
+
+async def _legs_back(connection: AsyncConnection, entry_id: int, user: LockedUser | None) -> list[Leg]:
+    rows = await connection.execute(
+        select(accounts.c.kind, accounts.c.asset, accounts.c.shard, postings.c.amount)
+        .join_from(postings, accounts, accounts.c.account_id == postings.c.account_id)
+        .where(postings.c.entry_id == entry_id)
+    )
+    legs: list[Leg] = []
+    for row in rows:
+        if row.shard:
+            raise NotReversible(
+                f"entry {entry_id} moved {row.asset} of shard {row.shard} of a {row.kind} account; only shard 0 "
+                "can be corrected"
+            )
+        legs.append(Leg(Spot(user) if user and row.kind == SPOT else row.kind, row.asset, -row.amount))
+    return legs

@@ -1,0 +1,145 @@
+"""Reading the journal: one entry, or a user's latest with the holding that each left."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.journal import POOL, balances
+from ledger.pools import pool_balances
+from ledger.schema import AnyRow, accounts, entries, postings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A journal entry, from the side of its user, or of the reward pool where it has none. Amounts in units."""
+
+    entry_id: int
+    kind: str
+    user_id: str | None
+    changes: dict[str, int]
+    effective_at: datetime
+    recorded_at: datetime
+    occurred_at: datetime | None
+    """What the source said, where it counts from another instant."""
+    note: str | None
+    operator: str | None
+    reason: str | None
+    reverses: int | None
+    reversed_by: int | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The answer to a request that posts one entry, and to its repeats."""
+
+    entry: Entry
+    recorded_already: bool
+    """This was a repeat, and changed nothing."""
+    balances: dict[str, int]
+    """As they are now, in units, of the assets in the entry."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An entry of a user and what the user held after it, of the assets in it."""
+
+    entry: Entry
+    holdings: dict[str, int]
+
+
+@dataclass(frozen=True)
+class UserEntries:
+    """A user's latest entries, in the order in which they count, and how many there are in all."""
+
+    steps: list[Step]
+    count: int
+
+
+async def read_entry(connection: AsyncConnection, entry_id: int) -> Entry | None:
+    """The entry with that id, or None."""
+    return next(_entries(await connection.execute(_lines().where(entries.c.entry_id == entry_id))), None)
+
+
+async def recorded(connection: AsyncConnection, entry_id: int, *, already: bool) -> Recorded:
+    """The answer that names an entry of this ledger."""
+    entry = await read_entry(connection, entry_id)
+    assert entry is not None, "entries are never deleted"
+    held = await (balances(connection, entry.user_id) if entry.user_id else pool_balances(connection))
+    return Recorded(entry, already, {asset: held[asset] for asset in entry.changes})
+
+
+async def user_entries(
+    connection: AsyncConnection, user_id: str, asset: str | None = None, *, last: int
+) -> UserEntries:
+    """A user's latest entries; with ``asset``, those that changed it, and what they changed in it.
+
+    Entries that count from one instant are in the order in which they were recorded. They act together, so that a
+    holding between them may never have been.
+    """
+    if asset is None:
+        known = select(entries.c.entry_id, entries.c.effective_at).where(entries.c.user_id == user_id)
+    else:
+        known = (
+            select(postings.c.entry_id, postings.c.effective_at)
+            .join(accounts, accounts.c.account_id == postings.c.account_id)
+            .where(accounts.c.user_id == user_id, accounts.c.asset == asset)
+        )
+    count = await connection.scalar(select(func.count()).select_from(known.subquery()))
+    latest = known.order_by(text("effective_at DESC, entry_id DESC")).limit(last).subquery()
+    lines = _lines().join(latest, latest.c.entry_id == entries.c.entry_id)
+    if asset is not None:
+        lines = lines.where(accounts.c.asset == asset)
+    rows = await connection.execute(lines.order_by(entries.c.effective_at.desc(), entries.c.entry_id.desc()))
+    held = await balances(connection, user_id)
+    steps: list[Step] = []
+    for entry in _entries(rows):
+        steps.append(Step(entry, {changed: held[changed] for changed in entry.changes}))
+        for changed, amount in entry.changes.items():
+            held[changed] -= amount
+    return UserEntries(steps[::-1], count or 0)
+
+
+def _lines() -> Select[*tuple[Any, ...]]:
+    """A row for each entry and account of its user, or of the reward pool where it has none."""
+    reversal = entries.alias("reversal")
+    return (
+        select(entries, reversal.c.entry_id.label("reversed_by"), accounts.c.asset, postings.c.amount)
+        .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
+        .join(accounts, accounts.c.account_id == postings.c.account_id)
+        .outerjoin(reversal, reversal.c.reverses == entries.c.entry_id)
+        .where(
+            or_(
+                accounts.c.user_id == entries.c.user_id,
+                and_(entries.c.user_id.is_(None), accounts.c.kind == POOL),
+            )
+        )
+    )
+
+
+def _entries(rows: Iterable[AnyRow]) -> Iterator[Entry]:
+    for _, lines in groupby(rows, key=lambda row: row.entry_id):
+        of_entry = sorted(lines, key=lambda row: row.asset)
+        changes: defaultdict[str, int] = defaultdict(int)
+        for row in of_entry:
+            changes[row.asset] += row.amount
+        first = of_entry[0]
+        yield Entry(
+            entry_id=first.entry_id,
+            kind=first.kind,
+            user_id=first.user_id,
+            changes=dict(changes),
+            effective_at=first.effective_at,
+            recorded_at=first.recorded_at,
+            occurred_at=first.occurred_at,
+            note=first.note,
+            operator=first.operator,
+            reason=first.reason,
+            reverses=first.reverses,
+            reversed_by=first.reversed_by,
+        )

@@ -1,0 +1,161 @@
+"""ledger show, reverse, adjust: what an operator sees and corrects."""
+
+import getpass
+
+import pytest
+from commandline import Answer, CommandLine
+from world import ROOT
+
+LOST = ("ledger", "adjust", "ann", "SOL", "-0.5", "--reason", "a fee")
+
+
+@pytest.fixture
+def ann(alone: CommandLine) -> CommandLine:
+    """A shell whose ledger has one entry: ann's deposit of 12 SOL."""
+    alone.json("deposit", "ann", "SOL", "12", "--key", "deposit 1", "--at", "2026-10-01T10:00:00Z")
+    return alone
+
+
+def one_sentence(answer: Answer, code: int, sentence: str) -> None:
+    assert (answer.code, answer.out, len(answer.sentences)) == (code, "", 1), answer
+    assert sentence in answer.err
+    assert not answer.err.startswith("unexpected")
+
+
+def test_a_reversal_answers_its_entry_and_what_it_reverses(ann: CommandLine) -> None:
+    answer = ann.json("ledger", "reverse", "1", "--reason", "the wrong user", "--operator", "zoe")
+
+    assert (answer["entry_id"], answer["kind"], answer["reverses"], answer["user"]) == (2, "reversal", 1, "ann")
+    assert (answer["changes"], answer["balances"]) == ({"SOL": "-12.00000000"}, {"SOL": "0.00000000"})
+    assert (answer["reason"], answer["operator"], answer["recorded_already"]) == ("the wrong user", "zoe", False)
+    assert ann.json("audit")["clean"] is True
+
+
+def test_a_second_reversal_names_the_first_and_its_reason(ann: CommandLine) -> None:
+    first = ann.json("ledger", "reverse", "1", "--reason", "the wrong user", "--operator", "zoe")
+
+    again = ann.json("ledger", "reverse", "1", "--reason", "another", "--operator", "max")
+    text = ann.run("ledger", "reverse", "1", "--reason", "another")
+
+    assert again == first | {"recorded_already": True}
+    assert (text.code, text.err) == (0, "")
+    assert text.out.startswith("entry 1 is reversed already, by entry 2.\n")
+    assert "reason: the wrong user, by zoe" in text.out
+    assert "another" not in text.out
+
+
+def test_an_adjustment_may_be_negative_and_its_repeat_says_how_to_adjust_once_more(ann: CommandLine) -> None:
+    first = ann.json(*LOST)
+    again = ann.run(*LOST)
+    more = ann.json(*LOST, "--key", "ticket 12")
+
+    assert (first["kind"], first["changes"]) == ("adjustment", {"SOL": "-0.50000000"})
+    assert first["balances"] == {"SOL": "11.50000000"}
+    assert again.code == 0
+    assert "recorded already" in again.out
+    assert "give another --reason or a --key" in again.out
+    assert (more["recorded_already"], more["balances"]) == (False, {"SOL": "11.00000000"})
+
+
+def test_who_corrects_is_the_login_name_unless_named(ann: CommandLine) -> None:
+    assert ann.json(*LOST)["operator"] == getpass.getuser()
+    assert ann.json(*LOST, "--operator", "zoe")["operator"] == "zoe"
+
+
+def test_a_pool_funding_is_reversed_too(alone: CommandLine) -> None:
+    alone.json("program", "apply", str(ROOT / "program.toml"))
+    alone.json("pool", "fund", "SOL", "5")
+
+    answer = alone.run("ledger", "reverse", "1", "--reason", "too early")
+
+    assert "entry 2, reversal: -5.00000000 SOL for the reward pool" in answer.out
+    assert alone.json("pool", "show") == {"SOL": "0.00000000"}
+
+
+def test_a_journal_shows_entries_with_holdings_reasons_and_reversals(ann: CommandLine) -> None:
+    ann.json("trade", "ann", "SOL", "2", "SUI", "80", "--key", "t", "--at", "2026-10-02T10:00:00Z")
+    ann.json("withdraw", "ann", "SOL", "1", "--key", "w", "--at", "2026-10-01T11:00:00Z")
+    ann.json("ledger", "reverse", "2", "--reason", "not [red]meant[/red]\nat all", "--operator", "zoe")
+
+    text = ann.run("ledger", "show", "ann")
+    latest = ann.json("ledger", "show", "ann", "SUI", "--last", "1")
+
+    assert (text.code, text.err) == (0, "")
+    first, *lines = [" ".join(line.split()) for line in text.out.splitlines()]
+    assert first == "Entries of ann: all of 4, the newest last"
+    assert [line for line in lines if "→" in line] == [
+        "1 2026-10-01 10:00:00 UTC deposit +12.00000000 SOL → 12.00000000",
+        "2 2026-10-02 10:00:00 UTC trade -2.00000000 SOL → 10.00000000",
+        "+80.00000000 SUI → 80.00000000",
+        "3 2026-10-02 10:00:00 UTC withdrawal -1.00000000 SOL → 9.00000000",
+        next(line for line in lines if line.startswith("4 ")),
+        "-80.00000000 SUI → 0.00000000",
+    ]
+    remarks = [line for line in lines if line.startswith("recorded ")]
+    assert [remark.split("; ")[1:] for remark in remarks] == [
+        [],
+        ["reversed by entry 4"],
+        ["occurred 2026-10-01 11:00:00 UTC"],
+        ["reverses entry 2", "reason: not [red]meant[/red] at all, by zoe"],
+    ]
+    assert (latest["count"], len(latest["entries"])) == (2, 1)
+    (entry,) = latest["entries"]
+    assert (entry["entry_id"], entry["changes"], entry["holdings"]) == (
+        4,
+        {"SUI": "-80.00000000"},
+        {"SUI": "0.00000000"},
+    )
+    assert ann.run("ledger", "show", "ann", "--last", "1").out.startswith("Entries of ann: the latest 1 of 4")
+
+
+def test_a_user_without_entries_has_none(ann: CommandLine) -> None:
+    nobody, doge = ann.run("ledger", "show", "bob"), ann.run("ledger", "show", "ann", "DOGE")
+    assert (nobody.code, nobody.out) == (0, "there are no entries of bob.\n")
+    assert (doge.code, doge.out) == (0, "there are no entries of ann in DOGE.\n")
+    assert ann.json("ledger", "show", "bob") == {"user": "bob", "asset": None, "count": 0, "entries": []}
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "an unknown entry": (("reverse", "99", "--reason", "a"), 1, "there is no entry 99"),
+    "what was spent": (
+        ("reverse", "1", "--reason", "a"),
+        1,
+        "SOL balance is 11.00000000, which does not allow -12",
+    ),
+    "a reversal": (("reverse", "3", "--reason", "a"), 1, "entry 3 reverses entry 2 and cannot be reversed itself"),
+    "below zero": (("adjust", "ann", "SOL", "-13", "--reason", "a"), 1, "does not allow -13.00000000"),
+    "another key's content": (
+        ("adjust", "ann", "SOL", "1", "--reason", "a", "--key", "deposit 1"),
+        1,
+        "was recorded as a deposit of 12.00000000 SOL",
+    ),
+    "no reason": (("reverse", "1"), 2, "Missing option '--reason'"),
+    "an empty reason": (("reverse", "1", "--reason", ""), 2, "the reason has 1 to 500 characters"),
+    "an endless reason": (("reverse", "1", "--reason", "x" * 501), 2, "the reason has 1 to 500 characters"),
+    "a reason of escapes": (("reverse", "1", "--reason", "\x1b[2J"), 2, "characters that are no text"),
+    "an empty operator": (("reverse", "1", "--reason", "a", "--operator", ""), 2, "the operator has 1 to 500"),
+    "no entry id": (("reverse", "one", "--reason", "a"), 2, "valid integer"),
+    "entry zero": (("reverse", "0", "--reason", "a"), 2, "greater than or equal to 1"),
+    "an entry id past 64 bits": (
+        ("reverse", str(2**63), "--reason", "a"),
+        2,
+        "less than or equal to 9223372036854775807",
+    ),
+    "an adjustment by nothing": (("adjust", "ann", "SOL", "-0", "--reason", "a"), 2, "-0 changes nothing"),
+    "nine decimals": (("adjust", "ann", "SOL", "-1e-9", "--reason", "a"), 2, "more than 8 decimals"),
+    "an empty key": (("adjust", "ann", "SOL", "1", "--reason", "a", "--key", ""), 2, "a key has 1 to 200"),
+    "an unknown option": (("adjust", "ann", "SOL", "1", "--raeson", "a"), 2, "--reason"),
+    "no asset code": (("show", "ann", "S-L"), 2, "1 to 20 letters and digits"),
+    "none of the latest": (("show", "ann", "--last", "0"), 2, "greater than or equal to 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_one_sentence_and_changes_nothing(ann: CommandLine, case: str) -> None:
+    ann.json("withdraw", "ann", "SOL", "1", "--key", "w")
+    arguments, code, sentence = REFUSED[case]
+    if case == "a reversal":
+        ann.json("ledger", "reverse", "2", "--reason", "a")
+    before = ann.json("audit")["entries"]
+    one_sentence(ann.run("ledger", *arguments), code, sentence)
+    assert ann.json("audit")["entries"] == before
