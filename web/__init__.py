@@ -1,0 +1,1 @@
+"""The account holder's pages, and what programs speak over HTTP."""
