@@ -100,6 +100,18 @@ def _raw_sqlite(folder: Path, statements: tuple[str, ...], *, guards: bool) -> l
     return rows
 
 
+def a_lock_is_waited_for(folder: Path) -> bool:
+    """Whether a transaction waits for what another holds; on SQLite, which does not tell, always."""
+    if kind == SQLITE:
+        return True
+    return bool(
+        raw(
+            folder,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    )
+
+
 def _create_database(template: str = "template1") -> str:
     name = f"ledger_{next(_numbers)}"
     with closing(_administrator()) as connection:
@@ -116,8 +128,8 @@ def _postgres_url(database: str) -> str:
 
 
 class Server:
-    """A PostgreSQL server of this process alone: on a socket in a folder of its own, so that no other run meets it,
-    and gone with the process, however that ends. What it holds need not outlive a power cut."""
+    """A PostgreSQL server of this process alone: on a socket in a folder of its own, so that no other run meets
+    it, and gone with the process, however that ends. What it holds need not outlive a power cut."""
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
