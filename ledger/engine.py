@@ -1,11 +1,11 @@
 """The ledger's database: opening it, and its transactions."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from datetime import UTC, date, datetime
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -13,7 +13,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger import postgresql, sqlite
-from ledger.errors import LedgerUnavailable
+from ledger.batches import Answer, Batches, Request
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.schema import metadata
 
 _LAST_TABLE = metadata.sorted_tables[-1].name
@@ -21,6 +22,8 @@ Clock = Callable[[], datetime]
 _LOCK_TIMEOUT_S = 4
 """For a place in this process's queue, and then for the database's lock: together shorter than a step's
 start-to-close timeout, so that the reason comes back rather than silence."""
+_BATCHES_AT_ONCE = 2
+"""Of one kind, on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -45,6 +48,7 @@ class Ledger:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
+        self._batches: dict[Any, Batches[Any, Any]] = {}
         self.clock = clock
 
     @property
@@ -52,11 +56,6 @@ class Ledger:
         """The database's URL as a person writes it, without a password."""
         url = self._engine.url
         return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
-
-    @property
-    def transactions_at_once(self) -> int:
-        """How many writing transactions make sense at once in this process."""
-        return 1 if self._is_sqlite else 2
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -79,8 +78,17 @@ class Ledger:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
 
+    def batches(self, write: "WriteDay[Request, Answer]") -> Batches[Request, Answer]:
+        """The queue in front of a kind of transaction; requests that wait in it are written together."""
+        if write not in self._batches:
+            at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
+            self._batches[write] = Batches[Request, Answer](partial(write, self), at_once=at_once)
+        return self._batches[write]
+
     async def close(self) -> None:
-        """Closes every connection."""
+        """Waits for what is being written, and closes every connection."""
+        for batches in self._batches.values():
+            await batches.finish()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -115,9 +123,15 @@ class Ledger:
             raise LedgerUnavailable(f"every connection to the ledger {self.where} is in use") from error
 
 
+WriteDay: TypeAlias = Callable[
+    [Ledger, date, Sequence[Request]], Coroutine[Any, Any, Mapping[str, Answer | LedgerError]]
+]
+"""Writes requests of different users for one day in one transaction; answers each user's answer or refusal."""
+
+
 def run_again_if_it_gave_way(
-    operation: Callable[Concatenate[Ledger, _Arguments], Awaitable[_Answer]],
-) -> Callable[Concatenate[Ledger, _Arguments], Awaitable[_Answer]]:
+    operation: Callable[Concatenate[Ledger, _Arguments], Coroutine[Any, Any, _Answer]],
+) -> Callable[Concatenate[Ledger, _Arguments], Coroutine[Any, Any, _Answer]]:
     """For an operation of one transaction that answers a repeat with what was recorded.
 
     Run again, a few times, where the database gave the transaction up for another's sake, or where another took a
@@ -131,11 +145,19 @@ def run_again_if_it_gave_way(
         for _ in range(_RUNS_MAX - 1):
             try:
                 return await operation(ledger, *args, **kwargs)
-            except (_GaveWay, IntegrityError):
+            except _GaveWay:
                 pass
+            except IntegrityError as error:
+                if not _is_taken(error):
+                    raise
         return await operation(ledger, *args, **kwargs)
 
     return run
+
+
+def _is_taken(error: IntegrityError) -> bool:
+    """Whether another took a unique key first."""
+    return postgresql.is_taken(error.orig) or sqlite.is_taken(error.orig)
 
 
 @asynccontextmanager

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance
-from ledger.schema import AnyRow, accounts, entries, postings, users
+from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+SPOT = "spot"
 POOL = "pool"
 OUTSIDE = "outside"
 
@@ -47,12 +48,29 @@ Owner: TypeAlias = Spot | str
 
 
 @dataclass(frozen=True)
+class Account:
+    """An account as it was found under the lock that guards it."""
+
+    account_id: int
+    key: AccountKey
+    balance: int | None
+    """Units; None for OUTSIDE, which keeps none."""
+
+
+@dataclass(frozen=True)
 class Leg:
     """One side of an entry: a signed change, in units, of one account."""
 
     owner: Owner
     asset: str
     amount: int
+
+    @property
+    def account(self) -> AccountKey:
+        """Which account it changes."""
+        if isinstance(self.owner, Spot):
+            return SPOT, self.owner.user.user_id, self.asset
+        return self.owner, None, self.asset
 
 
 @dataclass(frozen=True)
@@ -80,17 +98,24 @@ async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
     The lock is a statement of its own and comes first: what is read after it sees every posting that was
     committed while this waited.
     """
-    statement = (
-        select(users.c.closed_through, users.c.latest_effective_at)
-        .where(users.c.user_id == user_id)
-        .with_for_update()
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    if row is None:
+    locked = await lock_users(connection, [user_id])
+    if not locked:
         new = {"user_id": user_id, "closed_through": _NEVER, "latest_effective_at": _NEVER}
         await insert_missing(connection, users, [new])
-        row = (await connection.execute(statement)).one()
-    return LockedUser(user_id, row.closed_through, row.latest_effective_at)
+        locked = await lock_users(connection, [user_id])
+    return locked[user_id]
+
+
+async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
+    """Takes the locks of the users that exist, in the order of their ids, so that no two wait for each other."""
+    rows = await connection.execute(
+        select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at)
+        .where(users.c.user_id.in_(sorted(user_ids)))
+        .order_by(users.c.user_id)
+        # Leaves foreign keys to the row alone, which every entry of the user checks.
+        .with_for_update(key_share=True)
+    )
+    return {row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at) for row in rows}
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
@@ -112,16 +137,23 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
     The caller holds the lock of every user in them. Raises InsufficientBalance or AccountFull, naming the account,
     if a balance would leave its range in the end, and then has written nothing.
     """
+    accounts_by_key = await _open_accounts(connection, {leg.account for entry in new for leg in entry.legs})
+    return await post_to(connection, accounts_by_key, new)
+
+
+async def post_to(
+    connection: AsyncConnection, known: Mapping[AccountKey, Account], new: Sequence[NewEntry]
+) -> list[int]:
+    """post_all, where the accounts of every leg are known and the pools among them locked."""
     for entry in new:
         _check_balanced(entry)
-    found = await _lock_accounts(connection, {_key(leg) for entry in new for leg in entry.legs})
-    changes: defaultdict[int, int] = defaultdict(int)
+    changes: defaultdict[AccountKey, int] = defaultdict(int)
     for entry in new:
         for leg in entry.legs:
-            changes[found[_key(leg)].account_id] += leg.amount
-    stored = [row for row in found.values() if row.balance is not None and changes[row.account_id]]
-    for row in stored:
-        _check_range(row, changes[row.account_id])
+            changes[leg.account] += leg.amount
+    changed = {known[key]: change for key, change in changes.items() if change and known[key].balance is not None}
+    for account, change in changed.items():
+        check_range(account, change)
     inserted = await connection.execute(
         entries.insert().returning(entries.c.entry_id, sort_by_parameter_order=True),
         [_entry_row(entry) for entry in new],
@@ -130,12 +162,45 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
     rows = [
         {"entry_id": entry_id, "account_id": account, "effective_at": entry.effective_at, "amount": amount}
         for entry_id, entry in zip(entry_ids, new, strict=True)
-        for account, amount in _amounts_by_account(entry, found).items()
+        for account, amount in _amounts_by_account(entry, known).items()
         if amount
     ]
     await connection.execute(postings.insert(), rows)
-    await _change_balances(connection, {row.account_id: changes[row.account_id] for row in stored})
+    if changed:
+        await connection.execute(
+            update(accounts)
+            .where(accounts.c.account_id == bindparam("changed_account_id"))
+            .values(balance=accounts.c.balance + bindparam("change")),
+            [
+                {"changed_account_id": account.account_id, "change": change}
+                for account, change in sorted(changed.items(), key=lambda item: _lock_order(item[0].key))
+            ],
+        )
     return entry_ids
+
+
+async def lock_pools(connection: AsyncConnection, assets: Iterable[str]) -> dict[AccountKey, Account]:
+    """Locks the reward pools of assets, in the order of their accounts, where there are any."""
+    return await _system_accounts(connection, {(POOL, None, asset) for asset in assets})
+
+
+def check_range(account: Account, change: int) -> None:
+    """I2, in words; the table's own check is the guard of last resort.
+
+    Raises InsufficientBalance or AccountFull if an account with a balance cannot take a change in units.
+    """
+    _, user_id, asset = account.key
+    balance = account.balance or 0
+    whose = f"user {user_id}'s" if user_id else "the reward pool's"
+    if balance + change < 0:
+        raise InsufficientBalance(
+            f"{whose} {asset} balance is {format_amount(balance)}, which does not allow {format_amount(change)}"
+        )
+    if balance + change > MAX_ACCOUNT_UNITS:
+        raise AccountFull(
+            f"{whose} {asset} balance is {format_amount(balance)}; {format_amount(change)} more "
+            "would pass the 90 billion that an account can hold"
+        )
 
 
 async def balances(connection: AsyncConnection, user_id: str) -> dict[str, int]:
@@ -154,14 +219,31 @@ async def holdings_before(
     Reads only what came after: the balance less that.
     """
     after = postings.c.effective_at > instant if inclusive else postings.c.effective_at >= instant
+    return (await _balances_without(connection, [user_id], after))[user_id]
+
+
+async def holdings_of_all_before(
+    connection: AsyncConnection, user_ids: Iterable[str], instant: datetime
+) -> dict[str, dict[str, int]]:
+    """holdings_before, of several users by their ids."""
+    return await _balances_without(connection, user_ids, postings.c.effective_at >= instant)
+
+
+async def _balances_without(
+    connection: AsyncConnection, user_ids: Iterable[str], left_out: ColumnElement[bool]
+) -> dict[str, dict[str, int]]:
+    asked = sorted(user_ids)
     rows = await connection.execute(
-        select(accounts.c.asset, accounts.c.balance, *exact_sum(postings.c.amount))
+        select(accounts.c.user_id, accounts.c.asset, accounts.c.balance, *exact_sum(postings.c.amount))
         .select_from(accounts)
-        .outerjoin(postings, and_(postings.c.account_id == accounts.c.account_id, after))
-        .where(accounts.c.user_id == user_id)
-        .group_by(accounts.c.account_id, accounts.c.asset, accounts.c.balance)
+        .outerjoin(postings, and_(postings.c.account_id == accounts.c.account_id, left_out))
+        .where(accounts.c.user_id.in_(asked))
+        .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance)
     )
-    return {row.asset: row.balance - from_exact_sum(row) for row in rows}
+    holdings: dict[str, dict[str, int]] = {user_id: {} for user_id in asked}
+    for row in rows:
+        holdings[row.user_id][row.asset] = row.balance - from_exact_sum(row)
+    return holdings
 
 
 def exact_sum(column: ColumnElement[int]) -> tuple[ColumnElement[int | None], ColumnElement[int | None]]:
@@ -242,27 +324,6 @@ def _check_balanced(entry: NewEntry) -> None:
         raise ValueError(f"entry {entry.kind} does not balance: {_readable(unbalanced) or 'it has no postings'}")
 
 
-def _check_range(row: AnyRow, change: int) -> None:
-    """I2, in words; the table's own check is the guard of last resort."""
-    whose = f"user {row.user_id}'s" if row.user_id else "the reward pool's"
-    if row.balance + change < 0:
-        raise InsufficientBalance(
-            f"{whose} {row.asset} balance is {format_amount(row.balance)}, "
-            f"which does not allow {format_amount(change)}"
-        )
-    if row.balance + change > MAX_ACCOUNT_UNITS:
-        raise AccountFull(
-            f"{whose} {row.asset} balance is {format_amount(row.balance)}; {format_amount(change)} more "
-            "would pass the 90 billion that an account can hold"
-        )
-
-
-def _key(leg: Leg) -> AccountKey:
-    if isinstance(leg.owner, Spot):
-        return "spot", leg.owner.user.user_id, leg.asset
-    return leg.owner, None, leg.asset
-
-
 def _entry_row(entry: NewEntry) -> dict[str, Any]:
     return {
         "kind": entry.kind,
@@ -278,18 +339,23 @@ def _entry_row(entry: NewEntry) -> dict[str, Any]:
     }
 
 
-def _amounts_by_account(entry: NewEntry, found: Mapping[AccountKey, AnyRow]) -> dict[int, int]:
+def _amounts_by_account(entry: NewEntry, known: Mapping[AccountKey, Account]) -> dict[int, int]:
     amounts: defaultdict[int, int] = defaultdict(int)
     for leg in entry.legs:
-        amounts[found[_key(leg)].account_id] += leg.amount
+        amounts[known[leg.account].account_id] += leg.amount
     return amounts
 
 
-async def _lock_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, AnyRow]:
-    """The accounts of the legs, made where missing; rows with a balance are locked in sorted order, pools last."""
-    keys = sorted(wanted, key=lambda key: (key[0] == POOL, key[0], key[1] or "", key[2]))
-    found = await _find_accounts(connection, keys)
-    missing = [key for key in keys if key not in found]
+def _lock_order(key: AccountKey) -> tuple[bool, str, str, str]:
+    """The pools last: they are shared by all, and so held for the shortest time."""
+    kind, user_id, asset = key
+    return kind == POOL, kind, user_id or "", asset
+
+
+async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+    """The accounts, made where missing; pools are locked, and users' accounts by their users' locks."""
+    found = await _find_accounts(connection, wanted)
+    missing = sorted(wanted - found.keys(), key=_lock_order)
     if missing:
         new = [
             {
@@ -302,34 +368,47 @@ async def _lock_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
             for kind, user_id, asset in missing
         ]
         await insert_missing(connection, accounts, new)
-        found = await _find_accounts(connection, keys)
+        found = await _find_accounts(connection, wanted)
     return found
 
 
-async def _find_accounts(connection: AsyncConnection, keys: Sequence[AccountKey]) -> dict[AccountKey, AnyRow]:
-    assets = sorted({asset for _, _, asset in keys})
-    user_ids = sorted({user_id for _, user_id, _ in keys if user_id is not None})
-    kinds = sorted({kind for kind, user_id, _ in keys if user_id is None})
+async def _find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+    of_users = {key for key in wanted if key[0] == SPOT}
+    of_the_system = wanted - of_users
+    found: dict[AccountKey, Account] = {}
+    if of_users:
+        found |= await _spot_accounts(connection, of_users)
+    if of_the_system:
+        found |= await _system_accounts(connection, of_the_system)
+    return found
+
+
+async def _spot_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
     rows = await connection.execute(
-        select(accounts.c.account_id, accounts.c.kind, accounts.c.user_id, accounts.c.asset, accounts.c.balance)
-        .where(
-            or_(
-                and_(accounts.c.kind == "spot", accounts.c.user_id.in_(user_ids)),
-                and_(accounts.c.kind != "spot", accounts.c.kind.in_(kinds), accounts.c.shard == 0),
-            ),
-            accounts.c.asset.in_(assets),
+        select(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(
+            accounts.c.user_id.in_(sorted({user_id or "" for _, user_id, _ in wanted})),
+            accounts.c.asset.in_(sorted({asset for _, _, asset in wanted})),
         )
-        .order_by(accounts.c.kind == POOL, accounts.c.account_id)
-        .with_for_update()
     )
-    wanted = set(keys)
-    return {key: row for row in rows if (key := (row.kind, row.user_id, row.asset)) in wanted}
+    found = ((Account(row.account_id, (SPOT, row.user_id, row.asset), row.balance)) for row in rows)
+    return {account.key: account for account in found if account.key in wanted}
 
 
-async def _change_balances(connection: AsyncConnection, changes: dict[int, int]) -> None:
-    if not changes:
-        return
-    change = case(changes, value=accounts.c.account_id)
-    await connection.execute(
-        update(accounts).where(accounts.c.account_id.in_(changes)).values(balance=accounts.c.balance + change)
-    )
+async def _system_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+    """Outside first, which keeps no balance and is not locked; then the pools, locked in order."""
+    found: dict[AccountKey, Account] = {}
+    for kind in (OUTSIDE, POOL):
+        assets = sorted({asset for of_kind, _, asset in wanted if of_kind == kind})
+        if not assets:
+            continue
+        statement = (
+            select(accounts.c.account_id, accounts.c.asset, accounts.c.balance)
+            .where(IS_OF_THE_SYSTEM, accounts.c.kind == kind, accounts.c.asset.in_(assets), accounts.c.shard == 0)
+            .order_by(accounts.c.account_id)
+        )
+        if kind == POOL:
+            statement = statement.with_for_update(key_share=True)
+        for row in await connection.execute(statement):
+            key = (kind, None, row.asset)
+            found[key] = Account(row.account_id, key, row.balance)
+    return found

@@ -10,7 +10,7 @@ CONNECTIONS_MAX = 8
 """In one process. More do not pay more users: a batch of many is one transaction."""
 _STATEMENT_TIMEOUT_S = 8
 """lock timeout < statement timeout < a step's start-to-close timeout, so that the reason comes back."""
-_DEADLOCK, _SERIALIZATION_FAILURE = "40P01", "40001"
+_DEADLOCK, _SERIALIZATION_FAILURE, _UNIQUE_VIOLATION = "40P01", "40001", "23505"
 
 
 def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
@@ -41,3 +41,8 @@ def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
 def gave_way(error: object) -> bool:
     """Whether the database gave a transaction up for another's sake (a deadlock, a failed serialization)."""
     return getattr(error, "sqlstate", None) in (_DEADLOCK, _SERIALIZATION_FAILURE)
+
+
+def is_taken(error: object) -> bool:
+    """Whether a unique key was taken already."""
+    return getattr(error, "sqlstate", None) == _UNIQUE_VIOLATION

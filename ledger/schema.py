@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     event,
+    literal_column,
 )
 
 from staking.days import day_of, in_utc
@@ -107,14 +108,17 @@ Index(
     accounts.c.asset,
     unique=True,
 )
+IS_OF_THE_SYSTEM = accounts.c.kind != literal_column("'spot'")
+"""A pool or the outside world. Literally the condition of the index below, which is how a database knows that it
+may use it."""
 Index(
     "one_system_account",
     accounts.c.kind,
     accounts.c.asset,
     accounts.c.shard,
     unique=True,
-    sqlite_where=accounts.c.kind != "spot",
-    postgresql_where=accounts.c.kind != "spot",
+    sqlite_where=IS_OF_THE_SYSTEM,
+    postgresql_where=IS_OF_THE_SYSTEM,
 )
 
 entries = Table(

@@ -57,6 +57,12 @@ async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int
         await asyncio.sleep(_ASK_AGAIN_S)
 
 
+def is_taken(error: object) -> bool:
+    """Whether a unique key was taken already."""
+    taken = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode in taken
+
+
 def _shown(url: URL) -> str:
     return url.set(drivername=url.get_backend_name()).render_as_string()
 

@@ -1,0 +1,113 @@
+"""Requests that come together are written together: one transaction, the same few statements, for many."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from ledger.errors import LedgerError, LedgerUnavailable
+
+REQUESTS_MAX = 50
+"""In a batch: enough that a statement's cost is spread thin, few enough that no user's lock is held for long."""
+
+
+class OfAUser(Protocol):
+    """What can be in a batch."""
+
+    @property
+    def user_id(self) -> str:
+        """Whose request it is."""
+        ...
+
+
+Request = TypeVar("Request", bound=OfAUser)
+Answer = TypeVar("Answer")
+
+WriteTogether: TypeAlias = Callable[[date, Sequence[Request]], Awaitable[Mapping[str, Answer | LedgerError]]]
+"""Writes requests of different users for one day in one transaction; answers each user's answer or refusal."""
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Request, Answer]):
+    day: date
+    request: Request
+    answer: asyncio.Future[Answer]
+
+
+class Batches(Generic[Request, Answer]):
+    """A queue in front of one kind of transaction.
+
+    A request that finds nobody at work is written alone, without delay. Those that come while it is being written
+    are written together next, those of one day in one transaction. So a batch grows with the load and only then.
+    """
+
+    def __init__(self, write: WriteTogether[Request, Answer], *, at_once: int) -> None:
+        self._write = write
+        self._at_once = at_once
+        self._waiting: deque[_Waiting[Request, Answer]] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def answer(self, day: date, request: Request) -> Answer:
+        """The answer to one request, once its transaction is committed. Raises what refuses or hinders it."""
+        waiting = _Waiting(day, request, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if len(self._writers) < self._at_once:
+            writer = asyncio.create_task(self._write_while_any_waits())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await waiting.answer
+
+    async def finish(self) -> None:
+        """Waits for what is being written; a caller may have gone, and its transaction not."""
+        await asyncio.gather(*self._writers, return_exceptions=True)
+
+    async def _write_while_any_waits(self) -> None:
+        while batch := self._next_batch():
+            await self._answer_all(batch)
+
+    def _next_batch(self) -> list[_Waiting[Request, Answer]]:
+        """The request that waits longest, with others of its day; of one user only the first."""
+        batch: dict[str, _Waiting[Request, Answer]] = {}
+        left: deque[_Waiting[Request, Answer]] = deque()
+        for waiting in self._waiting:
+            if waiting.answer.done():
+                continue  # its caller has gone
+            fits = not batch or waiting.day == next(iter(batch.values())).day
+            if fits and len(batch) < REQUESTS_MAX and waiting.request.user_id not in batch:
+                batch[waiting.request.user_id] = waiting
+            else:
+                left.append(waiting)
+        self._waiting = left
+        return list(batch.values())
+
+    async def _answer_all(self, batch: Sequence[_Waiting[Request, Answer]]) -> None:
+        try:
+            answers = await self._write(batch[0].day, [waiting.request for waiting in batch])
+        except LedgerUnavailable as error:
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+            # Whose fault it was shows when each is alone.
+            for waiting in batch if len(batch) > 1 else ():
+                await self._answer_all([waiting])
+        else:
+            for waiting in batch:
+                _settle(waiting.answer, answers[waiting.request.user_id])
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer | LedgerError) -> None:
+    if future.done():
+        return
+    if isinstance(answer, LedgerError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _fail(batch: Sequence[_Waiting[Request, Answer]], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
