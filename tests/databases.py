@@ -112,6 +112,12 @@ def a_lock_is_waited_for(folder: Path) -> bool:
     )
 
 
+def cut_connections(folder: Path) -> None:
+    """Ends every PostgreSQL session on a folder's ledger, whatever it is doing."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    raw(folder, f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {others}")
+
+
 def _create_database(template: str = "template1") -> str:
     name = f"ledger_{next(_numbers)}"
     with closing(_administrator()) as connection:
