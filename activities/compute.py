@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.finality import refusals_are_final
 from ledger.engine import Ledger
 from ledger.enrolments import region_of
-from ledger.programs import program_on
+from ledger.programs import program_of_closed_day
 from staking.models import ComputeRequest, EndsHere, Holding, RewardLine, Rewards
 from staking.program import AssetTerms
 from staking.rewards import outcome_and_reward
@@ -26,7 +26,7 @@ class ComputeStep:
         day = request.snapshot.day
         with refusals_are_final():
             async with self.ledger.read() as connection:
-                in_force = await program_on(connection, day)
+                in_force = await program_of_closed_day(self.ledger, connection, day)
                 region = await region_of(connection, request.user_id, request.enrolment_id)
         if in_force.program.restricts(region):
             return EndsHere(day=day, reason=f"region_restricted:{region}")

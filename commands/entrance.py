@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -140,3 +140,11 @@ def user_argument(text: str) -> str:
         return check_user_id(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def day_argument(text: str) -> date:
+    """A day from the command line; wrong usage if it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text[:40]!r} is not a day such as 2026-10-01") from None

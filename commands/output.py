@@ -33,7 +33,24 @@ DEMO_COLUMNS = (
     "outcome",
     "late",
 )
-REWARD_COLUMNS = (*DEMO_COLUMNS, "credited_at", "entry_id")
+STATEMENT_COLUMNS = (
+    "day",
+    "asset",
+    "opening",
+    "closing",
+    "average",
+    "minimum",
+    "cap",
+    "apr",
+    "reward",
+    "outcome",
+    "credited_at",
+    "late",
+    "reference_value_usdt",
+    "entry_id",
+    "reversed_by",
+)
+"""Of a statement as CSV, which other programs read by name and by place: new ones only ever come at the end."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +79,15 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """A header and a line per row on stdout."""
+def print_csv_header(columns: Sequence[str]) -> None:
+    """The names of the columns on stdout."""
+    print(",".join(columns))
+
+
+def print_csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """A line per row on stdout."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_csv_text(row[column]) for column in columns])
+    writer.writerows([_csv_text(row[column]) for column in columns] for row in rows)
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
@@ -94,9 +114,11 @@ def reward_row(line: StatementLine) -> dict[str, Any]:
         "apr": line.apr,
         "reward": format_amount(line.reward),
         "outcome": line.outcome.value,
-        "late": line.late,
         "credited_at": line.credited_at,
+        "late": line.late,
+        "reference_value_usdt": format_amount(line.reference_value),
         "entry_id": line.entry_id,
+        "reversed_by": line.reversed_by,
     }
 
 

@@ -1,18 +1,47 @@
-"""program show, apply, check."""
+"""program show, apply, check, pause, resume, diff."""
 
+import re
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import JsonValue
 
-from commands.entrance import CommandFailed, now, run, the_ledger
+from commands.entrance import CommandFailed, day_argument, now, run, the_ledger
 from commands.output import Column, JsonOption, print_json, print_table
-from ledger.programs import Applied, ProgramVersion, all_versions, apply_program, program_on
+from ledger.programs import (
+    Applied,
+    InForce,
+    ProgramVersion,
+    Switched,
+    all_versions,
+    apply_program,
+    in_force_on,
+    no_program_on,
+    switch_assets,
+    timetable,
+)
 from staking.days import day_of
-from staking.program import Program, ProgramError, parse_program
+from staking.program import Difference, Program, ProgramError, differences, parse_program
 
 app = typer.Typer(no_args_is_help=True, help="The terms of the offer.")
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="A program file, such as program.toml.")]
+AssetsArgument = Annotated[list[str], typer.Argument(metavar="ASSET", help="Program assets, such as SOL.")]
+FromOption = Annotated[
+    date | None,
+    typer.Option(
+        "--from",
+        parser=day_argument,
+        metavar="DAY",
+        help="First day (UTC); by default the first whose terms can still change.",
+    ),
+]
+SideArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[VERSION|DAY|FILE.toml]", help="A version number, a day (UTC) or a program file."),
+]
 _FILE_BYTES_MAX = 1024 * 1024
 
 
@@ -33,24 +62,27 @@ def read_program(file: Path) -> Program:
 
 
 @app.command()
-def show(as_json: JsonOption = False) -> None:
-    """Print the program in force today, and what is to come."""
-
-    async def work() -> tuple[ProgramVersion, list[ProgramVersion]]:
-        today = day_of(now())
-        async with the_ledger() as ledger, ledger.read() as connection:
-            in_force = await program_on(connection, today)
-            later = [known for known in await all_versions(connection) if known.program.effective_from > today]
-            return in_force, later
-
-    in_force, later = run(work())
+def show(
+    on: Annotated[
+        date | None,
+        typer.Option(
+            "--on", parser=day_argument, metavar="DAY", help="Any day (UTC); the terms of that one alone."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the program in force today, and what is to come; or the one in force on a day."""
+    day = on or day_of(now())
+    spans = timetable(run(_known_versions()))
+    in_force = _in_force_on(spans, day)
+    later = [span for span in spans if span.first_day > day]
     if as_json:
-        print_json({**_json(in_force), "later": [_json(version) for version in later]})
+        print_json({**_span_json(in_force), "later": [_span_json(span) for span in later]})
         return
     _print(in_force)
-    for version in later:
+    for span in later if on is None else []:
         print()
-        _print(version)
+        _print(span)
 
 
 @app.command()
@@ -67,9 +99,11 @@ def apply(file: FileArgument, as_json: JsonOption = False) -> None:
 
     applied = run(work())
     if as_json:
-        print_json({"changed": applied.changed, **_json(applied.version)})
+        print_json({"changed": applied.changed, "resumed": applied.resumed, **_json(applied.version)})
     elif applied.changed:
         print(f"program version {applied.version.version} is in force from {program.effective_from}.")
+        if applied.resumed:
+            print(f"It resumes what was paused until then: {', '.join(applied.resumed)}.")
     else:
         print(f"nothing changed: this is program version {applied.version.version} already.")
 
@@ -84,6 +118,139 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
         print(f"{file} is a valid program of {len(program.assets)} assets from {program.effective_from}.")
 
 
+@app.command()
+def pause(assets: AssetsArgument, first_day: FromOption = None, as_json: JsonOption = False) -> None:
+    """Pause assets from a day on: they earn nothing (outcome paused) until they are resumed.
+
+    That holds under every version of the program that is to come too. The day must not have begun.
+    """
+    _switch(assets, first_day, paused=True, as_json=as_json)
+
+
+@app.command()
+def resume(assets: AssetsArgument, first_day: FromOption = None, as_json: JsonOption = False) -> None:
+    """Resume paused assets from a day on, which must not have begun."""
+    _switch(assets, first_day, paused=False, as_json=as_json)
+
+
+def _switch(assets: list[str], first_day: date | None, *, paused: bool, as_json: bool) -> None:
+    async def work() -> Switched:
+        async with the_ledger() as ledger:
+            return await switch_assets(ledger, assets, paused=paused, first_day=first_day, now=now())
+
+    switched = run(work())
+    if as_json:
+        print_json(
+            {
+                "changed": bool(switched.versions),
+                "assets": assets,
+                "paused": paused,
+                "from": switched.first_day,
+                "versions": [
+                    {"version": version.version, "effective_from": version.program.effective_from}
+                    for version in switched.versions
+                ],
+            }
+        )
+        return
+    state = f"{' and '.join(assets)} {'is' if len(assets) == 1 else 'are'} {'paused' if paused else 'not paused'}"
+    if not switched.versions:
+        print(f"nothing changed: {state} from {switched.first_day} on already.")
+        return
+    print(f"{state} from {switched.first_day} on.")
+    for version in switched.versions:
+        print(f"program version {version.version} is in force from {version.program.effective_from}.")
+
+
+@app.command()
+def diff(
+    before: SideArgument = None,
+    after: SideArgument = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every difference between two programs, by key. Exit code 0 whether there is one or not.
+
+    A day stands for the version in force on it. One argument is compared with the program in force today; without
+    any, that is compared with the last to come.
+
+    Example: python starter.py program diff program.toml
+    """
+    first, second = (before, after) if after is not None else (None, before)
+    sides = [_named(first) if first is not None else day_of(now()), None if second is None else _named(second)]
+    known = [] if all(isinstance(side, Path) for side in sides) else run(_known_versions())
+    old, new = (_side(side, known) for side in sides)
+    found = differences(old.program, new.program)
+    if as_json:
+        print_json([{"key": each.key, "before": each.before, "after": each.after} for each in found])
+    elif found:
+        print(f"{old.name} -> {new.name}")
+        for each in found:
+            print(_sentence(each))
+    else:
+        print(f"no difference: {old.name} and {new.name} say the same.")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A program that is compared, and what a person calls it."""
+
+    name: str
+    program: Program
+
+
+def _named(text: str) -> int | date | Path:
+    """What an argument names: a version, a day, or else a file."""
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    return day_argument(text) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else Path(text)
+
+
+def _side(named: int | date | Path | None, known: list[ProgramVersion]) -> _Side:
+    if isinstance(named, Path):
+        return _Side(str(named), read_program(named))
+    if isinstance(named, int):
+        version = next((version for version in known if version.version == named), None)
+        if version is None:
+            raise CommandFailed(f"there is no program version {named}; {len(known)} were applied so far")
+        return _Side(f"version {named}", version.program)
+    spans = timetable(known)
+    last = spans[-1].version if spans and named is None else None
+    version = last or _in_force_on(spans, named or day_of(now())).version
+    return _Side(f"version {version.version}", version.program)
+
+
+async def _known_versions() -> list[ProgramVersion]:
+    async with the_ledger() as ledger, ledger.read() as connection:
+        return await all_versions(connection)
+
+
+def _in_force_on(spans: list[InForce], day: date) -> InForce:
+    found = in_force_on(spans, day)
+    if found is None:
+        raise no_program_on(day)
+    return found
+
+
+def _sentence(difference: Difference) -> str:
+    key, before, after = difference.key, difference.before, difference.after
+    if before is None or after is None:
+        said = after if before is None else before
+        what = "added" if before is None else "removed"
+        return f"{key} {what}" if key.endswith(f".{said}") else f"{key} {what}: {_text(said)}"
+    return f"{key} {_text(before)} -> {_text(after)}"
+
+
+def _text(value: JsonValue) -> str:
+    """A value as a person reads it: an asset's terms in a row, true and false as a program file has them."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _span_json(span: InForce) -> dict[str, Any]:
+    return {**_json(span.version), "effective_until": span.last_day}
+
+
 def _json(version: ProgramVersion) -> dict[str, Any]:
     return {
         "version": version.version,
@@ -92,13 +259,16 @@ def _json(version: ProgramVersion) -> dict[str, Any]:
     }
 
 
-def _print(version: ProgramVersion) -> None:
-    program = version.program
-    print(f"program version {version.version}, in force from {program.effective_from}")
+def _print(span: InForce) -> None:
+    program = span.version.program
+    until = f"to {span.last_day}" if span.last_day else "on"
+    paused = [asset for asset, terms in program.assets.items() if terms.paused]
+    print(f"program version {span.version.version}, in force from {program.effective_from} {until}")
     print(f"minimum app version {program.minimum_app_version}")
     print(f"restricted regions  {' '.join(program.restricted_regions) or 'none'}")
     for name, document in program.documents.items():
         print(f"{name.replace('_', ' '):<19} {document}")
+    print(f"paused              {' '.join(paused) or 'none'}")
     print_table(
         [
             Column("asset"),

@@ -19,6 +19,7 @@ _MARKS = {
     Outcome.ROUNDED_TO_ZERO: ("○", "cyan", "rounded to zero"),
     Outcome.PAUSED: ("‖", "magenta", "paused"),
 }
+_REVERSED = ("↺", "red", "reversed")
 _CALENDAR_DAYS_MAX = 31
 
 
@@ -42,8 +43,8 @@ def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
                 asset,
                 _strip(account, days),
                 format_amount(latest.average),
-                str(sum(line.reward > 0 for line in account)),
-                format_amount(sum(line.reward for line in account)),
+                str(sum(line.kept > 0 for line in account)),
+                format_amount(sum(line.kept for line in account)),
             ]
         )
         previous_user = user_id
@@ -59,42 +60,43 @@ def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
         rows,
         title="Rewards",
     )
-    legend = "   ".join(f"[{style}]{mark}[/{style}] {name}" for mark, style, name in _MARKS.values())
+    reversals = [_REVERSED] if any(line.reversed_by for line in lines) else []
+    marks = [*_MARKS.values(), *reversals]
+    legend = "   ".join(f"[{style}]{mark}[/{style}] {name}" for mark, style, name in marks)
     console().print(f"{legend}\n")
 
 
 def _strip(account: Sequence[StatementLine], days: Sequence[date]) -> str:
-    outcomes = {line.day: line.outcome for line in account}
+    marks_by_day = {line.day: _REVERSED if line.reversed_by else _MARKS[line.outcome] for line in account}
     marks: list[str] = []
     for day in days:
-        outcome = outcomes.get(day)
-        mark, style, _ = _MARKS[outcome] if outcome else (" ", "dim", "")
+        mark, style, _ = marks_by_day.get(day, (" ", "dim", ""))
         marks.append(f"[{style}]{mark}[/{style}]")
     return "".join(marks)
 
 
 def print_totals(lines: Sequence[StatementLine], program: Program) -> None:
-    """What was paid per asset, and its value at the program's reference prices."""
+    """What was paid per asset and not reversed, and its value at the program's reference prices."""
     by_asset: defaultdict[str, list[StatementLine]] = defaultdict(list)
     for line in lines:
         by_asset[line.asset].append(line)
     rows: list[list[str]] = []
     value_usdt = Decimal(0)
     for asset, account in sorted(by_asset.items()):
-        total = sum(line.reward for line in account)
+        total = sum(line.kept for line in account)
         value = Decimal(total) / UNITS_PER_TOKEN * Decimal(program.assets[asset].reference_price)
         value_usdt += value
-        users = len({line.user_id for line in account if line.reward})
+        users = len({line.user_id for line in account if line.kept})
         rows.append(
             [
                 asset,
                 str(users),
-                str(sum(line.reward > 0 for line in account)),
+                str(sum(line.kept > 0 for line in account)),
                 format_amount(total),
                 f"{value:.2f}",
             ]
         )
-    rows.append(["", "", str(sum(line.reward > 0 for line in lines)), "", f"{value_usdt:.2f}"])
+    rows.append(["", "", str(sum(line.kept > 0 for line in lines)), "", f"{value_usdt:.2f}"])
     print_table(
         [
             Column("asset"),

@@ -6,24 +6,30 @@ from typing import Annotated
 import typer
 
 from commands.enrolment import UserArgument
-from commands.entrance import run, the_ledger
-from commands.output import REWARD_COLUMNS, Column, JsonOption, print_csv, print_json, print_table, reward_row
-from ledger.statements import StatementLine, statement
+from commands.entrance import day_argument, run, the_ledger
+from commands.output import (
+    STATEMENT_COLUMNS,
+    Column,
+    JsonOption,
+    print_csv_header,
+    print_csv_lines,
+    print_json,
+    print_table,
+    reward_row,
+)
+from ledger.statements import StatementLine, statement, statement_in_parts
 
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text[:40]!r} is not a day such as 2026-10-01") from None
+_NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
 
 
 def rewards(
     user: UserArgument,
     first: Annotated[
-        date | None, typer.Option("--from", parser=_day, metavar="DAY", help="First day (UTC).")
+        date | None, typer.Option("--from", parser=day_argument, metavar="DAY", help="First day (UTC).")
     ] = None,
-    last: Annotated[date | None, typer.Option("--to", parser=_day, metavar="DAY", help="Last day (UTC).")] = None,
+    last: Annotated[
+        date | None, typer.Option("--to", parser=day_argument, metavar="DAY", help="Last day (UTC).")
+    ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
 ) -> None:
@@ -36,28 +42,40 @@ def rewards(
     if first and last and first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
 
+    if as_csv:
+        run(_print_csv(user, first, last))
+        return
+
     async def work() -> list[StatementLine]:
         async with the_ledger() as ledger, ledger.read() as connection:
             return await statement(connection, [user], first=first, last=last)
 
-    rows = [reward_row(line) for line in run(work())]
+    lines = run(work())
     if as_json:
-        print_json(rows)
-    elif as_csv:
-        print_csv(REWARD_COLUMNS, rows)
-    elif rows:
-        numbers = {"opening", "closing", "average", "minimum", "cap", "apr", "reward"}
-        shown = [column for column in REWARD_COLUMNS if column not in ("user", "credited_at", "entry_id")]
-        print_table(
-            [Column(column, is_number=column in numbers) for column in shown],
-            [[_text(row[column]) for column in shown] for row in rows],
-            title=f"Rewards of {user}",
-        )
+        print_json([reward_row(line) for line in lines])
+    elif lines:
+        _print_table(user, lines)
     else:
         print(f"{user} has no rewards yet.")
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "late" if value else ""
-    return str(value)
+async def _print_csv(user: str, first: date | None, last: date | None) -> None:
+    async with the_ledger() as ledger:
+        print_csv_header(STATEMENT_COLUMNS)
+        async for part in statement_in_parts(ledger, user, first=first, last=last):
+            print_csv_lines(STATEMENT_COLUMNS, map(reward_row, part))
+
+
+def _print_table(user: str, lines: list[StatementLine]) -> None:
+    shown = STATEMENT_COLUMNS[: STATEMENT_COLUMNS.index("outcome") + 1]
+    rows = [(reward_row(line), _remark(line)) for line in lines]
+    print_table(
+        [*(Column(name, is_number=name in _NUMBERS) for name in shown), Column("")],
+        [[*(str(row[name]) for name in shown), remark] for row, remark in rows],
+        title=f"Rewards of {user}",
+    )
+
+
+def _remark(line: StatementLine) -> str:
+    remarks = {"late": line.late, "reversed": line.reversed_by is not None}
+    return ", ".join(remark for remark, applies in remarks.items() if applies)

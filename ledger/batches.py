@@ -54,9 +54,7 @@ class Batches(Generic[Request, Answer]):
         waiting = _Waiting(day, request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if len(self._writers) < self._at_once:
-            writer = asyncio.create_task(self._write_while_any_waits())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.create_task(self._write_while_any_waits()))
         return await waiting.answer
 
     async def finish(self) -> None:
@@ -64,8 +62,14 @@ class Batches(Generic[Request, Answer]):
         await asyncio.gather(*self._writers, return_exceptions=True)
 
     async def _write_while_any_waits(self) -> None:
-        while batch := self._next_batch():
-            await self._answer_all(batch)
+        try:
+            while batch := self._next_batch():
+                await self._answer_all(batch)
+        finally:
+            # In the step in which the queue was found empty: a request that comes later starts another writer.
+            writer = asyncio.current_task()
+            assert writer is not None, "it was started as a task"
+            self._writers.discard(writer)
 
     def _next_batch(self) -> list[_Waiting[Request, Answer]]:
         """The request that waits longest, with others of its day; of one user only the first."""
@@ -84,7 +88,8 @@ class Batches(Generic[Request, Answer]):
 
     async def _answer_all(self, batch: Sequence[_Waiting[Request, Answer]]) -> None:
         try:
-            answers = await self._write(batch[0].day, [waiting.request for waiting in batch])
+            found = await self._write(batch[0].day, [waiting.request for waiting in batch])
+            answers = [found[waiting.request.user_id] for waiting in batch]
         except LedgerUnavailable as error:
             _fail(batch, error)
         except Exception as error:
@@ -94,17 +99,11 @@ class Batches(Generic[Request, Answer]):
             for waiting in batch if len(batch) > 1 else ():
                 await self._answer_all([waiting])
         else:
-            for waiting in batch:
-                _settle(waiting.answer, answers[waiting.request.user_id])
-
-
-def _settle(future: asyncio.Future[Answer], answer: Answer | LedgerError) -> None:
-    if future.done():
-        return
-    if isinstance(answer, LedgerError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+            for waiting, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, LedgerError):
+                    _fail([waiting], answer)
+                elif not waiting.answer.done():
+                    waiting.answer.set_result(answer)
 
 
 def _fail(batch: Sequence[_Waiting[Request, Answer]], error: Exception) -> None:

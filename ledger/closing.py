@@ -1,16 +1,19 @@
-"""Closing a day for a user: the snapshot (rule 2, I4, I5)."""
+"""Closing a day for users: the snapshot (rule 2, I4, I5)."""
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import BigInteger, and_, cast, null, select, type_coerce, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
-from ledger.errors import ContentDiffers, NotEnrolled, OutOfOrder
-from ledger.journal import LockedUser, holdings_before, lock_user
-from ledger.programs import ProgramVersion, program_on
-from ledger.schema import AnyRow, accounts, days, enrolments, postings, snapshots, users
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.errors import ContentDiffers, LedgerError, NotEnrolled, OutOfOrder
+from ledger.journal import LockedUser, holdings_of_all_before, lock_users
+from ledger.programs import ProgramVersion, program_of_closed_day
+from ledger.schema import AnyRow, UtcInstant, accounts, days, enrolments, postings, snapshots, users
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import Holding, Snapshot, SnapshotRequest
@@ -22,59 +25,98 @@ async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot:
     A repeat answers what was fixed. Raises ContentDiffers if the day belongs to another enrolment, OutOfOrder if
     the day is not over, or an earlier one of the user is still owed.
     """
+    return await ledger.batches(_close_all).answer(request.day, request)
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """A day that may be closed for a user."""
+
+    request: SnapshotRequest
+    closed_at: datetime
+    known: AnyRow
+
+    @property
+    def user_id(self) -> str:
+        return self.request.user_id
+
+    @property
+    def is_the_first(self) -> bool:
+        return self.request.day == day_of(self.known.activated_at)
+
+    def continues(self, program: ProgramVersion) -> bool:
+        """Whether yesterday's snapshot covers the same assets: then its closings are today's openings (I5)."""
+        return self.known.program_version_before == program.version
+
+
+@run_again_if_it_gave_way
+async def _close_all(
+    ledger: Ledger, day: date, requests: Sequence[SnapshotRequest]
+) -> Mapping[str, Snapshot | LedgerError]:
+    answers: dict[str, Snapshot | LedgerError] = {}
     async with ledger.write() as connection:
-        user = await lock_user(connection, request.user_id)
-        latest = await _latest_records(connection, request.user_id, request.day)
-        if latest and latest[0].day == request.day:
-            return await _recorded(connection, request, latest[0])
-        previous = latest[0] if latest else None
-        enrolment = await _enrolment(connection, request)
-        now = max(request.now, ledger.clock())
-        _check_order(request, user, enrolment, previous, now)
-        if request.day == day_of(enrolment.activated_at):
-            await _check_earlier_enrolments_are_paid(connection, request)
-        program = await program_on(connection, request.day)
-        holdings = await _holdings(connection, request, program, previous)
-        await connection.execute(
-            days.insert().values(
-                user_id=request.user_id,
-                day=request.day,
-                enrolment_id=request.enrolment_id,
-                program_version=program.version,
-                accrues=request.day >= enrolment.first_accrual_day,
-                closed_at=now,
-            )
-        )
-        if holdings:
-            await connection.execute(
-                snapshots.insert(),
-                [
-                    {
-                        "user_id": request.user_id,
-                        "day": request.day,
-                        "asset": asset,
-                        "opening": holding.opening,
-                        "closing": holding.closing,
-                        "average": holding.average,
-                    }
-                    for asset, holding in holdings.items()
-                ],
-            )
-        await connection.execute(
-            update(users).where(users.c.user_id == request.user_id).values(closed_through=end_of(request.day))
-        )
-        return _snapshot(request.day, holdings)
+        locked = await lock_users(connection, [request.user_id for request in requests])
+        known = await _known(connection, day, requests)
+        answers |= await _repeated(connection, day, [each for each in requests if _is_closed(known, each)], known)
+        closings: list[_Closing] = []
+        for request in requests:
+            if request.user_id not in answers:
+                now = max(request.now, ledger.clock())
+                try:
+                    _check_order(request, locked.get(request.user_id), known.get(request.user_id), now)
+                except LedgerError as refusal:
+                    answers[request.user_id] = refusal
+                else:
+                    closings.append(_Closing(request, now, known[request.user_id]))
+        answers |= await _unpaid_before(connection, day, [each for each in closings if each.is_the_first])
+        admitted = [closing for closing in closings if closing.user_id not in answers]
+        if admitted:
+            try:
+                program = await program_of_closed_day(ledger, connection, day)
+            except LedgerError as refusal:
+                return answers | dict.fromkeys([closing.user_id for closing in admitted], refusal)
+            answers |= await _close(connection, day, program, admitted)
+    return answers
 
 
-async def read_snapshot(connection: AsyncConnection, user_id: str, day: date) -> Snapshot:
-    """What was fixed for a user and closed day."""
-    rows = await connection.execute(
-        select(snapshots).where(snapshots.c.user_id == user_id, snapshots.c.day == day)
+async def _close(
+    connection: AsyncConnection, day: date, program: ProgramVersion, closings: Sequence[_Closing]
+) -> dict[str, Snapshot]:
+    holdings = await _holdings(connection, day, program, closings)
+    await connection.execute(days.insert(), [_record(closing, program) for closing in closings])
+    rows = [
+        {
+            "user_id": user_id,
+            "day": day,
+            "asset": asset,
+            "opening": held.opening,
+            "closing": held.closing,
+            "average": held.average,
+        }
+        for user_id, by_asset in holdings.items()
+        for asset, held in by_asset.items()
+    ]
+    if rows:
+        await connection.execute(snapshots.insert(), rows)
+    await connection.execute(
+        update(users).where(users.c.user_id.in_([closing.user_id for closing in closings])),
+        {"closed_through": end_of(day)},
     )
-    return _snapshot(day, {row.asset: DayHolding(row.opening, row.closing, row.average) for row in rows})
+    return {user_id: _snapshot(day, by_asset) for user_id, by_asset in holdings.items()}
 
 
-def _snapshot(day: date, holdings: dict[str, DayHolding]) -> Snapshot:
+def _record(closing: _Closing, program: ProgramVersion) -> dict[str, Any]:
+    return {
+        "user_id": closing.user_id,
+        "day": closing.request.day,
+        "enrolment_id": closing.request.enrolment_id,
+        "program_version": program.version,
+        "accrues": closing.request.day >= closing.known.first_accrual_day,
+        "closed_at": closing.closed_at,
+    }
+
+
+def _snapshot(day: date, holdings: Mapping[str, DayHolding]) -> Snapshot:
     return Snapshot(
         day=day,
         holdings=[
@@ -84,65 +126,115 @@ def _snapshot(day: date, holdings: dict[str, DayHolding]) -> Snapshot:
     )
 
 
-async def _latest_records(connection: AsyncConnection, user_id: str, day: date) -> list[AnyRow]:
-    """The user's latest day records up to a day, latest first, with how far their enrolment accrues."""
+async def _known(connection: AsyncConnection, day: date, requests: Sequence[SnapshotRequest]) -> dict[str, AnyRow]:
+    """For each user that there is: the enrolment asked for, and what is recorded of the day and the day before."""
+    that_day, before, enrolment_before = days.alias(), days.alias(), enrolments.alias()
     rows = await connection.execute(
-        select(days, enrolments.c.last_accrual_day)
-        .join_from(days, enrolments, enrolments.c.enrolment_id == days.c.enrolment_id)
-        .where(days.c.user_id == user_id, days.c.day <= day)
-        .order_by(days.c.day.desc())
-        .limit(1)
-    )
-    return list(rows)
-
-
-async def _recorded(connection: AsyncConnection, request: SnapshotRequest, record: AnyRow) -> Snapshot:
-    if record.enrolment_id != request.enrolment_id:
-        raise ContentDiffers(
-            f"the closing of {request.day} for user {request.user_id}",
-            recorded=f"of enrolment {record.enrolment_id}",
-            asked=f"of enrolment {request.enrolment_id}",
+        select(
+            users.c.user_id,
+            enrolments.c.activated_at,
+            enrolments.c.first_accrual_day,
+            enrolments.c.last_accrual_day,
+            that_day.c.enrolment_id.label("closed_for"),
+            before.c.accrues.label("accrues_before"),
+            before.c.credited_at.label("credited_at_before"),
+            before.c.program_version.label("program_version_before"),
+            enrolment_before.c.last_accrual_day.label("last_accrual_day_before"),
         )
-    return await read_snapshot(connection, request.user_id, request.day)
+        .select_from(users)
+        .outerjoin(
+            enrolments,
+            and_(
+                enrolments.c.user_id == users.c.user_id,
+                enrolments.c.enrolment_id.in_([request.enrolment_id for request in requests]),
+            ),
+        )
+        .outerjoin(that_day, and_(that_day.c.user_id == users.c.user_id, that_day.c.day == day))
+        .outerjoin(before, and_(before.c.user_id == users.c.user_id, before.c.day == day - ONE_DAY))
+        .outerjoin(enrolment_before, enrolment_before.c.enrolment_id == before.c.enrolment_id)
+        .where(users.c.user_id.in_([request.user_id for request in requests]))
+    )
+    return {row.user_id: row for row in rows}
 
 
-async def _enrolment(connection: AsyncConnection, request: SnapshotRequest) -> AnyRow:
-    row = (
-        await connection.execute(
-            select(enrolments.c.activated_at, enrolments.c.first_accrual_day, enrolments.c.last_accrual_day).where(
-                enrolments.c.enrolment_id == request.enrolment_id, enrolments.c.user_id == request.user_id
+def _is_closed(known: Mapping[str, AnyRow], request: SnapshotRequest) -> bool:
+    return request.user_id in known and known[request.user_id].closed_for is not None
+
+
+async def _repeated(
+    connection: AsyncConnection, day: date, requests: Sequence[SnapshotRequest], known: Mapping[str, AnyRow]
+) -> dict[str, Snapshot | LedgerError]:
+    """What was fixed the first time."""
+    if not requests:
+        return {}
+    fixed = await _fixed(connection, day, [request.user_id for request in requests])
+    answers: dict[str, Snapshot | LedgerError] = {}
+    for request in requests:
+        closed_for = known[request.user_id].closed_for
+        answers[request.user_id] = (
+            _snapshot(day, fixed[request.user_id])
+            if closed_for == request.enrolment_id
+            else ContentDiffers(
+                f"the closing of {day} for user {request.user_id}",
+                recorded=f"of enrolment {closed_for}",
+                asked=f"of enrolment {request.enrolment_id}",
             )
         )
-    ).one_or_none()
-    if row is None or day_of(row.activated_at) > request.day:
-        raise NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id} on {request.day}")
-    if row.last_accrual_day is not None and request.day > row.last_accrual_day:
-        # The day may be the first of the user's next enrolment, which could not close it any more.
-        raise OutOfOrder(
-            f"{request.day} is after the last accrual day of user {request.user_id}'s enrolment "
-            f"{request.enrolment_id}, which has ended"
-        )
-    return row
+    return answers
 
 
-def _check_order(
-    request: SnapshotRequest, user: LockedUser, enrolment: AnyRow, previous: AnyRow | None, now: datetime
-) -> None:
+async def _fixed(
+    connection: AsyncConnection, day: date, user_ids: Collection[str]
+) -> defaultdict[str, dict[str, DayHolding]]:
+    rows = await connection.execute(
+        select(snapshots).where(snapshots.c.user_id.in_(user_ids), snapshots.c.day == day)
+    )
+    fixed: defaultdict[str, dict[str, DayHolding]] = defaultdict(dict)
+    for row in rows:
+        fixed[row.user_id][row.asset] = DayHolding(row.opening, row.closing, row.average)
+    return fixed
+
+
+async def read_snapshot(connection: AsyncConnection, user_id: str, day: date) -> Snapshot:
+    """What was fixed for a user and closed day."""
+    return _snapshot(day, (await _fixed(connection, day, [user_id]))[user_id])
+
+
+def _check_order(request: SnapshotRequest, user: LockedUser | None, known: AnyRow | None, now: datetime) -> None:
     """Days are closed one after the other, each after the one before is credited: its reward counts from the
     boundary on (rule 6), so a later average cannot be known before it."""
-    if now < end_of(request.day):
-        raise OutOfOrder(f"{request.day} is not over at {now.isoformat()}")
-    if user.closed_through > start_of(request.day):
-        raise OutOfOrder(f"user {request.user_id} is closed through {user.closed_through.isoformat()} already")
-    if previous is not None and _is_owed(previous):
-        raise OutOfOrder(f"{previous.day} is still owed to user {request.user_id}; credit it first")
-    follows = previous is not None and previous.day == request.day - ONE_DAY
-    if request.day > day_of(enrolment.activated_at) and not follows:
-        raise OutOfOrder(f"{request.day - ONE_DAY} is not closed for user {request.user_id}; close it first")
+    day, user_id = request.day, request.user_id
+    if user is None or known is None or known.activated_at is None or day_of(known.activated_at) > day:
+        raise NotEnrolled(f"user {user_id} has no enrolment {request.enrolment_id} on {day}")
+    if known.last_accrual_day is not None and day > known.last_accrual_day:
+        # The day may be the first of the user's next enrolment, which could not close it any more.
+        raise OutOfOrder(
+            f"{day} is after the last accrual day of user {user_id}'s enrolment {request.enrolment_id}, "
+            "which has ended"
+        )
+    if now < end_of(day):
+        raise OutOfOrder(f"{day} is not over at {now.isoformat()}")
+    if user.closed_through > start_of(day):
+        raise OutOfOrder(f"user {user_id} is closed through {user.closed_through.isoformat()} already")
+    if _is_owed_before(known, day):
+        raise OutOfOrder(f"{day - ONE_DAY} is still owed to user {user_id}; credit it first")
+    if day > day_of(known.activated_at) and known.accrues_before is None:
+        raise OutOfOrder(f"{day - ONE_DAY} is not closed for user {user_id}; close it first")
 
 
-async def _check_earlier_enrolments_are_paid(connection: AsyncConnection, request: SnapshotRequest) -> None:
-    """Once a day is closed no earlier one can be, so an owed day that was skipped would be lost (rule 10)."""
+def _is_owed_before(known: AnyRow, day: date) -> bool:
+    last = known.last_accrual_day_before
+    within = last is None or day - ONE_DAY <= last
+    return bool(known.accrues_before) and known.credited_at_before is None and within
+
+
+async def _unpaid_before(
+    connection: AsyncConnection, day: date, closings: Sequence[_Closing]
+) -> dict[str, LedgerError]:
+    """Refusals of first days: once a day is closed no earlier one can be, so an owed day of an earlier enrolment
+    that was skipped would be lost (rule 10)."""
+    if not closings:
+        return {}
     last_day_credited = (
         select(days.c.day)
         .where(
@@ -152,67 +244,74 @@ async def _check_earlier_enrolments_are_paid(connection: AsyncConnection, reques
         )
         .exists()
     )
-    owed_by: str | None = await connection.scalar(
-        select(enrolments.c.enrolment_id)
-        .where(
-            enrolments.c.user_id == request.user_id,
-            enrolments.c.enrolment_id != request.enrolment_id,
+    rows = await connection.execute(
+        select(enrolments.c.user_id, enrolments.c.enrolment_id).where(
+            enrolments.c.user_id.in_([closing.user_id for closing in closings]),
+            enrolments.c.enrolment_id.not_in([closing.request.enrolment_id for closing in closings]),
             enrolments.c.last_accrual_day >= enrolments.c.first_accrual_day,
-            enrolments.c.last_accrual_day < request.day,
+            enrolments.c.last_accrual_day < day,
             ~last_day_credited,
         )
-        .limit(1)
     )
-    if owed_by is not None:
-        raise OutOfOrder(
-            f"days of enrolment {owed_by} are still owed to user {request.user_id}; credit them first"
-        )
-
-
-def _is_owed(record: AnyRow) -> bool:
-    within = record.last_accrual_day is None or record.day <= record.last_accrual_day
-    return record.accrues and record.credited_at is None and within
-
-
-async def _holdings(
-    connection: AsyncConnection, request: SnapshotRequest, program: ProgramVersion, previous: AnyRow | None
-) -> dict[str, DayHolding]:
-    """Every program asset with an opening, a closing or a movement on the day. Reads only that day's movements
-    where yesterday's snapshot covers the same assets, and else only what came after the day opened."""
-    day = request.day
-    continues = (
-        previous is not None and previous.day == day - ONE_DAY and previous.program_version == program.version
-    )
-    if continues:
-        yesterday = await read_snapshot(connection, request.user_id, day - ONE_DAY)
-        openings = {held.asset: held.closing for held in yesterday.holdings}
-    else:
-        openings = await holdings_before(connection, request.user_id, start_of(day))
-    movements = await _movements(connection, request.user_id, day)
-    assets = {asset for asset, opening in openings.items() if opening} | movements.keys()
     return {
-        asset: day_holding(day, openings.get(asset, 0), movements[asset])
-        for asset in assets & program.program.assets.keys()
+        row.user_id: OutOfOrder(
+            f"days of enrolment {row.enrolment_id} are still owed to user {row.user_id}; credit them first"
+        )
+        for row in rows
     }
 
 
-async def _movements(
-    connection: AsyncConnection, user_id: str, day: date
-) -> defaultdict[str, list[tuple[datetime, int]]]:
-    rows = await connection.execute(
-        select(accounts.c.asset, postings.c.effective_at, postings.c.amount)
-        .join_from(
-            accounts,
-            postings,
-            and_(
-                postings.c.account_id == accounts.c.account_id,
-                postings.c.effective_at >= start_of(day),
-                postings.c.effective_at < end_of(day),
-            ),
-        )
-        .where(accounts.c.user_id == user_id)
+async def _holdings(
+    connection: AsyncConnection, day: date, program: ProgramVersion, closings: Sequence[_Closing]
+) -> dict[str, dict[str, DayHolding]]:
+    """By user, every program asset with an opening, a closing or a movement on the day. Reads only that day's
+    movements where yesterday's snapshot covers the same assets, and else only what came after the day opened."""
+    openings, movements = await _openings_and_movements(connection, day, [each.user_id for each in closings])
+    others = [closing.user_id for closing in closings if not closing.continues(program)]
+    if others:
+        openings |= await holdings_of_all_before(connection, others, start_of(day))
+    holdings: dict[str, dict[str, DayHolding]] = {}
+    for user_id in (closing.user_id for closing in closings):
+        opened = {asset: opening for asset, opening in openings[user_id].items() if opening}
+        moved = movements[user_id]
+        holdings[user_id] = {
+            asset: day_holding(day, opened.get(asset, 0), moved.get(asset, []))
+            for asset in sorted(opened.keys() | moved.keys())
+            if asset in program.program.assets
+        }
+    return holdings
+
+
+_Openings = dict[str, dict[str, int]]
+_Movements = dict[str, defaultdict[str, list[tuple[datetime, int]]]]
+
+
+async def _openings_and_movements(
+    connection: AsyncConnection, day: date, user_ids: Collection[str]
+) -> tuple[_Openings, _Movements]:
+    """By user and asset, yesterday's closings and the day's movements."""
+    moved = select(accounts.c.user_id, accounts.c.asset, postings.c.effective_at, postings.c.amount).join_from(
+        accounts,
+        postings,
+        and_(
+            postings.c.account_id == accounts.c.account_id,
+            postings.c.effective_at >= start_of(day),
+            postings.c.effective_at < end_of(day),
+        ),
     )
-    movements: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
-    for row in rows:
-        movements[row.asset].append((row.effective_at, row.amount))
-    return movements
+    never = type_coerce(cast(null(), BigInteger), UtcInstant)
+    closed = select(snapshots.c.user_id, snapshots.c.asset, never, snapshots.c.closing)
+    rows = await connection.execute(
+        union_all(
+            moved.where(accounts.c.user_id.in_(user_ids)),
+            closed.where(snapshots.c.user_id.in_(user_ids), snapshots.c.day == day - ONE_DAY),
+        )
+    )
+    openings: _Openings = {user_id: {} for user_id in user_ids}
+    movements: _Movements = {user_id: defaultdict(list) for user_id in user_ids}
+    for user_id, asset, effective_at, amount in rows:
+        if effective_at is None:
+            openings[user_id][asset] = amount
+        else:
+            movements[user_id][asset].append((effective_at, amount))
+    return openings, movements

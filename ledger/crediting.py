@@ -1,13 +1,30 @@
 """Crediting a day: pool to user for every asset, the reward rows and the day's mark, in one transaction."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
-from ledger.errors import ContentDiffers, OutOfOrder
-from ledger.journal import POOL, Leg, LockedUser, NewEntry, Spot, lock_user, post
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.errors import ContentDiffers, LedgerError, OutOfOrder
+from ledger.journal import (
+    POOL,
+    SPOT,
+    Account,
+    AccountKey,
+    Leg,
+    LockedUser,
+    NewEntry,
+    Spot,
+    check_range,
+    lock_pools,
+    lock_users,
+    post_to,
+)
 from ledger.schema import AnyRow, accounts, days, enrolments, rewards, snapshots
 from staking.days import end_of, is_late
 from staking.models import CreditReceipt, CreditRequest, PoolShort, RewardLine
@@ -22,52 +39,140 @@ async def credit_day(ledger: Ledger, request: CreditRequest) -> CreditReceipt | 
     ContentDiffers for other content than was recorded, OutOfOrder for a day that is not closed, AccountFull if the
     user's account cannot take the reward.
     """
-    day = request.rewards.day
-    async with ledger.write() as connection:
-        user = await lock_user(connection, request.user_id)
-        record = await _record(connection, request)
-        recorded = await _recorded_lines(connection, request)
-        if record.credited_at is not None:
-            _check_same(request, recorded, "credit")
-            return _receipt(record)
-        _check_same_snapshot(request, record, recorded)
-        short = await _short_pools(connection, request)
-        if short:
-            return PoolShort(day=day, assets=short)
-        credited_at = max(request.now, ledger.clock())
-        late = is_late(day, credited_at=credited_at, enrolled_at=record.enrolled_at)
-        paid = [line for line in request.rewards.lines if line.reward]
-        entry_id: int | None = None
-        if paid:
-            entry_id = await post(
-                connection,
-                NewEntry(
-                    kind="reward",
-                    legs=[leg for line in paid for leg in _legs(user, line)],
-                    effective_at=user.effective(end_of(day)),
-                    recorded_at=credited_at,
-                    user_id=user.user_id,
-                ),
-            )
-        if request.rewards.lines:
-            await connection.execute(
-                rewards.insert(), [_row(request.user_id, request, line) for line in request.rewards.lines]
-            )
-        await connection.execute(
-            update(days)
-            .where(days.c.user_id == request.user_id, days.c.day == day)
-            .values(credited_at=credited_at, late=late, entry_id=entry_id)
+    return await ledger.batches(_credit_all).answer(request.rewards.day, request)
+
+
+_Answers = dict[str, CreditReceipt | PoolShort | LedgerError]
+
+
+@dataclass(frozen=True)
+class _Credit:
+    """A day that may be credited to a user."""
+
+    request: CreditRequest
+    user: LockedUser
+    credited_at: datetime
+    late: bool
+    spot: Mapping[AccountKey, Account]
+
+    @property
+    def paid(self) -> list[RewardLine]:
+        return [line for line in self.request.rewards.lines if line.reward]
+
+    def entry(self) -> NewEntry:
+        """Pool to user, for every asset that earned."""
+        legs = [
+            leg
+            for line in self.paid
+            for leg in (Leg(POOL, line.asset, -line.reward), Leg(Spot(self.user), line.asset, line.reward))
+        ]
+        return NewEntry(
+            kind="reward",
+            legs=legs,
+            effective_at=self.user.effective(end_of(self.request.rewards.day)),
+            recorded_at=self.credited_at,
+            user_id=self.user.user_id,
         )
-        return CreditReceipt(day=day, credited_at=credited_at, late=late, entry_id=entry_id)
 
 
-def _legs(user: LockedUser, line: RewardLine) -> tuple[Leg, Leg]:
-    return Leg(POOL, line.asset, -line.reward), Leg(Spot(user), line.asset, line.reward)
+@run_again_if_it_gave_way
+async def _credit_all(
+    ledger: Ledger, day: date, requests: Sequence[CreditRequest]
+) -> Mapping[str, CreditReceipt | PoolShort | LedgerError]:
+    answers: _Answers = {}
+    async with ledger.write() as connection:
+        locked = await lock_users(connection, [request.user_id for request in requests])
+        recorded = await _recorded(connection, day, [request.user_id for request in requests])
+        due: list[_Credit] = []
+        for request in requests:
+            user, rows = locked.get(request.user_id), recorded.get(request.user_id, [])
+            try:
+                _check_record(request, rows)
+                if rows[0].credited_at is not None:
+                    answers[request.user_id] = _repeated(request, rows)
+                elif user is not None:
+                    due.append(_credit(request, user, rows, max(request.now, ledger.clock())))
+            except LedgerError as refusal:
+                answers[request.user_id] = refusal
+        pools = await lock_pools(connection, {line.asset for credit in due for line in credit.paid})
+        funded = _funded(due, pools, answers)
+        if funded:
+            answers |= await _write(connection, day, funded, pools)
+    return answers
 
 
-def _row(user_id: str, request: CreditRequest, line: RewardLine) -> dict[str, Any]:
+def _credit(request: CreditRequest, user: LockedUser, rows: Sequence[AnyRow], credited_at: datetime) -> _Credit:
+    _check_same_snapshot(request, rows)
+    late = is_late(request.rewards.day, credited_at=credited_at, enrolled_at=rows[0].enrolled_at)
+    spot: dict[AccountKey, Account] = {}
+    for row in rows:
+        key = (SPOT, user.user_id, row.asset)
+        spot[key] = Account(row.account_id, key, row.balance)
+    credit = _Credit(request, user, credited_at, late, spot)
+    for line in credit.paid:
+        check_range(spot[SPOT, user.user_id, line.asset], line.reward)
+    return credit
+
+
+def _funded(due: Sequence[_Credit], pools: Mapping[AccountKey, Account], answers: _Answers) -> list[_Credit]:
+    """Rule 13: the credits that the pools can pay, first come first served; the others are answered as short."""
+    left = defaultdict[str, int](int, {asset: pool.balance or 0 for (_, _, asset), pool in pools.items()})
+    funded: list[_Credit] = []
+    for credit in due:
+        short = sorted(line.asset for line in credit.paid if left[line.asset] < line.reward)
+        if short:
+            answers[credit.request.user_id] = PoolShort(day=credit.request.rewards.day, assets=short)
+            continue
+        for line in credit.paid:
+            left[line.asset] -= line.reward
+        funded.append(credit)
+    return funded
+
+
+async def _write(
+    connection: AsyncConnection, day: date, due: Sequence[_Credit], pools: Mapping[AccountKey, Account]
+) -> dict[str, CreditReceipt]:
+    paying = [credit for credit in due if credit.paid]
+    entry_ids: dict[str, int] = {}
+    if paying:
+        known = dict(pools)
+        for credit in paying:
+            known.update(credit.spot)
+        ids = await post_to(connection, known, [credit.entry() for credit in paying])
+        entry_ids = {credit.request.user_id: entry_id for credit, entry_id in zip(paying, ids, strict=True)}
+    rows = [_row(credit.request, line) for credit in due for line in credit.request.rewards.lines]
+    if rows:
+        await connection.execute(rewards.insert(), rows)
+    receipts = {
+        credit.request.user_id: CreditReceipt(
+            day=day,
+            credited_at=credit.credited_at,
+            late=credit.late,
+            entry_id=entry_ids.get(credit.request.user_id),
+        )
+        for credit in due
+    }
+    await connection.execute(
+        update(days).where(
+            days.c.user_id == bindparam("credited_user_id"), days.c.day == bindparam("credited_day")
+        ),
+        [
+            {
+                "credited_user_id": user_id,
+                "credited_day": day,
+                "credited_at": receipt.credited_at,
+                "late": receipt.late,
+                "entry_id": receipt.entry_id,
+            }
+            for user_id, receipt in receipts.items()
+        ],
+    )
+    return receipts
+
+
+def _row(request: CreditRequest, line: RewardLine) -> dict[str, Any]:
     return {
-        "user_id": user_id,
+        "user_id": request.user_id,
         "day": request.rewards.day,
         "asset": line.asset,
         "minimum": line.minimum,
@@ -78,24 +183,49 @@ def _row(user_id: str, request: CreditRequest, line: RewardLine) -> dict[str, An
     }
 
 
-def _receipt(record: AnyRow) -> CreditReceipt:
-    return CreditReceipt(
-        day=record.day, credited_at=record.credited_at, late=record.late, entry_id=record.entry_id
-    )
-
-
-async def _record(connection: AsyncConnection, request: CreditRequest) -> AnyRow:
-    """The day's record. Pair assertion: it must say what the request believes."""
-    day = request.rewards.day
-    record = (
-        await connection.execute(
-            select(days, enrolments.c.recorded_at.label("enrolled_at"), enrolments.c.last_accrual_day)
-            .join_from(days, enrolments, enrolments.c.enrolment_id == days.c.enrolment_id)
-            .where(days.c.user_id == request.user_id, days.c.day == day)
+async def _recorded(connection: AsyncConnection, day: date, user_ids: Sequence[str]) -> dict[str, list[AnyRow]]:
+    """By user, the day's record with its snapshots by asset, each with its reward row where the day was credited
+    and the spot account that a reward goes to. A day without snapshots has one row, whose asset is None."""
+    reward_columns = [column for column in rewards.c if column.name not in snapshots.c]
+    rows = await connection.execute(
+        select(
+            days,
+            enrolments.c.recorded_at.label("enrolled_at"),
+            enrolments.c.last_accrual_day,
+            snapshots.c.asset,
+            snapshots.c.average,
+            accounts.c.account_id,
+            accounts.c.balance,
+            *reward_columns,
         )
-    ).one_or_none()
-    if record is None:
+        .join_from(days, enrolments, enrolments.c.enrolment_id == days.c.enrolment_id)
+        .outerjoin(snapshots, and_(snapshots.c.user_id == days.c.user_id, snapshots.c.day == days.c.day))
+        .outerjoin(
+            rewards,
+            and_(
+                rewards.c.user_id == snapshots.c.user_id,
+                rewards.c.day == snapshots.c.day,
+                rewards.c.asset == snapshots.c.asset,
+            ),
+        )
+        .outerjoin(
+            accounts, and_(accounts.c.user_id == snapshots.c.user_id, accounts.c.asset == snapshots.c.asset)
+        )
+        .where(days.c.user_id.in_(user_ids), days.c.day == day)
+        .order_by(days.c.user_id, snapshots.c.asset)
+    )
+    recorded: defaultdict[str, list[AnyRow]] = defaultdict(list)
+    for row in rows:
+        recorded[row.user_id].append(row)
+    return recorded
+
+
+def _check_record(request: CreditRequest, rows: Sequence[AnyRow]) -> None:
+    """Pair assertion: the record must say what the request believes."""
+    day = request.rewards.day
+    if not rows:
         raise OutOfOrder(f"{day} is not closed for user {request.user_id}; take its snapshot first")
+    record = rows[0]
     believed = (request.enrolment_id, request.rewards.program_version)
     if (record.enrolment_id, record.program_version) != believed:
         raise ContentDiffers(
@@ -105,27 +235,11 @@ async def _record(connection: AsyncConnection, request: CreditRequest) -> AnyRow
         )
     if not record.accrues or (record.last_accrual_day is not None and day > record.last_accrual_day):
         raise OutOfOrder(f"{day} is no accrual day of user {request.user_id}'s enrolment {record.enrolment_id}")
-    return record
 
 
-async def _recorded_lines(connection: AsyncConnection, request: CreditRequest) -> list[AnyRow]:
-    """The day's snapshots by asset, each with its reward row where the day was credited."""
-    same = and_(
-        rewards.c.user_id == snapshots.c.user_id,
-        rewards.c.day == snapshots.c.day,
-        rewards.c.asset == snapshots.c.asset,
-    )
-    reward_columns = [column for column in rewards.c if column.name not in snapshots.c]
-    rows = await connection.execute(
-        select(snapshots.c.asset, snapshots.c.average, *reward_columns)
-        .join_from(snapshots, rewards, same, isouter=True)
-        .where(snapshots.c.user_id == request.user_id, snapshots.c.day == request.rewards.day)
-        .order_by(snapshots.c.asset)
-    )
-    return list(rows)
-
-
-def _check_same(request: CreditRequest, recorded: list[AnyRow], what: str) -> None:
+def _repeated(request: CreditRequest, rows: Sequence[AnyRow]) -> CreditReceipt:
+    """The first receipt, to a request that says the same."""
+    record = rows[0]
     lines = [
         RewardLine(
             asset=row.asset,
@@ -136,30 +250,34 @@ def _check_same(request: CreditRequest, recorded: list[AnyRow], what: str) -> No
             reward=row.reward,
             outcome=Outcome(row.outcome),
         )
-        for row in recorded
+        for row in rows
+        if row.asset is not None
     ]
     asked = sorted(request.rewards.lines, key=lambda line: line.asset)
     if lines != asked:
         raise ContentDiffers(
-            f"the {what} of {request.rewards.day} for user {request.user_id}",
+            f"the credit of {request.rewards.day} for user {request.user_id}",
             recorded=_readable(lines),
             asked=_readable(asked),
         )
+    return CreditReceipt(
+        day=record.day, credited_at=record.credited_at, late=record.late, entry_id=record.entry_id
+    )
 
 
-def _check_same_snapshot(request: CreditRequest, record: AnyRow, recorded: list[AnyRow]) -> None:
+def _check_same_snapshot(request: CreditRequest, rows: Sequence[AnyRow]) -> None:
     """Pair assertion: the rewards were computed from the averages that were fixed."""
-    fixed = [(row.asset, row.average) for row in recorded]
+    fixed = [(row.asset, row.average) for row in rows if row.asset is not None]
     used = sorted((line.asset, line.average) for line in request.rewards.lines)
     if fixed != used:
         raise ContentDiffers(
-            f"the snapshot of {record.day} for user {request.user_id}",
+            f"the snapshot of {request.rewards.day} for user {request.user_id}",
             recorded=", ".join(f"{format_amount(average)} {asset}" for asset, average in fixed) or "empty",
             asked=", ".join(f"{format_amount(average)} {asset}" for asset, average in used) or "empty",
         )
 
 
-def _readable(lines: list[RewardLine]) -> str:
+def _readable(lines: Sequence[RewardLine]) -> str:
     return (
         ", ".join(
             f"{format_amount(line.reward)} {line.asset} ({line.outcome}; average {format_amount(line.average)}, "
@@ -168,18 +286,3 @@ def _readable(lines: list[RewardLine]) -> str:
         )
         or "nothing"
     )
-
-
-async def _short_pools(connection: AsyncConnection, request: CreditRequest) -> list[str]:
-    """Rule 13: the assets whose pool cannot pay this day."""
-    due = {line.asset: line.reward for line in request.rewards.lines if line.reward}
-    if not due:
-        return []
-    rows = await connection.execute(
-        select(accounts.c.asset, accounts.c.balance)
-        .where(accounts.c.kind == POOL, accounts.c.shard == 0, accounts.c.asset.in_(sorted(due)))
-        .order_by(accounts.c.account_id)
-        .with_for_update()
-    )
-    available = {row.asset: row.balance for row in rows}
-    return sorted(asset for asset, amount in due.items() if available.get(asset, 0) < amount)

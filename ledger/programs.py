@@ -1,17 +1,22 @@
-"""Program versions: applying one (rule 5, I7) and finding the one in force on a day."""
+"""Program versions: applying one, pausing assets (rule 5, I7), and finding the one in force on a day."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import zip_longest
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
-from ledger.errors import NoProgram, ProgramRefused
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.errors import NoProgram, ProgramRefused, UnknownAsset
 from ledger.schema import AnyRow, UtcDay, program_versions, users
 from staking.days import ONE_DAY, day_of
 from staking.program import Program
+
+_CLOSED_DAYS_REMEMBERED_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,22 @@ class ProgramVersion:
     applied_at: datetime
 
 
+_of_closed_days: WeakKeyDictionary[Ledger, dict[date, ProgramVersion]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A version and the days on which it was, is or will be in force."""
+
+    version: ProgramVersion
+    last_day: date | None
+    """None: until another one is applied."""
+
+    @property
+    def first_day(self) -> date:
+        return self.version.program.effective_from
+
+
 @dataclass(frozen=True)
 class Applied:
     """The answer to applying a program."""
@@ -30,32 +51,77 @@ class Applied:
     version: ProgramVersion
     changed: bool
     """False if this content was in force, or about to be, already."""
+    resumed: list[str]
+    """Assets that would have been paused on its first day, and are not."""
 
 
+@dataclass(frozen=True)
+class Switched:
+    """The answer to pausing or resuming assets."""
+
+    first_day: date
+    versions: list[ProgramVersion]
+    """The versions written for it, in the order of their days; none if nothing had to change."""
+
+
+@run_again_if_it_gave_way
 async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> Applied:
     """Rule 5: makes a program the one in force from 00:00 UTC of its ``effective_from``.
 
     The first may start in the past. Raises ProgramRefused for a later one that does not start after today and
     after every day already closed for anyone (I7).
     """
+    first_day = program.effective_from
     async with ledger.write() as connection:
         now = max(now, ledger.clock())
-        from_that_day = await _version_starting_on(connection, program.effective_from)
-        if from_that_day is not None and from_that_day.program == program:
-            return Applied(from_that_day, changed=False)
-        latest: int | None = await connection.scalar(select(func.max(program_versions.c.version)))
-        if latest is not None:
-            await _check_day_has_not_begun(connection, program.effective_from, today=day_of(now))
-        new = ProgramVersion((latest or 0) + 1, program, applied_at=now)
-        await connection.execute(
-            program_versions.insert().values(
-                version=new.version,
-                effective_from=program.effective_from,
-                content=program.model_dump_json(),
-                applied_at=now,
+        known = await all_versions(connection)
+        replaced = in_force_on(timetable(known), first_day)
+        if replaced is not None and replaced.version.program == program:
+            return Applied(replaced.version, changed=False, resumed=[])
+        if known and first_day < (possible := await _first_day_to_come(connection, now)):
+            raise ProgramRefused(
+                f"this program starts on {first_day}, but the terms of a day that has begun never change; "
+                f"set effective_from to {possible} or later"
             )
-        )
-        return Applied(new, changed=True)
+        (new,) = await _add_versions(connection, known, [program], now)
+        before = replaced.version.program.assets if replaced else {}
+        paused_before = [asset for asset in program.assets if asset in before and before[asset].paused]
+        resumed = [asset for asset in paused_before if not program.assets[asset].paused]
+        return Applied(new, changed=True, resumed=resumed)
+
+
+@run_again_if_it_gave_way
+async def switch_assets(
+    ledger: Ledger, assets: Collection[str], *, paused: bool, first_day: date | None = None, now: datetime
+) -> Switched:
+    """Pauses or resumes assets from 00:00 UTC of a day on; by default of the first that is possible.
+
+    That is a version which starts on that day, and one in place of each that is to start later: so a pause holds
+    until it is resumed. Where everything is as asked already, nothing is written. Raises NoProgram, UnknownAsset
+    for an asset that the program does not have on that day, ProgramRefused for a day that has begun (I7).
+    """
+    async with ledger.write() as connection:
+        now = max(now, ledger.clock())
+        possible = await _first_day_to_come(connection, now)
+        first_day = first_day or possible
+        known = await all_versions(connection)
+        at_first = in_force_on(timetable(known), first_day)
+        if at_first is None:
+            raise no_program_on(first_day)
+        _check_known(assets, at_first.version.program, first_day)
+        begins = at_first.version.program.model_copy(update={"effective_from": first_day})
+        later = [span.version.program for span in timetable(known) if span.first_day > first_day]
+        switched = [
+            program.with_paused(assets, paused=paused)
+            for program in (begins, *later)
+            if any(terms.paused != paused for asset, terms in program.assets.items() if asset in assets)
+        ]
+        if switched and first_day < possible:
+            raise ProgramRefused(
+                f"{first_day} has begun, and the terms of a day that has begun never change; "
+                f"the first day possible is {possible}"
+            )
+        return Switched(first_day, await _add_versions(connection, known, switched, now))
 
 
 async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
@@ -66,8 +132,18 @@ async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
         )
     ).one_or_none()
     if row is None:
-        raise NoProgram(f"no program is in force on {day}; apply one with: starter.py program apply program.toml")
+        raise no_program_on(day)
     return _version(row)
+
+
+async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
+    """program_on, of a day that is over: its terms never change any more (I7), so they are asked for once."""
+    remembered = _of_closed_days.setdefault(ledger, {})
+    if day not in remembered:
+        if len(remembered) >= _CLOSED_DAYS_REMEMBERED_MAX:
+            remembered.clear()
+        remembered[day] = await program_on(connection, day)
+    return remembered[day]
 
 
 async def first_program_day(connection: AsyncConnection) -> date | None:
@@ -93,29 +169,62 @@ def version_in_force_on(day: date) -> ScalarSelect[int]:
     )
 
 
-async def _version_starting_on(connection: AsyncConnection, day: date) -> ProgramVersion | None:
-    row = (
-        await connection.execute(
-            select(program_versions)
-            .where(program_versions.c.effective_from == day)
-            .order_by(program_versions.c.version.desc())
-            .limit(1)
-        )
-    ).one_or_none()
-    return None if row is None else _version(row)
+def timetable(versions: Sequence[ProgramVersion]) -> list[InForce]:
+    """Which version is in force when, of all versions in order. One that another replaced before it began is not
+    in it."""
+    by_first_day = {version.program.effective_from: version for version in versions}
+    first_days = sorted(by_first_day)
+    return [
+        InForce(by_first_day[first_day], following and following - ONE_DAY)
+        for first_day, following in zip_longest(first_days, first_days[1:])
+    ]
 
 
-async def _check_day_has_not_begun(connection: AsyncConnection, effective_from: date, *, today: date) -> None:
+def in_force_on(spans: Sequence[InForce], day: date) -> InForce | None:
+    """The one of a timetable in force on a day; None before the first."""
+    return max((span for span in spans if span.first_day <= day), key=lambda span: span.first_day, default=None)
+
+
+async def _first_day_to_come(connection: AsyncConnection, now: datetime) -> date:
+    """I7: the first day whose terms can still change, after today and every day closed for anyone."""
     closed_through: datetime | None = await connection.scalar(
         select(func.max(users.c.closed_through, type_=users.c.closed_through.type))
     )
-    last_closed = day_of(closed_through) - ONE_DAY if closed_through else today
-    last_begun = max(today, last_closed)
-    if effective_from <= last_begun:
-        raise ProgramRefused(
-            f"this program starts on {effective_from}, but the terms of a day that has begun never change; "
-            f"set effective_from to {last_begun + ONE_DAY} or later"
-        )
+    tomorrow = day_of(now) + ONE_DAY
+    return max(tomorrow, day_of(closed_through)) if closed_through else tomorrow
+
+
+async def _add_versions(
+    connection: AsyncConnection, known: Sequence[ProgramVersion], programs: Sequence[Program], now: datetime
+) -> list[ProgramVersion]:
+    """Writes programs as the versions after those known. One added meanwhile has taken the number, which makes
+    the transaction run again."""
+    last = known[-1].version if known else 0
+    new = [ProgramVersion(number, program, now) for number, program in enumerate(programs, last + 1)]
+    if new:
+        rows = [
+            {
+                "version": added.version,
+                "effective_from": added.program.effective_from,
+                "content": added.program.model_dump_json(),
+                "applied_at": now,
+            }
+            for added in new
+        ]
+        await connection.execute(program_versions.insert(), rows)
+    return new
+
+
+def _check_known(assets: Collection[str], program: Program, day: date) -> None:
+    for asset in assets:
+        if asset not in program.assets:
+            known = ", ".join(sorted(program.assets))
+            raise UnknownAsset(f"{asset} is not an asset of the program in force on {day}, which has {known}")
+
+
+def no_program_on(day: date) -> NoProgram:
+    """The refusal of whatever needs the program of a day that has none."""
+    return NoProgram(f"no program is in force on {day}; apply one with: starter.py program apply program.toml")
 
 
 def _version(row: AnyRow) -> ProgramVersion:

@@ -1,8 +1,8 @@
 """What the ledger tells: a user's standing, and a line for every accrual day and asset."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,12 +11,15 @@ from ledger.engine import Ledger
 from ledger.enrolments import receipt_of, recollection
 from ledger.errors import NoProgram
 from ledger.journal import exact_sum, from_exact_sum, holdings_before
-from ledger.programs import program_on
-from ledger.schema import UtcDay, days, enrolments, rewards, snapshots
+from ledger.programs import all_versions, program_on
+from ledger.schema import UtcDay, days, enrolments, entries, rewards, snapshots
 from staking.days import ONE_DAY, day_of, first_accrual_day
 from staking.models import Enrolment, Receipt
 from staking.rewards import Outcome
 from staking.tag import tagged_asset
+
+_DAYS_PER_PART = 366
+_reversals = entries.alias("reversals")
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,19 @@ class StatementLine:
     apr: str
     reward: int
     outcome: Outcome
-    late: bool
     credited_at: datetime
+    late: bool
+    reference_value: int
+    """USDT in units: the reward at the reference price of the program version that the day was closed under,
+    rounded down."""
     entry_id: int | None
+    reversed_by: int | None
+    """The entry that took the day's rewards back."""
+
+    @property
+    def kept(self) -> int:
+        """The reward, net of its reversal."""
+        return self.reward if self.reversed_by is None else 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Standing:
     holdings: dict[str, int]
     """Units by asset."""
     totals: dict[str, int]
-    """Rewards credited ever, units by asset."""
+    """Rewards credited ever and not reversed, units by asset."""
     tagged_asset: str | None
     """Rule 8; the tag is yellow while enrolled, else grey."""
 
@@ -70,8 +83,9 @@ async def statement(
     """The credited lines, ordered by user, day and asset; of all users if none are named."""
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
+    credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
     query = (
-        select(*columns, *terms, days.c.late, days.c.credited_at, days.c.entry_id)
+        select(*columns, *terms, *credit, _reversals.c.entry_id.label("reversed_by"))
         .join_from(
             snapshots,
             rewards,
@@ -82,15 +96,18 @@ async def statement(
             ),
         )
         .join(days, and_(days.c.user_id == snapshots.c.user_id, days.c.day == snapshots.c.day))
+        .outerjoin(_reversals, _reversals.c.reverses == days.c.entry_id)
         .where(days.c.credited_at.is_not(None))
         .order_by(snapshots.c.user_id, snapshots.c.day, snapshots.c.asset)
     )
     if user_ids is not None:
         query = query.where(snapshots.c.user_id.in_(user_ids))
-    if first is not None:
-        query = query.where(snapshots.c.day >= first)
-    if last is not None:
-        query = query.where(snapshots.c.day <= last)
+    for table in (snapshots, rewards, days):  # each said, since PostgreSQL infers no bounds from joins
+        if first is not None:
+            query = query.where(table.c.day >= first)
+        if last is not None:
+            query = query.where(table.c.day <= last)
+    programs = {version.version: version.program for version in await all_versions(connection)}
     return [
         StatementLine(
             user_id=row.user_id,
@@ -104,12 +121,35 @@ async def statement(
             apr=row.apr,
             reward=row.reward,
             outcome=Outcome(row.outcome),
-            late=row.late,
             credited_at=row.credited_at,
+            late=row.late,
+            reference_value=programs[row.program_version].assets[row.asset].reference_value(row.reward),
             entry_id=row.entry_id,
+            reversed_by=row.reversed_by,
         )
         for row in await connection.execute(query)
     ]
+
+
+async def statement_in_parts(
+    ledger: Ledger, user_id: str, *, first: date | None = None, last: date | None = None
+) -> AsyncGenerator[list[StatementLine]]:
+    """A user's credited lines, ordered by day and asset, in parts of at most a year.
+
+    Each part is a transaction of its own, so that a reader who takes long over one holds none open. Lines are
+    written once, so the parts agree.
+    """
+    from_day = first or date.min
+    while True:
+        async with ledger.read() as connection:
+            next_day = await _first_credited_day(connection, user_id, from_day)
+            if next_day is None or (last is not None and next_day > last):
+                return
+            end = next_day + timedelta(days=_DAYS_PER_PART)
+            until = end - ONE_DAY if last is None else min(end - ONE_DAY, last)
+            part = await statement(connection, [user_id], first=next_day, last=until)
+        yield part
+        from_day = end
 
 
 async def credited_days(connection: AsyncConnection, *, last: date) -> int:
@@ -137,9 +177,14 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
                 days.c.user_id == user_id, days.c.credited_at.is_not(None)
             )
         )
+        reversed_days = (
+            select(days.c.day)
+            .join(_reversals, _reversals.c.reverses == days.c.entry_id)
+            .where(days.c.user_id == user_id)
+        )
         totals = await connection.execute(
             select(rewards.c.asset, *exact_sum(rewards.c.reward))
-            .where(rewards.c.user_id == user_id)
+            .where(rewards.c.user_id == user_id, rewards.c.day.not_in(reversed_days))
             .group_by(rewards.c.asset)
             .order_by(rewards.c.asset)
         )
@@ -157,6 +202,16 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             totals={asset: units for asset, units in totals_by_asset.items() if units},
             tagged_asset=await _tagged(connection, holdings, day_of(now)),
         )
+
+
+async def _first_credited_day(connection: AsyncConnection, user_id: str, from_day: date) -> date | None:
+    """The user's first credited day that is not before a day."""
+    return await connection.scalar(
+        select(days.c.day)
+        .where(days.c.user_id == user_id, days.c.day >= from_day, days.c.credited_at.is_not(None))
+        .order_by(days.c.day)
+        .limit(1)
+    )
 
 
 def _owed_days(unfinished: list[Enrolment], *, yesterday: date) -> list[date]:

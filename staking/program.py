@@ -2,6 +2,8 @@
 
 import re
 import tomllib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -13,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StrictBool,
     StrictStr,
     ValidationError,
@@ -20,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from staking.money import parse_amount, parse_decimal
+from staking.money import UNITS_PER_TOKEN, parse_amount, parse_decimal
 
 _ASSET = re.compile(r"[A-Za-z0-9]{1,20}")
 _REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
@@ -114,7 +117,7 @@ class AssetTerms(BaseModel):
     apr: RateText
     """A fraction of 1 per 365 days; rule 3."""
     reference_price: AmountText
-    """USDT per token; only for the tag and for totals."""
+    """USDT per token; for the tag, totals and reference values, never for a reward."""
     paused: StrictBool = False
 
     @field_validator("cap")
@@ -145,6 +148,10 @@ class AssetTerms(BaseModel):
         """USDT per token, in 10⁻⁸."""
         return parse_amount(self.reference_price)
 
+    def reference_value(self, amount: int) -> int:
+        """What an amount in units is worth at the reference price, in units of USDT, rounded down."""
+        return amount * self.reference_price_units // UNITS_PER_TOKEN
+
 
 class Program(BaseModel):
     """One version of the program, in force from 00:00 UTC of ``effective_from`` until the next version's."""
@@ -161,6 +168,47 @@ class Program(BaseModel):
     def restricts(self, region: str) -> bool:
         """Rule 7: is the region restricted? A restricted country covers its subdivisions."""
         return region in self.restricted_regions or region.partition("-")[0] in self.restricted_regions
+
+    def with_paused(self, assets: Collection[str], *, paused: bool) -> "Program":
+        """The same terms, but for these assets paused or not; one that the program does not have stays out."""
+        terms_by_asset = {
+            asset: terms.model_copy(update={"paused": paused}) if asset in assets else terms
+            for asset, terms in self.assets.items()
+        }
+        return self.model_copy(update={"assets": terms_by_asset})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key in which two programs differ, and what each of them says there; None where it says nothing."""
+
+    key: str
+    """As the program file has it, with dots: ``assets.SOL.apr``, ``restricted_regions.BY``."""
+    before: JsonValue
+    after: JsonValue
+
+
+def differences(before: Program, after: Program) -> list[Difference]:
+    """Every difference of two programs, ordered by key.
+
+    An asset that only one of them has is one difference, with all its terms. The order of regions, documents and
+    assets in a file is none.
+    """
+    return list(_differences("", _comparable(before), _comparable(after)))
+
+
+def _comparable(program: Program) -> JsonValue:
+    regions: JsonValue = {region: region for region in program.restricted_regions}
+    return {**program.model_dump(mode="json"), "restricted_regions": regions}
+
+
+def _differences(key: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for part in sorted(before.keys() | after.keys()):
+            inner = f"{key}.{part}" if key else part
+            yield from _differences(inner, before.get(part), after.get(part))
+    elif before != after:
+        yield Difference(key, before, after)
 
 
 def app_version_at_least(version: str, minimum: str) -> bool:

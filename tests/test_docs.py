@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import commands.program
 import starter
 import worker
+from commands.output import STATEMENT_COLUMNS
 from ledger.history_export import parse_export
 from settings import Settings
 from staking.average import day_holding
@@ -123,6 +125,7 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
     (statement,) = fenced(RULES, "csv")
     rows = list(csv.DictReader(statement.splitlines()))
     export = parse_export((ROOT / "examples" / "transactions.csv").read_bytes())
+    shipped = parse_program((ROOT / "program.toml").read_text(encoding="utf-8"))
     movements = [
         (line.instant, line.change) for line in export.lines if (line.user_id, line.asset) == ("1001", "SOL")
     ]
@@ -131,10 +134,12 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
         of_day = [(instant, change) for instant, change in movements if start_of(day) <= instant < end_of(day)]
         opening = sum(change for instant, change in movements if instant < start_of(day))
         held = day_holding(day, opening, of_day)
-        terms = AssetTerms(minimum=row["minimum"], cap=row["cap"], apr=row["apr"], reference_price="0")
+        price = shipped.assets["SOL"].reference_price
+        terms = AssetTerms(minimum=row["minimum"], cap=row["cap"], apr=row["apr"], reference_price=price)
         outcome, reward = outcome_and_reward(held.average, terms)
-        assert [format_amount(units) for units in (held.opening, held.closing, held.average, reward)] == [
-            row[column] for column in ("opening", "closing", "average", "reward")
+        amounts = (held.opening, held.closing, held.average, reward, terms.reference_value(reward))
+        assert [format_amount(units) for units in amounts] == [
+            row[column] for column in ("opening", "closing", "average", "reward", "reference_value_usdt")
         ]
         assert row["outcome"] == outcome
         movements.append((end_of(day), reward))
@@ -146,7 +151,20 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
 def test_every_column_of_the_statement_is_explained_in_the_rules() -> None:
     (statement,) = fenced(RULES, "csv")
     explained = [name for row in table(RULES, "column") for name in row[0].split(", ")]
-    assert explained == statement.splitlines()[0].split(",")
+    assert explained == statement.splitlines()[0].split(",") == list(STATEMENT_COLUMNS)
+
+
+def test_the_order_of_the_statements_columns_is_promised_and_new_ones_come_last() -> None:
+    assert ",".join(STATEMENT_COLUMNS).startswith(
+        "day,asset,opening,closing,average,minimum,cap,apr,reward,outcome,credited_at,late,reference_value_usdt,"
+        "entry_id,reversed_by"
+    )
+
+
+def test_every_command_about_the_program_is_named_in_the_readme() -> None:
+    group = typer.main.get_command(commands.program.app)
+    assert isinstance(group, typer.main.TyperGroup)
+    assert [name for name in group.commands if f"`{name}`" not in TEXT[README]] == []
 
 
 def test_the_day_of_many_steps_in_the_rules_averages_as_written() -> None:

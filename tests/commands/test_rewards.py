@@ -1,17 +1,24 @@
 import csv
 import io
+import random
 from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from commandline import CommandLine, eventually, utc_today
-from world import EXPORT_HEADER
+from world import EXPORT_HEADER, SHIPPED_PROGRAM, World, at, day, program_with
+
+from commands.reward_tables import print_calendar, print_totals
+from ledger.programs import switch_assets
+from staking.days import ONE_DAY
 
 PLACES = Decimal("0.00000001")
 COLUMNS = [
-    *("user", "day", "asset", "opening", "closing", "average", "minimum", "cap", "apr", "reward", "outcome"),
-    *("late", "credited_at", "entry_id"),
+    *("day", "asset", "opening", "closing", "average", "minimum", "cap", "apr", "reward", "outcome"),
+    *("credited_at", "late", "reference_value_usdt", "entry_id", "reversed_by"),
 ]
 
 
@@ -39,10 +46,15 @@ def paid_user(cli: CommandLine, user: str) -> list[dict[str, Any]]:
 
 
 def recomputed(row: dict[str, Any]) -> tuple[Decimal, str]:
+    """A line's reward and outcome, from the rest of the line; that an asset is paused only the outcome says."""
     average, cap = Decimal(row["average"]), Decimal(row["cap"])
+    if row["outcome"] == "paused":
+        return Decimal(0), "paused"
     if average < Decimal(row["minimum"]):
         return Decimal(0), "below_minimum"
     reward = (min(average, cap) * Decimal(row["apr"]) / 365).quantize(PLACES, ROUND_DOWN)
+    if not reward:
+        return reward, "rounded_to_zero"
     return reward, "capped" if average > cap else "earned"
 
 
@@ -52,7 +64,8 @@ def test_every_reward_can_be_recomputed_from_its_own_line(cli: CommandLine, user
     assert [(row["day"], row["asset"]) for row in rows] == [
         (days_ago(days), asset) for days in (4, 3, 2, 1) for asset in ("BNB", "SOL")
     ]
-    assert all(list(row) == COLUMNS for row in rows)
+    assert all(list(row) == ["user", *COLUMNS] for row in rows)
+    assert {row["user"] for row in rows} == {user}
     assert {row["outcome"] for row in rows} == {"earned", "capped", "below_minimum"}
     for row in rows:
         assert (Decimal(row["reward"]), row["outcome"]) == recomputed(row)
@@ -67,11 +80,119 @@ def test_every_reward_can_be_recomputed_from_its_own_line(cli: CommandLine, user
     assert (table.code, table.err) == (0, "")
     assert all(row["average"] in table.out and row["reward"] in table.out for row in rows)
     assert list(csv.DictReader(io.StringIO(cli.run("rewards", user, "--csv").out))) == [
-        {name: csv_text(value) for name, value in row.items()} for row in rows
+        {name: csv_text(row[name]) for name in COLUMNS} for row in rows
     ]
     assert cli.json("rewards", user, "--from", days_ago(3), "--to", days_ago(2)) == rows[2:6]
     assert cli.json("rewards", user, "--from", days_ago(1)) == rows[6:]
     assert cli.json("rewards", user, "--to", days_ago(5)) == []
+
+
+LEAP_DAY = day("2028-02-29")
+DUST = {"minimum": "0.00000001", "cap": "1", "apr": "0.001", "reference_price": "0.01"}
+CHOSEN_HOLDINGS = [
+    {"SOL": "12", "BNB": "2000", "ADA": "149.99999999", "DUST": "0.00000001", "AXS": "100"},
+    {"SOL": "10000.00000001", "BNB": "0.49999999", "DUST": "1000"},
+    {"SOL": "10000", "ADA": "800001", "AXS": "99"},
+]
+
+
+async def three_days_with_a_leap_day_of(world: World) -> list[str]:
+    """Users who are paid for the leap day and the days beside it; on the last other terms hold, and AXS is
+    paused."""
+    now = at("2028-02-01")
+    later = {"SOL": {"apr": "0.0123456789", "reference_price": "0.3"}, "DUST": DUST}
+    for program in (program_with("2028-02-02", DUST=DUST), program_with(str(LEAP_DAY + ONE_DAY), **later)):
+        await world.apply(program, now=now)
+    await switch_assets(world.ledger, ["AXS"], paused=True, first_day=LEAP_DAY + ONE_DAY, now=now)
+    await world.fund("DUST")
+    chance = random.Random(2028)
+    by_chance = [
+        {asset: f"{10 ** chance.uniform(0.1, 6):.8f}" for asset in ("SOL", "BNB", "ADA", "DUST", "AXS")}
+        for _ in range(6)
+    ]
+    users = [f"user-{number}" for number in range(len(CHOSEN_HOLDINGS) + len(by_chance))]
+    for user, holdings in zip(users, [*CHOSEN_HOLDINGS, *by_chance], strict=True):
+        for asset, held in holdings.items():
+            await world.move(user, held, asset, at("2028-02-27 09:00"))
+            if holdings in by_chance:
+                moment = f"2028-02-{chance.choice((28, 29))} {chance.randrange(24):02}:{chance.randrange(60):02}"
+                await world.move(user, f"{-Decimal(held) / 3:.8f}", asset, at(moment))
+        await world.enrol(user, at("2028-02-27 10:00"))
+        await world.close(user, day("2028-02-27"))
+        for accrual_day in (LEAP_DAY - ONE_DAY, LEAP_DAY, LEAP_DAY + ONE_DAY):
+            await world.close_and_credit(user, accrual_day)
+    return users
+
+
+@pytest.mark.on_both_databases
+async def test_the_csv_alone_recomputes_every_reward_of_every_outcome_and_its_value(
+    world: World, alone: CommandLine, tmp_path: Path
+) -> None:
+    users = await three_days_with_a_leap_day_of(world)
+    alone.environment["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
+
+    statements = {user: alone.run("rewards", user, "--csv").out for user in users}
+
+    assert {text.splitlines()[0] for text in statements.values()} == {",".join(COLUMNS)}
+    prices = {asset: Decimal(terms.reference_price) for asset, terms in SHIPPED_PROGRAM.assets.items()}
+    prices["DUST"] = Decimal("0.01")
+    rows = [row for text in statements.values() for row in csv.DictReader(io.StringIO(text))]
+    for row in rows:
+        later = row["day"] == "2028-03-01" and row["asset"] == "SOL"
+        price = Decimal("0.3") if later else prices[row["asset"]]
+        reward, outcome = recomputed(row)
+        assert (Decimal(row["reward"]), row["outcome"]) == (reward, outcome), row
+        assert Decimal(row["reference_value_usdt"]) == (reward * price).quantize(PLACES, ROUND_DOWN), row
+        assert (row["late"], row["reversed_by"]) == ("false", "")
+    outcomes = {row["outcome"] for row in rows}
+    assert outcomes == {"earned", "capped", "below_minimum", "rounded_to_zero", "paused"}
+    assert {row["outcome"] for row in rows if row["day"] == str(LEAP_DAY)} == outcomes - {"paused"}
+
+
+async def two_days_of_which_the_first_was_reversed(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await world.close("ann", day("2026-10-01"))
+    for accrual_day in (day("2026-10-02"), day("2026-10-03")):
+        await world.close_and_credit("ann", accrual_day)
+    paid, *_ = await world.statement("ann")
+    await world.sql(
+        "INSERT INTO entries (entry_id, kind, user_id, effective_at, recorded_at, reverses)"
+        " VALUES (1000, 'reversal', 'ann', 0, 0, :paid)",
+        paid=paid.entry_id,
+    )
+
+
+@pytest.mark.on_both_databases
+async def test_a_reversed_reward_shows_as_reversed_in_every_form(
+    world: World, alone: CommandLine, tmp_path: Path
+) -> None:
+    await two_days_of_which_the_first_was_reversed(world)
+    alone.environment["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
+
+    rows = list(csv.DictReader(io.StringIO(alone.run("rewards", "ann", "--csv").out)))
+    table = alone.run("rewards", "ann").out
+
+    assert [row["reversed_by"] for row in rows] == ["1000", ""]
+    assert rows[0]["reward"] == "0.00026301"
+    assert [row["reversed_by"] for row in alone.json("rewards", "ann")] == [1000, None]
+    assert ["reversed" in line for line in table.splitlines() if "2026-10-0" in line] == [True, False]
+
+
+async def test_a_calendar_and_totals_leave_out_what_was_reversed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await two_days_of_which_the_first_was_reversed(world)
+    lines = await world.statement()
+
+    print_calendar(lines, last_day=day("2026-10-03"))
+    print_totals(lines, SHIPPED_PROGRAM)
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "SOL" in line]
+    assert rows == [
+        ["ann", "SOL", "↺●", "12.00026301", "1", "0.00026301"],
+        ["SOL", "1", "1", "0.00026301", "0.04"],
+    ]
 
 
 def csv_text(value: object) -> str:

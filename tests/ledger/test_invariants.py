@@ -347,7 +347,7 @@ async def test_a_closing_that_waited_for_a_movement_sees_it(world: World, other:
 
 
 @pytest.mark.parametrize("asset", ["SOL", "SUI"], ids=["in an account", "that opens an account"])
-@pytest.mark.parametrize("step", ["SELECT days", "INSERT INTO days", "UPDATE users"])
+@pytest.mark.parametrize("step", ["SELECT users.user_id, enrolments", "INSERT INTO days", "UPDATE users"])
 async def test_a_movement_during_a_closing_waits_and_lands_in_the_next_day(
     world: World, other: World, tmp_path: Path, asset: str, step: str
 ) -> None:

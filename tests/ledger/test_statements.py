@@ -1,11 +1,14 @@
 """What the ledger tells: lines that anyone can redo, and how a user stands."""
 
 from datetime import date, datetime
+from pathlib import Path
 
 import pytest
-from world import SHIPPED_PROGRAM, World, a_world, at, day, units
+from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with, tamper, units
 
-from ledger.statements import Standing, standing, statement
+from ledger import statements
+from ledger.journal import POOL, Leg, NewEntry, Spot, lock_user, post
+from ledger.statements import Standing, standing, statement, statement_in_parts
 from staking.days import ONE_DAY
 from staking.rewards import outcome_and_reward
 
@@ -22,6 +25,30 @@ async def two_users_for_two_days(world: World) -> None:
         await world.close(user, D1)
         await world.close_and_credit(user, D2)
         await world.close_and_credit(user, D3)
+
+
+async def reverse(world: World, user: str, accrual_day: date) -> int:
+    """Takes a day's rewards back; answers the entry that does."""
+    lines = [line for line in await world.statement(user) if line.day == accrual_day]
+    now = at("2026-10-10")
+    async with world.ledger.write() as connection:
+        spot = Spot(await lock_user(connection, user))
+        legs = [
+            leg
+            for line in lines
+            for leg in (Leg(spot, line.asset, -line.reward), Leg(POOL, line.asset, line.reward))
+        ]
+        entry = NewEntry(
+            kind="reversal",
+            legs=legs,
+            effective_at=now,
+            recorded_at=now,
+            user_id=user,
+            operator="olga",
+            reason="paid by mistake",
+            reverses=lines[0].entry_id,
+        )
+        return await post(connection, entry)
 
 
 async def stands(world: World, user: str, when: str) -> Standing:
@@ -69,6 +96,62 @@ async def test_a_day_that_is_closed_and_not_credited_is_in_no_statement(world: W
     await two_users_for_two_days(world)
     await world.close("ann", D4)
     assert D4 not in {line.day for line in await world.statement("ann")}
+
+
+async def test_a_reward_is_worth_the_reference_price_of_the_program_its_day_was_closed_under(world: World) -> None:
+    await world.apply(program_with(str(D3), SOL={"reference_price": "0.33"}), now=at("2026-10-01"))
+    await two_users_for_two_days(world)
+    first, second = (line for line in await world.statement("ann") if line.asset == "SOL")
+    assert (first.reward, first.reference_value) == (26301, 26301 * 150)
+    assert (second.reward, second.reference_value) == (26301, 8679)  # 8679.33, rounded down
+
+
+async def test_the_lines_of_a_reversed_day_name_the_entry_that_took_it_back(world: World) -> None:
+    await two_users_for_two_days(world)
+    reversal = await reverse(world, "ann", D2)
+
+    lines = await world.statement()
+
+    assert {(line.user_id, line.day) for line in lines if line.reversed_by == reversal} == {("ann", D2)}
+    assert [line.kept for line in lines if line.reversed_by == reversal] == [0, 0]
+    others = [line for line in lines if line.reversed_by is None]
+    assert len(others) == 6
+    assert all(line.kept == line.reward > 0 for line in others)
+
+
+async def test_totals_are_net_of_reversals(world: World) -> None:
+    await two_users_for_two_days(world)
+    await reverse(world, "ann", D2)
+    rewards = {(line.day, line.asset): line.reward for line in await world.statement("ann")}
+
+    assert (await stands(world, "ann", "2026-10-11")).totals == {
+        asset: rewards[D3, asset] for asset in ("SOL", "SUI")
+    }
+
+    await reverse(world, "ann", D3)
+    assert (await stands(world, "ann", "2026-10-11")).totals == {}
+    assert (await stands(world, "bob", "2026-10-11")).totals.keys() == {"SOL", "SUI"}
+
+
+@pytest.mark.parametrize("days_per_part", [1, 2, 3, 366])
+@pytest.mark.parametrize(("first", "last"), [(None, None), (D3, None), (None, D3), (D3, D3), (D4, None)])
+async def test_a_statement_in_parts_has_the_lines_of_the_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch, days_per_part: int, first: date | None, last: date | None
+) -> None:
+    await two_users_for_two_days(world)
+    await world.end("ann", at("2026-10-04 01:00"))
+    again = at("2026-10-20 10:00")
+    await world.enrol("ann", again, enrolment_id="again")
+    await world.close("ann", again.date(), enrolment_id="again")
+    await world.close_and_credit("ann", again.date() + ONE_DAY, enrolment_id="again")
+    async with world.ledger.read() as connection:
+        whole = await statement(connection, ["ann"], first=first, last=last)
+
+    monkeypatch.setattr(statements, "_DAYS_PER_PART", days_per_part)
+    parts = [part async for part in statement_in_parts(world.ledger, "ann", first=first, last=last)]
+
+    assert [line for part in parts for line in part] == whole
+    assert all(part and part[-1].day - part[0].day < days_per_part * ONE_DAY for part in parts)
 
 
 async def test_an_unknown_user_is_simply_not_enrolled(world: World) -> None:
@@ -165,8 +248,7 @@ async def test_without_a_program_a_user_bears_no_tag(tmp_path_factory: pytest.Te
         assert (await stands(world, "ann", "2026-10-01")).tagged_asset is None
 
 
-async def test_totals_pass_64_bits_without_a_fault(world: World) -> None:
+async def test_totals_pass_64_bits_without_a_fault(world: World, tmp_path: Path) -> None:
     await two_users_for_two_days(world)
-    await world.sql("DROP TRIGGER rewards_no_update")
-    await world.sql("UPDATE rewards SET reward = 9000000000000000000 WHERE reward > 0")
+    tamper(tmp_path, "UPDATE rewards SET reward = 9000000000000000000 WHERE reward > 0")
     assert (await stands(world, "ann", "2026-10-04")).totals["SOL"] == 2 * 9 * 10**18

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from staking.program import Program, ProgramError, app_version_at_least, parse_program
+from staking.program import (
+    AssetTerms,
+    Difference,
+    Program,
+    ProgramError,
+    app_version_at_least,
+    differences,
+    parse_program,
+)
 
 SHIPPED = (Path(__file__).parents[2] / "program.toml").read_text()
 
@@ -341,3 +349,65 @@ def test_a_restricted_country_covers_its_subdivisions_and_not_the_reverse(region
 )
 def test_app_versions_are_compared_by_number(version: str, minimum: str, enough: bool):
     assert app_version_at_least(version, minimum) is enough
+
+
+BNB = """\
+[assets.BNB]
+minimum = "0.5"
+cap = "1000"
+apr = "0.0015"
+reference_price = "650"
+"""
+BNB_TERMS = {"minimum": "0.5", "cap": "1000", "apr": "0.0015", "reference_price": "650", "paused": False}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param(SMALL, [], id="nothing"),
+        pytest.param(small(("0.008", "0.01")), [("assets.SOL.apr", "0.008", "0.01")], id="a rate"),
+        pytest.param(small(("0.008", "0.0080")), [("assets.SOL.apr", "0.008", "0.0080")], id="how it is written"),
+        pytest.param(SMALL + "paused = true\n", [("assets.SOL.paused", False, True)], id="a pause"),
+        pytest.param(SMALL + "paused = false\n", [], id="a pause that is none"),
+        pytest.param(SMALL + BNB, [("assets.BNB", None, BNB_TERMS)], id="an asset"),
+        pytest.param(
+            small(("2026-01-01\nmin", "2026-02-01\nmin")),
+            [("effective_from", "2026-01-01", "2026-02-01")],
+            id="the first day",
+        ),
+        pytest.param(small(("3.1.0", "3.2.0")), [("minimum_app_version", "3.1.0", "3.2.0")], id="an app version"),
+        pytest.param(
+            small(('"US", "UA-43"', '"US", "BY"')),
+            [("restricted_regions.BY", None, "BY"), ("restricted_regions.UA-43", "UA-43", None)],
+            id="regions",
+        ),
+        pytest.param(small(('"US", "UA-43"', '"UA-43", "US"')), [], id="the order of regions"),
+        pytest.param(
+            small(('terms_of_use = "2026-01-01"', 'terms_of_use = "2"\nrisk_warning = "1"')),
+            [("documents.risk_warning", None, "1"), ("documents.terms_of_use", "2026-01-01", "2")],
+            id="documents",
+        ),
+    ],
+)
+def test_programs_differ_in_exactly_these_keys(other: str, expected: list[tuple[str, object, object]]):
+    before, after = parse_program(SMALL), parse_program(other)
+    found = differences(before, after)
+    assert [(each.key, each.before, each.after) for each in found] == expected
+    assert differences(after, before) == [Difference(each.key, each.after, each.before) for each in found]
+
+
+def test_only_the_named_assets_are_paused_and_one_that_is_not_there_stays_out():
+    program = parse_program(SMALL + BNB)
+    paused = program.with_paused(["SOL", "DOGE"], paused=True)
+    assert {asset: terms.paused for asset, terms in paused.assets.items()} == {"SOL": True, "BNB": False}
+    assert [each.key for each in differences(program, paused)] == ["assets.SOL.paused"]
+    assert paused.with_paused(["SOL"], paused=False) == program
+
+
+@pytest.mark.parametrize(
+    ("amount", "price", "value"),
+    [(22191, "150", 3328650), (1, "0.5", 0), (3, "0.5", 1), (1, "0", 0), (10**18, "90000000000", 9 * 10**28)],
+)
+def test_a_reference_value_is_exact_and_rounded_down(amount: int, price: str, value: int):
+    terms = AssetTerms(minimum="1", cap="1", apr="0", reference_price=price)
+    assert terms.reference_value(amount) == value
