@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -116,6 +116,13 @@ async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> di
         .with_for_update(key_share=True)
     )
     return {row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at) for row in rows}
+
+
+async def lock_all_users(connection: AsyncConnection) -> None:
+    """Waits until no user is locked, and lets none be locked until the end of the transaction: no day is closed
+    meanwhile, for anyone."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        await connection.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import NoProgram, ProgramRefused, UnknownAsset
+from ledger.journal import lock_all_users
 from ledger.schema import AnyRow, UtcDay, program_versions, users
 from staking.days import ONE_DAY, day_of
 from staking.program import Program
@@ -73,6 +74,7 @@ async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> A
     """
     first_day = program.effective_from
     async with ledger.write() as connection:
+        await lock_all_users(connection)
         now = max(now, ledger.clock())
         known = await all_versions(connection)
         replaced = in_force_on(timetable(known), first_day)
@@ -101,6 +103,7 @@ async def switch_assets(
     for an asset that the program does not have on that day, ProgramRefused for a day that has begun (I7).
     """
     async with ledger.write() as connection:
+        await lock_all_users(connection)
         now = max(now, ledger.clock())
         possible = await _first_day_to_come(connection, now)
         first_day = first_day or possible
