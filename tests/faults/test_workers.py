@@ -105,7 +105,7 @@ async def test_two_workers_with_a_ledger_each_on_one_database_pay_a_fleet_once(
 async def test_two_worker_processes_on_one_ledger_pay_a_fleet_once(world: World, tmp_path: Path) -> None:
     async with full_server() as client:
         with worker_process(client, tmp_path), worker_process(client, tmp_path):
-            await a_fleet_is_paid_once(world, tmp_path, client, size=20, days=6)
+            await a_fleet_is_paid_once(world, tmp_path, client, size=12, days=6)
 
 
 @pytest.mark.on_both_databases
