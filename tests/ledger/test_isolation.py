@@ -14,6 +14,8 @@ from psycopg import AsyncConnection, IsolationLevel
 from sqlalchemy import event
 from world import World, at, day, units, until_a_lock_is_waited_for
 
+from ledger.journal import lock_users
+
 pytestmark = pytest.mark.on_postgresql
 
 D1, D2 = day("2026-10-01"), day("2026-10-02")
@@ -97,3 +99,20 @@ async def test_whatever_posts_to_a_user_locks_first_and_reads_after_it(world: Wo
     for first, *others in posting:
         assert re.search(r" FROM users WHERE .*" + LOCKS.pattern, first)
         assert others
+
+
+async def test_names_are_ordered_by_their_bytes_wherever_locks_are_taken_in_their_order(world: World) -> None:
+    for user in ("a", "B", "_", "b"):
+        await world.move(user, "1", "SOL", at("2026-10-01 08:00"))
+    async with world.ledger.write() as connection:
+        locked = await lock_users(connection, ["a", "B", "_", "b"])
+    assert list(locked) == sorted(locked) == ["B", "_", "a", "b"]
+
+
+async def test_no_name_is_ordered_by_the_rules_of_a_language(world: World) -> None:
+    names = await world.sql(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND column_name IN ('user_id', 'asset', 'enrolment_id', 'kind', 'idempotency_key', 'document')"
+        " AND collation_name IS DISTINCT FROM 'C'"
+    )
+    assert names == []
