@@ -32,7 +32,8 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_THE_END = (
     """UPDATE accounts SET balance = (SELECT sum(amount) FROM postings p WHERE p.account_id = accounts.account_id)
        WHERE kind <> 'outside'""",
-    """UPDATE users SET closed_through = (SELECT max(day + 1) * 86400000000 FROM days d WHERE d.user_id = users.user_id),
+    """UPDATE users SET closed_through = (SELECT max(day + 1) * 86400000000 FROM days d
+                                          WHERE d.user_id = users.user_id),
        latest_effective_at = (SELECT max(effective_at) FROM entries e
                               WHERE e.user_id = users.user_id AND e.kind <> 'reward')""",
     # Which a database that has grown up has: it plans by its statistics.
@@ -136,7 +137,9 @@ class _Generator:
         self._entry_ids = count((last_entry or 0) + 1)
         outside = next(self._account_ids)
         self._system["outside", OUTSIDE_THE_PROGRAM] = outside
-        self._add(accounts, account_id=outside, kind="outside", user_id=None, asset=OUTSIDE_THE_PROGRAM, balance=None)
+        self._add(
+            accounts, account_id=outside, kind="outside", user_id=None, asset=OUTSIDE_THE_PROGRAM, balance=None
+        )
 
     def _add(self, table: Table, **row: Any) -> None:
         if table is accounts:
@@ -208,9 +211,7 @@ class _Generator:
     ) -> None:
         user.movements[asset].append((effective_at, amount))
         for account_id, signed in ((user.accounts[asset], amount), (self._system[other, asset], -amount)):
-            self._add(
-                postings, entry_id=entry_id, account_id=account_id, effective_at=effective_at, amount=signed
-            )
+            self._add(postings, entry_id=entry_id, account_id=account_id, effective_at=effective_at, amount=signed)
 
     def _close_and_credit(self, user: _User, number: int) -> None:
         movements, user.movements = user.movements, defaultdict(list)

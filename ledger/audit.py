@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.audit_checks import AMOUNTS, CHECKS, TERMS_COLUMNS, Check, Recomputation, StoredRow, terms_row
+from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, TERMS_COLUMNS, Check, Recomputation, StoredRow, terms_row
 from ledger.engine import Ledger
 from ledger.schema import UtcDay, program_versions
 from staking.days import ONE_DAY, day_of, start_of
@@ -188,7 +188,7 @@ async def _groups(
 
 def _breach(check: Check, columns: list[str], row: Any) -> Breach:
     values = {column: _presented(column, value) for column, value in zip(columns, row, strict=True)}
-    what = check.says.format_map({column: "nothing" if value is None else value for column, value in values.items()})
+    what = check.says.format_map({column: "none" if value is None else value for column, value in values.items()})
     key = {column: values.pop(column) for column in check.key}
     return Breach(check.table, key, values, what)
 
@@ -201,6 +201,8 @@ def _presented(column: str, value: Any) -> Any:
         return value
     if column in AMOUNTS:
         return format_amount(value)
+    if column in FLAGS:
+        return bool(value)
     try:
         if column == "day" or column.endswith("_day") or column == "effective_from":
             return _EPOCH_DAY + value * ONE_DAY
@@ -221,7 +223,7 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
                        JOIN rewards r ON r.user_id = d.user_id AND r.day = d.day AND r.reward > 0) AS reversed_rewards"""
         )
     )
-    return dict(row.one()._mapping)
+    return dict(row.mappings().one())
 
 
 async def _owed(connection: AsyncConnection, yesterday: date) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the audit checks: a promise each, with the SQL that finds the rows that contradict it.
 
 The names of the columns say how a value reads: ``day``, ``…_day`` and ``effective_from`` are days, ``…_at`` and
-``closed_through`` instants, and AMOUNTS are units. Two habits keep the time of every check in proportion to the
+``closed_through`` instants; AMOUNTS are units and FLAGS yes or no. Two habits keep the time of every check in proportion to the
 rows, whatever the planner believes: a lookup by a range is a scalar subquery, since PostgreSQL may join over it by
 comparing all rows of an account with each other; and where SQLite would begin with the smallest table, CROSS JOIN
 tells it the order.
@@ -34,6 +34,7 @@ AMOUNTS = {
     "rewards",
     "too_much",
 }
+FLAGS = {"accrues", "late"}
 INT64_MAX = 2**63 - 1
 
 StoredRow = tuple[Any, ...]
@@ -224,8 +225,13 @@ _ONCE = (
         "one snapshot per user, asset and day",
         "user {user_id} has {times} snapshots of {asset} on {day}",
     ),
+    _one_of("days", "user_id, day", "one record per user and day", "user {user_id} has {times} records of {day}"),
     _one_of(
-        "days", "user_id, day", "one record per user and day", "user {user_id} has {times} records of {day}"
+        "entries",
+        "idempotency_key",
+        "one entry per idempotency key",
+        "there are {times} entries under the key {idempotency_key}",
+        "WHERE idempotency_key IS NOT NULL",
     ),
     _one_of(
         "enrolments",
@@ -283,10 +289,11 @@ _CLOSED_DAYS = (
                          (SELECT coalesce({_SUM}, 0) FROM postings p
                           WHERE p.account_id = a.account_id AND p.effective_at = s.day * {_DAY}) AS moved
                   FROM snapshots s LEFT JOIN accounts a ON a.user_id = s.user_id AND a.asset = s.asset) t
-            WHERE (closing <> average OR closing <> opening + moved)
-              AND (SELECT min(p.effective_at) FROM postings p
-                   WHERE p.account_id = t.account_id
-                     AND p.effective_at > t.day * {_DAY} AND p.effective_at < (t.day + 1) * {_DAY}) IS NULL""",
+            WHERE CASE WHEN closing <> average OR closing <> opening + moved
+                       THEN (SELECT min(p.effective_at) FROM postings p
+                             WHERE p.account_id = t.account_id AND p.effective_at > t.day * {_DAY}
+                               AND p.effective_at < (t.day + 1) * {_DAY}) IS NULL
+                       ELSE FALSE END""",
         Recomputation(
             f"""SELECT s.user_id, s.day, s.asset, s.opening, s.closing, s.average, p.effective_at, p.amount
                 FROM accounts a
@@ -319,7 +326,8 @@ _CLOSED_DAYS = (
         "every snapshot is of a closed day and an asset of its program",
         "snapshots",
         ("user_id", "day", "asset"),
-        "user {user_id} has a snapshot of {asset} on {day}, which was closed under version {program_version}",
+        "user {user_id} has a snapshot of {asset} on {day}, which is no asset of that day's program (version "
+        "{program_version})",
         """SELECT s.user_id, s.day, s.asset, d.program_version
            FROM snapshots s
            LEFT JOIN days d ON d.user_id = s.user_id AND d.day = s.day
@@ -362,18 +370,21 @@ _CLOSED_DAYS = (
         "days",
         ("user_id", "day", "asset"),
         "user {user_id} holds {posted} {asset} when {day} opens, but the day has no snapshot of it",
-        f"""SELECT user_id, day, asset, posted
+        f"""WITH beginnings AS MATERIALIZED (
+                SELECT d.user_id, d.day, d.program_version
+                FROM days d LEFT JOIN days b ON b.user_id = d.user_id AND b.day = d.day - 1
+                                            AND b.program_version = d.program_version
+                WHERE b.user_id IS NULL)
+            SELECT user_id, day, asset, posted
             FROM (SELECT d.user_id, d.day, a.asset,
                          (SELECT {_SUM} FROM postings p
                           WHERE p.account_id = a.account_id AND p.effective_at < d.day * {_DAY}) AS posted
-                  FROM days d
-                  LEFT JOIN days b ON b.user_id = d.user_id AND b.day = d.day - 1
-                                  AND b.program_version = d.program_version
-                  JOIN accounts a ON a.user_id = d.user_id
-                  JOIN terms t ON t.version = d.program_version AND t.asset = a.asset
-                  LEFT JOIN snapshots s ON s.user_id = d.user_id AND s.day = d.day AND s.asset = a.asset
-                  LEFT JOIN snapshots y ON y.user_id = d.user_id AND y.day = d.day - 1 AND y.asset = a.asset
-                  WHERE b.user_id IS NULL AND s.user_id IS NULL AND y.user_id IS NULL) held
+                  FROM beginnings d
+                  CROSS JOIN accounts a
+                  CROSS JOIN terms t
+                  WHERE a.user_id = d.user_id AND t.version = d.program_version AND t.asset = a.asset
+                    AND (SELECT min(s.day) FROM snapshots s WHERE s.user_id = d.user_id AND s.asset = a.asset
+                                                              AND s.day IN (d.day - 1, d.day)) IS NULL) held
             WHERE posted <> 0""",
     ),
 )
@@ -403,7 +414,7 @@ _REWARDS = (
            CROSS JOIN postings p
            CROSS JOIN accounts a
            WHERE p.entry_id = d.entry_id AND a.account_id = p.account_id AND a.kind = 'spot'
-             AND (SELECT r.reward FROM rewards r
+             AND (SELECT min(r.reward) FROM rewards r
                   WHERE r.user_id = a.user_id AND r.day = d.day AND r.asset = a.asset) IS NULL""",
     ),
     Check(
@@ -411,7 +422,7 @@ _REWARDS = (
         "each entry of rewards is the credit of one day, at its end",
         "entries",
         ("entry_id",),
-        "entry {entry_id} pays rewards to user {user_id} at {effective_at}; it is the credit of {day} of user "
+        "entry {entry_id} pays rewards to user {user_id} at {effective_at}; credited with it: day {day} of user "
         "{credited_user_id}",
         f"""SELECT e.entry_id, e.user_id, e.effective_at, d.day, d.user_id AS credited_user_id
             FROM entries e LEFT JOIN days d ON d.entry_id = e.entry_id
@@ -505,11 +516,7 @@ _REWARDS = (
     ),
 )
 
-_REWARDS_AND_TERMS = """
-    FROM rewards r
-    CROSS JOIN snapshots s
-    CROSS JOIN days d
-    CROSS JOIN terms t
+_OF_ONE_DAY = """
     WHERE s.user_id = r.user_id AND s.day = r.day AND s.asset = r.asset
       AND d.user_id = r.user_id AND d.day = r.day AND t.version = d.program_version AND t.asset = r.asset"""
 _BASE = "CASE WHEN s.average < t.cap THEN s.average ELSE t.cap END"
@@ -533,12 +540,14 @@ _RULES = (
                                CASE WHEN NOT ({_EARNS}) THEN 0
                                     WHEN {_BASE} <= t.base_max THEN {_BASE} * t.numerator / t.denominator
                                     END AS reward_due
-                        {_REWARDS_AND_TERMS}) w) x
+                        FROM rewards r CROSS JOIN snapshots s CROSS JOIN days d CROSS JOIN terms t
+                        {_OF_ONE_DAY}) w) x
             WHERE reward_due IS NOT NULL AND (reward <> reward_due OR outcome <> outcome_due)""",
         Recomputation(
             f"""SELECT r.user_id, r.day, r.asset, r.reward, r.outcome, s.average,
                        t.minimum_text, t.cap_text, t.apr_text, t.paused
-                {_REWARDS_AND_TERMS} AND {_EARNS} AND {_BASE} > t.base_max""",
+                FROM terms t CROSS JOIN days d CROSS JOIN snapshots s CROSS JOIN rewards r
+                {_OF_ONE_DAY} AND t.cap > t.base_max AND {_EARNS} AND {_BASE} > t.base_max""",
             _reward_breach,
         ),
     ),
