@@ -1,4 +1,4 @@
-"""How long an audit takes and how much memory: ``python -m benchmarks.audit --postings 1000000 --database sqlite``.
+"""An audit's time and memory: ``python -m benchmarks.audit --postings 1000000 --database sqlite``.
 
 A ledger is generated in a folder that is thrown away, then audited in a process of its own, so that the memory is
 the audit's alone. What a PostgreSQL server uses besides is the server's own affair.

@@ -5,19 +5,22 @@ from datetime import datetime
 from typing import Any
 
 import typer
-from rich.markup import escape
 from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from commands.entrance import FAILED, now, run, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table, progress
-from ledger.audit import Audit, Checked
+from commands.output import Column, JsonOption, console, print_json, print_table, progress
+from ledger.audit import Audit
 from ledger.audit import audit as audit_ledger
 from ledger.engine import Ledger
 
 
 def audit(as_json: JsonOption = False) -> None:
-    """Prove the ledger's invariants, and that every accrual day was credited or is listed as owed; exit code 1 and
-    every breach named if something is broken."""
+    """Prove the ledger's invariants and completeness; exit code 1 and every breach named if one is broken.
+
+    Complete means: every accrual day up to the last boundary is closed and credited, with its snapshots and reward
+    rows, or is listed as owed. A breach names the table, the row's key and the values that matter.
+    """
     started_at = now()
 
     async def work() -> Audit:
@@ -51,37 +54,40 @@ async def audited(ledger: Ledger, *, now: datetime) -> Audit:
 
 
 def print_audit(result: Audit) -> None:
-    """A line per promise, under it every breach; then what is owed and what was counted."""
-    rows: list[list[str]] = []
-    for check in result.checks:
-        verdict = "[red]broken[/red]" if check.breaches else "[green]holds[/green]"
-        rows.append([check.invariant, verdict, check.promise])
-        rows += [["", "", f"[red]{escape(sentence)}[/red]"] for sentence in _sentences(check)]
+    """A line per promise, every breach in full, then what is owed and what was counted."""
+    rows = [
+        [check.invariant, "[red]broken[/red]" if check.breaches else "[green]holds[/green]", check.promise]
+        for check in result.checks
+    ]
     print_table([Column("invariant"), Column(""), Column("promise")], rows, title="Audit")
+    _print_breaches(result)
     _print_owed(result)
     if result.reversed_rewards:
-        print(f"{result.reversed_rewards} rewards were reversed.")
+        print(f"Rewards that were reversed: {result.reversed_rewards}.")
     verdict = "every invariant holds" if result.is_clean else "the ledger is broken"
     print(
         f"{result.entries} entries, {result.postings} postings, {result.credited_days} credited days: {verdict}."
     )
 
 
-def _sentences(check: Checked) -> list[str]:
-    sentences = [breach.what for breach in check.breaches]
-    more = check.breach_count - len(sentences)
-    return [*sentences, f"and {more} more"] if more else sentences
+def _print_breaches(result: Audit) -> None:
+    """Not in the table, which would cut them."""
+    for check in result.checks:
+        sentences = [breach.what for breach in check.breaches]
+        if check.breach_count > len(sentences):
+            sentences.append(f"and {check.breach_count - len(sentences)} more")
+        for sentence in sentences:
+            console().print(Text(f"{check.invariant}: {sentence}", style="red"), soft_wrap=True)
 
 
 def _print_owed(result: Audit) -> None:
     if not result.owed_users:
         return
+    print(f"Owed and not credited yet: {result.owed_days} accrual days, {result.owed_users} users.")
     columns = [Column("user"), Column("owed days", is_number=True), Column("first"), Column("last")]
-    rows = [[owed.user_id, str(owed.days), str(owed.first), str(owed.last)] for owed in result.owed]
-    if result.owed_users > len(rows):
-        rows.append([f"and {result.owed_users - len(rows)} more", "", "", ""])
-    title = f"Owed, not credited yet: {result.owed_days} days of {result.owed_users} users"
-    print_table(columns, rows, title=title)
+    print_table(columns, [[owed.user_id, str(owed.days), str(owed.first), str(owed.last)] for owed in result.owed])
+    if result.owed_users > len(result.owed):
+        print(f"and {result.owed_users - len(result.owed)} more users")
 
 
 def _json(result: Audit) -> dict[str, Any]:

@@ -220,7 +220,8 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
                       (SELECT count(*) FROM postings) AS postings,
                       (SELECT count(*) FROM days WHERE credited_at IS NOT NULL) AS credited_days,
                       (SELECT count(*) FROM entries e JOIN days d ON d.entry_id = e.reverses
-                       JOIN rewards r ON r.user_id = d.user_id AND r.day = d.day AND r.reward > 0) AS reversed_rewards"""
+                       JOIN rewards r ON r.user_id = d.user_id AND r.day = d.day AND r.reward > 0)
+                          AS reversed_rewards"""
         )
     )
     return dict(row.mappings().one())
@@ -240,7 +241,7 @@ async def _owed(connection: AsyncConnection, yesterday: date) -> dict[str, Any]:
                           FROM enrolments e
                           LEFT JOIN days d ON d.user_id = e.user_id AND d.enrolment_id = e.enrolment_id
                                           AND d.credited_at IS NOT NULL
-                          GROUP BY e.enrolment_id, e.user_id, e.first_accrual_day, e.last_accrual_day) of_enrolments
+                          GROUP BY e.enrolment_id, e.user_id, e.first_accrual_day, e.last_accrual_day) owed
                     WHERE first_day <= last_day GROUP BY user_id ORDER BY user_id LIMIT {OWED_USERS_SHOWN_MAX}"""
             )
             .bindparams(bindparam("yesterday", yesterday, UtcDay))

@@ -355,14 +355,15 @@ _CLOSED_DAYS = (
         "snapshots",
         ("user_id", "day", "asset"),
         "user {user_id} closed {day} with {closing} {asset}, but the next day opens without",
-        """SELECT y.user_id, y.day, y.asset, y.closing
-           FROM snapshots y
-           LEFT JOIN snapshots n ON n.user_id = y.user_id AND n.day = y.day + 1 AND n.asset = y.asset
-           CROSS JOIN days d
-           CROSS JOIN terms t
-           WHERE y.closing <> 0 AND n.user_id IS NULL
-             AND d.user_id = y.user_id AND d.day = y.day + 1
-             AND t.version = d.program_version AND t.asset = y.asset""",
+        """WITH last_ones AS MATERIALIZED (
+               SELECT y.user_id, y.day, y.asset, y.closing
+               FROM snapshots y
+               LEFT JOIN snapshots n ON n.user_id = y.user_id AND n.day = y.day + 1 AND n.asset = y.asset
+               WHERE y.closing <> 0 AND n.user_id IS NULL)
+           SELECT y.user_id, y.day, y.asset, y.closing
+           FROM last_ones y
+           JOIN days d ON d.user_id = y.user_id AND d.day = y.day + 1
+           JOIN terms t ON t.version = d.program_version AND t.asset = y.asset""",
     ),
     Check(
         "I5",

@@ -1,4 +1,4 @@
-"""The audit: clean on a rich world, and exactly what follows is reported of what was broken behind the code's back."""
+"""The audit: clean on a rich world; of what is broken behind the code's back, exactly what follows is reported."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -156,7 +156,8 @@ async def test_a_generated_ledger_is_clean_and_only_days_with_movements_leave_sq
         found = await world.audit(size.now)
         ((within_days,),) = await world.sql(
             """SELECT count(*) FROM accounts a JOIN postings p ON p.account_id = a.account_id
-               JOIN snapshots s ON s.user_id = a.user_id AND s.asset = a.asset AND s.day = p.effective_at / 86400000000
+               JOIN snapshots s ON s.user_id = a.user_id AND s.asset = a.asset
+                               AND s.day = p.effective_at / 86400000000
                WHERE EXISTS (SELECT 1 FROM postings q WHERE q.account_id = p.account_id
                              AND q.effective_at / 86400000000 = s.day AND q.effective_at % 86400000000 <> 0)"""
         )
@@ -170,10 +171,10 @@ async def test_a_generated_ledger_is_clean_and_only_days_with_movements_leave_sq
 
 
 async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("large")
-    terms = {"SOL": {"cap": "90000000000", "apr": "0.123456789012345678"}, "ADA": {"apr": "0.0000000000000003"}}
+    terms = {"SOL": {"cap": "90000000000", "apr": "0.123456789012345678"}, "ADA": {"apr": "0.000000000000000003"}}
     async with a_world(folder, program=program_with(**terms)) as world:
         await world.move("ann", "80000000000", "SOL", at("2026-10-01 09:00"))
         await world.move("ann", "700000", "ADA", at("2026-10-01 09:00"))
@@ -190,8 +191,8 @@ async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
     assert sentences(broken) == [
         "rules 3, 4 and 12: user ann's ADA reward for 2026-10-02 is 0.00000000 (capped); an average of "
         "700000.00000000 comes to 0.00000000 (rounded_to_zero)",
-        "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 27059022.24928072 (capped); an average of "
-        "80000000000.00000000 comes to 27059022.24928072 (earned)",
+        "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 27059022.24928124 (capped); an average of "
+        "80000000000.00000000 comes to 27059022.24928124 (earned)",
     ]
 
 
@@ -275,6 +276,8 @@ def twice(table: str, where: str) -> list[str]:
     ]
 
 
+FIRST_OF_ANN = f"entry_id = {FIRST} AND account_id = {account('ann', 'SOL')}"
+NOT_CREDITED = "credited_at = NULL, late = NULL, entry_id = NULL"
 ANN_SOL_2 = f"user_id = 'ann' AND asset = 'SOL' AND day = {DAY_2}"
 BOB_SOL_5 = f"user_id = 'bob' AND asset = 'SOL' AND day = {DAY_5}"
 
@@ -291,9 +294,7 @@ class Tampering:
 
 TAMPERINGS = {
     "a posting's amount": Tampering(
-        [
-            f"UPDATE postings SET amount = amount + 1 WHERE entry_id = {FIRST} AND account_id = {account('ann', 'SOL')}"
-        ],
+        [f"UPDATE postings SET amount = amount + 1 WHERE {FIRST_OF_ANN}"],
         [
             (
                 "I1: account {ann_sol} (spot SOL of user ann) holds 10.50044383, but its postings sum to "
@@ -313,9 +314,7 @@ TAMPERINGS = {
         ],
     ),
     "a posting's instant": Tampering(
-        [
-            f"UPDATE postings SET effective_at = effective_at + 1 WHERE entry_id = {FIRST} AND account_id = {account('ann', 'SOL')}"
-        ],
+        [f"UPDATE postings SET effective_at = effective_at + 1 WHERE {FIRST_OF_ANN}"],
         [
             (
                 "I1: entry {first} is of user ann at 2026-10-01 08:00:00+00:00, but its posting to "
@@ -538,8 +537,8 @@ TAMPERINGS = {
     ),
     "a snapshot of a day that is not closed": Tampering(
         [
-            "INSERT INTO snapshots SELECT user_id, day + 1, asset, closing, closing + 23015, closing + 23015 FROM snapshots "
-            f"WHERE {BOB_SOL_5}"
+            "INSERT INTO snapshots SELECT user_id, day + 1, asset, closing, closing + 23015, closing + 23015 "
+            f"FROM snapshots WHERE {BOB_SOL_5}"
         ],
         [
             (
@@ -578,8 +577,9 @@ TAMPERINGS = {
     ),
     "something paid beside a day's rewards": Tampering(
         [
-            f"INSERT INTO postings VALUES ({reward_of('ann', DAY_2)}, {account('ann', 'SHIB')}, {DAY_3 * DAY_US}, 7)",
-            f"INSERT INTO postings VALUES ({reward_of('ann', DAY_2)}, {account('outside', 'SHIB')}, {DAY_3 * DAY_US}, -7)",
+            f"INSERT INTO postings SELECT {reward_of('ann', DAY_2)}, account_id, {DAY_3 * DAY_US}, "
+            "CASE kind WHEN 'spot' THEN 7 ELSE -7 END FROM accounts "
+            "WHERE asset = 'SHIB' AND (user_id = 'ann' OR kind = 'outside')",
             f"UPDATE accounts SET balance = balance + 7 WHERE account_id = {account('ann', 'SHIB')}",
         ],
         [
@@ -621,8 +621,8 @@ TAMPERINGS = {
     ),
     "a reward that another paid for": Tampering(
         [
-            f"UPDATE postings SET account_id = {account('outside', 'SOL')} WHERE entry_id = {reward_of('bob', DAY_5)} "
-            f"AND account_id = {account('pool', 'SOL')}",
+            f"UPDATE postings SET account_id = {account('outside', 'SOL')} "
+            f"WHERE entry_id = {reward_of('bob', DAY_5)} AND account_id = {account('pool', 'SOL')}",
             f"UPDATE accounts SET balance = balance + 23015 WHERE account_id = {account('pool', 'SOL')}",
         ],
         [
@@ -656,9 +656,7 @@ TAMPERINGS = {
         ],
     ),
     "a program's content": Tampering(
-        [
-            "UPDATE program_versions SET content = replace(content, '\"2026-10-04\"', '\"2026-10-05\"') WHERE version = 2"
-        ],
+        ["UPDATE program_versions SET content = replace(content, '2026-10-04', '2026-10-05') WHERE version = 2"],
         [
             (
                 "I7: version 2, in force from 2026-10-04, cannot be relied on: its content is effective "
@@ -667,9 +665,7 @@ TAMPERINGS = {
         ],
     ),
     "a program's terms": Tampering(
-        [
-            'UPDATE program_versions SET content = replace(content, \'"apr":"0.008"\', \'"apr":"0.009"\') WHERE version = 2'
-        ],
+        ["UPDATE program_versions SET content = replace(content, '\"0.008\"', '\"0.009\"') WHERE version = 2"],
         [
             (
                 "I7: user bob's SOL reward for 2026-10-04 has minimum 1, cap 10000 and APR 0.008; version"
@@ -795,9 +791,7 @@ TAMPERINGS = {
         ],
     ),
     "a day's lost credit": Tampering(
-        [
-            f"UPDATE days SET credited_at = NULL, late = NULL, entry_id = NULL WHERE user_id = 'ann' AND day = {DAY_2}"
-        ],
+        [f"UPDATE days SET {NOT_CREDITED} WHERE user_id = 'ann' AND day = {DAY_2}"],
         [
             (
                 "I6: entry {ann_reward_2} pays rewards to user ann at 2026-10-03 00:00:00+00:00; credited"
@@ -813,7 +807,7 @@ TAMPERINGS = {
     "an ended enrolment's lost last day": Tampering(
         [
             f"DELETE FROM rewards WHERE user_id = 'ann' AND day = {DAY_3}",
-            f"UPDATE days SET credited_at = NULL, late = NULL, entry_id = NULL WHERE user_id = 'ann' AND day = {DAY_3}",
+            f"UPDATE days SET {NOT_CREDITED} WHERE user_id = 'ann' AND day = {DAY_3}",
         ],
         [
             (
@@ -926,7 +920,7 @@ TAMPERINGS = {
 }
 
 
-def numbers(folder: Path, named: Mapping[str, str]) -> dict[str, object]:
+def looked_up(folder: Path, named: Mapping[str, str]) -> dict[str, object]:
     return {name: databases.raw(folder, f"SELECT {query}")[0][0] for name, query in named.items()}
 
 
@@ -934,9 +928,9 @@ def numbers(folder: Path, named: Mapping[str, str]) -> dict[str, object]:
 async def test_exactly_what_follows_from_a_tampering_is_reported(rich: World, tmp_path: Path, what: str) -> None:
     tampering = TAMPERINGS[what]
     doubles = twice(*tampering.doubles) if tampering.doubles else []
-    named = numbers(tmp_path, NAMED)
+    named = looked_up(tmp_path, NAMED)
     tamper(tmp_path, *tampering.statements, *doubles)
-    named |= numbers(tmp_path, NAMED_AFTERWARDS)
+    named |= looked_up(tmp_path, NAMED_AFTERWARDS)
 
     found = await rich.audit()
 
