@@ -212,8 +212,9 @@ class World:
         async with self.ledger.read() as connection:
             return await holdings_before(connection, user, instant)
 
-    async def audit(self) -> Audit:
-        return await audit(self.ledger)
+    async def audit(self, now: datetime | None = None) -> Audit:
+        """As of an instant, which decides what is owed; else of the recording clock's."""
+        return await audit(self.ledger, now=now or self.ledger.clock())
 
     async def sql(self, statement: str, **values: object) -> list[Any]:
         """Raw SQL in a transaction of its own, behind the code's back: the database's own guards still hold."""
