@@ -51,8 +51,9 @@ async def posted(world: World, *legs: tuple[str, str, int]) -> None:
         for name, _, _ in legs:
             if name not in owners:
                 owners[name] = Spot(await lock_user(connection, name))
-        entry = NewEntry("movement", [Leg(owners[name], asset, n) for name, asset, n in legs], NOW, NOW)
-        await post(connection, entry)
+        of_the_first = next((name for name, _, _ in legs if name not in (POOL, OUTSIDE)), None)
+        all_legs = [Leg(owners[name], asset, n) for name, asset, n in legs]
+        await post(connection, NewEntry("movement", all_legs, NOW, NOW, user_id=of_the_first))
 
 
 # What the database refuses, whoever asks: the guard's name on SQLite, on PostgreSQL where it differs, and what it
@@ -261,8 +262,8 @@ async def test_several_legs_of_one_account_are_one_posting(
 
 
 async def test_legs_that_cancel_leave_the_balance_alone(world: World) -> None:
-    await posted(world, ("ann", "SOL", 5), ("ann", "SOL", -5), ("bob", "SOL", 1), (OUTSIDE, "SOL", -1))
-    assert await world.balances("ann") == {"SOL": 0}
+    await posted(world, ("ann", "SOL", 5), ("ann", "SOL", -5), ("ann", "SUI", 1), (OUTSIDE, "SUI", -1))
+    assert await world.balances("ann") == {"SOL": 0, "SUI": 1}
     assert (await world.audit()).is_clean
 
 
