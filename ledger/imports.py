@@ -61,7 +61,7 @@ async def import_export(
     """Imports an export's lines in one transaction; with ``dry_run`` only says what it would do.
 
     Raises ImportRefused, with nothing written, if a line is bad or a balance would leave its range at the end of
-    an instant. ``on_progress`` hears how many lines are posted; fewer than before where the transaction gave way to
+    an instant. ``on_progress`` hears how many lines are posted, and begins anew where the transaction gave way to
     another and is run again.
     """
     report: ImportReport | None = None
