@@ -243,7 +243,7 @@ def die_in_the_middle(ledger: Ledger, steps: int) -> None:
 async def live(url: str, seed: str, number: str, life: str) -> None:
     async with open_ledger(url, clock=lambda: LONG_AGO) as ledger:
         if int(life) <= LIVES_THAT_END_EARLY[int(number) % len(LIVES_THAT_END_EARLY)]:
-            die_in_the_middle(ledger, random.Random(f"{seed} {number} {life}").randint(20, 1200))
+            die_in_the_middle(ledger, random.Random(f"{seed} {number} {life}").randint(20, 900))
         await Process(World(ledger), seed, number).work()
 
 

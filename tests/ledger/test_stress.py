@@ -71,16 +71,14 @@ def _live(url: str, folder: Path, seed: str, number: int) -> int:
     """One process, started again until it has done its work; answers how many lives it took."""
     command = [sys.executable, str(Path(__file__).parent / "stress_process.py"), url, seed, str(number)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    said, errors = folder / f"said by {number}", folder / f"errors of {number}"
     for life in count(1):
-        with (
-            (folder / f"said by {number}").open("ab") as out,
-            (folder / f"errors of {number}").open("wb") as errors,
-        ):
+        with said.open("ab") as out, errors.open("wb") as err:
             ended = subprocess.run(
-                [*command, str(life)], env=environment, stdout=out, stderr=errors, timeout=DEADLINE_S
+                [*command, str(life)], env=environment, stdout=out, stderr=err, timeout=DEADLINE_S
             )
         if ended.returncode != -SIGKILL:
-            assert ended.returncode == 0, (folder / f"errors of {number}").read_text()
+            assert ended.returncode == 0, errors.read_text()
             return life
     raise AssertionError("unreachable")
 
