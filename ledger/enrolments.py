@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
+from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
 from ledger.programs import first_program_day, program_on
@@ -24,6 +24,7 @@ from staking.models import (
 )
 
 
+@run_again_if_it_gave_way
 async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
     """Rule 7: tests eligibility as of the activation instant, and records the enrolment.
 
@@ -63,6 +64,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         return _receipt(request.enrolment_id, activated_at)
 
 
+@run_again_if_it_gave_way
 async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
     """Rule 10: ends an enrolment; the day of the end earns nothing, earlier owed days are still paid.
 
