@@ -12,7 +12,7 @@ from ledger.engine import Ledger
 from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
 from ledger.programs import ProgramVersion, first_program_day, program_of_closed_day, program_on
-from ledger.schema import AnyRow, UtcDay, UtcInstant, acceptances, days, enrolments
+from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
@@ -306,9 +306,11 @@ async def _check_back_dating(
 
 async def _last_credited_day(connection: AsyncConnection, user_id: str, enrolment_id: str) -> date | None:
     return await connection.scalar(
-        select(func.max(days.c.day, type_=UtcDay())).where(
-            days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None)
-        )
+        select(days.c.day)
+        .where(days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None))
+        # From the end, where the first row decides; a maximum would read the user's whole history.
+        .order_by(days.c.day.desc())
+        .limit(1)
     )
 
 
@@ -320,10 +322,12 @@ async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:
     """The day after the last that needs nothing more."""
     of_this = and_(days.c.user_id == enrolment.user_id, days.c.enrolment_id == enrolment.enrolment_id)
     finished = or_(days.c.credited_at.is_not(None), ~days.c.accrues)
-    last: date | None = await connection.scalar(
-        select(func.max(days.c.day, type_=UtcDay())).where(of_this, finished)
-    )
-    return day_of(enrolment.activated_at) if last is None else last + ONE_DAY
+    first_day = day_of(enrolment.activated_at)
+    query = select(days.c.day).where(of_this, finished).order_by(days.c.day.desc()).limit(1)
+    if enrolment.last_accrual_day is not None:  # those of later enrolments need not be passed by
+        query = query.where(days.c.day <= max(enrolment.last_accrual_day, first_day))
+    last: date | None = await connection.scalar(query)
+    return first_day if last is None else last + ONE_DAY
 
 
 def _end(row: AnyRow) -> End:
