@@ -125,6 +125,8 @@ _OF_EVERYONE = (
             (enrolment_id, user_id, region, channel, activated_at, recorded_at, first_accrual_day)
         {_USERS} SELECT 'enrolment-of-' || {_USER_ID}, {_USER_ID}, 'FR', 'web', :activated_at, :activated_at, :day
         FROM numbers""",
+    f"""INSERT INTO acceptances (enrolment_id, document, version)
+        {_USERS} SELECT 'enrolment-of-' || {_USER_ID}, 'terms_of_use', '2026-01-01' FROM numbers""",
     f"""INSERT INTO days (user_id, day, enrolment_id, program_version, accrues, closed_at, credited_at, late)
         {_USERS} SELECT {_USER_ID}, :day, 'enrolment-of-' || {_USER_ID}, 1, TRUE,
             :closed_through, :closed_through, FALSE
@@ -140,9 +142,9 @@ _OF_AN_ASSET = (
         {_USERS} SELECT {_USER_ID}, :day, :asset, :balance, :balance, :balance FROM numbers""",
     f"""INSERT INTO rewards (user_id, day, asset, minimum, cap, apr, reward, outcome)
         {_USERS} SELECT {_USER_ID}, :day, :asset, '1', '1000', '0', 0, 'paused' FROM numbers""",
-    f"""INSERT INTO entries (entry_id, kind, user_id, effective_at, recorded_at)
+    f"""INSERT INTO entries (entry_id, kind, user_id, idempotency_key, effective_at, recorded_at)
         {_MOVEMENTS} SELECT :entries + i, 'deposit', :name || '-' || CAST(10000000 + {_MOVER} AS TEXT),
-            {_MOVED_AT}, :activated_at
+            'deposit-' || CAST(1000000000 + :entries + i AS TEXT), {_MOVED_AT}, :activated_at
         FROM numbers""",
     f"""INSERT INTO postings (entry_id, account_id, effective_at, amount)
         {_MOVEMENTS} SELECT :entries + i, :accounts + {_MOVER}, {_MOVED_AT}, :amount FROM numbers""",

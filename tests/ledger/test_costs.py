@@ -1,4 +1,4 @@
-"""What the daily loop asks of the database: indexes used, statements few, and nothing that grows with the ledger."""
+"""What the daily loop asks of the database: by index, in few statements, and no more once a ledger has grown."""
 
 import asyncio
 import re
@@ -53,11 +53,9 @@ def recorded(ledger: Ledger) -> Generator[Recorded]:
     """Records every statement but the beginnings of transactions."""
     found = Recorded()
 
-    def record(
-        _connection: object, _cursor: object, statement: str, parameters: Any, _context: object, many: bool
-    ) -> None:
+    def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         if not statement.startswith("BEGIN"):
-            found.statements.append((statement, parameters[0] if many else parameters))
+            found.statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     event.listen(ledger._engine.sync_engine, "before_cursor_execute", record)
     try:
@@ -113,7 +111,7 @@ async def begin(world: World, user_id: str) -> None:
 async def move_twice(world: World, user_id: str, key: str) -> None:
     now = start_of(NEXT_DAY) + timedelta(hours=1)
     for _ in range(2):
-        await deposit(world.ledger, user_id, "SOL", units("100"), idempotency_key=key, now=now)
+        await deposit(world.ledger, user_id, "BNB", units("100"), idempotency_key=key, now=now)
 
 
 async def end_and_return(world: World, user_id: str) -> None:
@@ -159,20 +157,28 @@ def sqlite_scans(folder: Path, statement: str, parameters: Any) -> list[str]:
 
 
 def postgresql_scans(folder: Path, statement: str, parameters: Any) -> list[str]:
-    """Both of the plan for these very parameters and of the one that is kept for all of them."""
-    with closing(psycopg.connect(databases.url_in(folder))) as connection:
-        plans = [connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchone()]
-        numbers = {name: number for number, name in enumerate(parameters or {}, 1)}
-        generic = re.sub(r"%\((\w+)\)s", lambda name: f"${numbers[name[1]]}", statement).replace("%%", "%")
-        with psycopg.ClientCursor(connection) as cursor:
-            plans.append(cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {generic}".encode()).fetchone())
+    """Of the plan for these very parameters, or of that for any, which PostgreSQL keeps where it is no dearer."""
+    numbers = {name: number for number, name in enumerate(parameters or {}, 1)}
+    generic = re.sub(r"%\((\w+)\)s", lambda name: f"${numbers[name[1]]}", statement).replace("%%", "%")
+    with closing(psycopg.connect(databases.url_in(folder), cursor_factory=psycopg.ClientCursor)) as connection:
+        plans = [
+            postgresql_plan(connection, "GENERIC_PLAN", generic, None),
+            postgresql_plan(connection, "COSTS", statement, parameters),
+        ]
     return [
         f"{node['Node Type']} {node.get('Relation Name', '')} {node.get('Index Name', '')}"
-        for plan in plans
-        if plan is not None
-        for node in nodes(plan[0][0]["Plan"])
+        for node in nodes(min(plans, key=lambda plan: plan["Total Cost"]))
         if "Scan" in node["Node Type"] and is_whole(node)
     ]
+
+
+def postgresql_plan(
+    connection: psycopg.Connection[Any], option: str, statement: str, parameters: Any
+) -> Mapping[str, Any]:
+    """The plan of a statement. Literal parameters are planned for as they are."""
+    explained = connection.execute(f"EXPLAIN ({option}, FORMAT JSON) {statement}".encode(), parameters).fetchone()
+    assert explained is not None
+    return explained[0][0]["Plan"]
 
 
 def nodes(plan: Mapping[str, Any]) -> Generator[Mapping[str, Any]]:
@@ -224,7 +230,7 @@ async def test_the_days_of_fifty_users_at_once_take_few_statements_in_all(grown:
 async def test_a_deposit_takes_few_statements(grown: World) -> None:
     now = start_of(NEXT_DAY) + timedelta(hours=1)
     with recorded(grown.ledger) as found:
-        await deposit(grown.ledger, BUSY.id_of(1), "SOL", 1, idempotency_key="deposit", now=now)
+        await deposit(grown.ledger, BUSY.id_of(1), "BNB", 1, idempotency_key="deposit", now=now)
     assert len(found.statements) <= STATEMENTS_PER_DEPOSIT_MAX
 
 
@@ -250,12 +256,11 @@ def sqlite_steps(folder: Path, statements: Sequence[tuple[str, Any]]) -> int:
     return steps
 
 
-def postgresql_rows(connection: psycopg.Connection[tuple[Any, ...]], statement: str, parameters: Any) -> int:
-    explained = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), parameters).fetchone()
-    assert explained is not None
+def postgresql_rows(connection: psycopg.Connection[Any], statement: str, parameters: Any) -> int:
+    plan = postgresql_plan(connection, "ANALYZE", statement, parameters)
     return sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        for node in nodes(explained[0][0]["Plan"])
+        for node in nodes(plan)
         if "Scan" in node["Node Type"]
     )
 
@@ -290,4 +295,4 @@ async def test_what_is_read_does_not_grow_with_the_movements_of_the_past(
         assert selects
         done.append(work(tmp_path, selects))
     few, many = done
-    assert few == many
+    assert many <= few
