@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, exists, func, select
+from sqlalchemy import Text, and_, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.journal import exact_sum, from_exact_sum
 from ledger.schema import days, enrolments, entries, rewards, snapshots
 
 _reversals = entries.alias("reversals")
-_user = bindparam("user")
+_user = bindparam("user", type_=Text)
 
 # Built once, since a program may ask hundreds of times in a second.
 _IS_ENROLLED = select(exists().where(enrolments.c.user_id == _user, enrolments.c.ended_at.is_(None)))

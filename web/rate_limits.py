@@ -7,7 +7,7 @@ _MINUTE_S = 60
 
 
 class MinuteLimit:
-    """Counts what each subject (an address, a key) has used since the minute began; every minute begins at zero."""
+    """Counts what each subject (an address, a key) has used since the minute began; each minute begins at zero."""
 
     def __init__(self, most: int) -> None:
         self.most = most

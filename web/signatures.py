@@ -46,13 +46,13 @@ def is_public_key_signature(public_key: str, payload: bytes, signature: str) -> 
 
 
 def check_public_key(kind: KeyKind, pem: bytes) -> str:
-    """A public key as it is kept, in PEM. Raises NotAPublicKey for anything else, and for a private key above all."""
+    """A public key as it is kept, in PEM. Raises NotAPublicKey for anything else, above all for a private key."""
     if b"PRIVATE" in pem:
         raise NotAPublicKey("this is a private key, which nobody else should see; give the public key")
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        raise NotAPublicKey("this is no public key in PEM (a text that begins -----BEGIN PUBLIC KEY-----)") from None
+        raise NotAPublicKey("this is no public key in PEM (a text with -----BEGIN PUBLIC KEY-----)") from None
     if kind is KeyKind.ED25519 and not isinstance(key, Ed25519PublicKey):
         raise NotAPublicKey("this is no Ed25519 key")
     if kind is KeyKind.RSA:
@@ -62,9 +62,7 @@ def check_public_key(kind: KeyKind, pem: bytes) -> str:
             raise NotAPublicKey(
                 f"an RSA key has {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits, this one has {key.key_size}"
             )
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @lru_cache(maxsize=1024)
