@@ -94,9 +94,7 @@ class ErrorAnswer(BaseModel):
     )
 
 
-def _parameter(
-    name: str, schema: Mapping[str, Any], description: str, *, required: bool = False
-) -> dict[str, Any]:
+def _parameter(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
 
 
