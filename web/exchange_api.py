@@ -16,13 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from ledger.api_keys import ApiKey, KeyKind, Profile, key_in_use, profile_of
-from ledger.earnings import CreditedReward, credited_rewards, is_enrolled, totals
+from ledger.earnings import CreditedReward, Position, credited_rewards, position
 from ledger.errors import LedgerUnavailable, NoProgram
-from ledger.journal import holdings_before
-from ledger.programs import all_versions, program_on
+from ledger.programs import all_versions, program_of_closed_day
 from staking.days import day_of
 from staking.models import Refusal, RefusalReason
-from staking.money import format_amount, parse_amount
+from staking.money import format_amount
 from staking.program import AssetTerms
 from staking.tag import qualifies
 from web import exchange_errors
@@ -157,22 +156,16 @@ class _Endpoints:
     async def _list(self, call: _Call) -> dict[str, Any]:
         async with self._service.ledger.read() as connection:
             key, page = await self._admit(connection, call, ("asset", "current", "size"), _page)
-            try:
-                offered = (await program_on(connection, day_of(call.now))).program.assets
-            except NoProgram:
-                offered = {}
+            offered = await self._offered(connection, call.now)
             if page.asset is not None and page.asset not in offered:
                 raise exchange_errors.unknown_asset()
-            enrolled = await is_enrolled(connection, key.user_id)
-            holdings = await holdings_before(connection, key.user_id, call.now, inclusive=True)
-            earned = await totals(connection, key.user_id)
-            value = await _value(connection, earned, offered)
+            account = await position(connection, key.user_id, call.now)
+            value = await _value(connection, account.totals, offered)
         products = [
-            _product(asset, offered[asset], holdings.get(asset, 0) if enrolled else 0, earned.get(asset, 0))
-            for asset in ([page.asset] if page.asset else sorted(offered))
+            _product(asset, offered[asset], account) for asset in ([page.asset] if page.asset else sorted(offered))
         ]
         return {
-            "status": enrolled,
+            "status": account.is_enrolled,
             "totalRewardsUsdt": _plain(value),
             "rows": products[page.offset : page.offset + page.size],
             "total": len(products),
@@ -216,6 +209,14 @@ class _Endpoints:
                 limit=page.size,
             )
         return {"rows": [_record(reward) for reward in found.rewards], "total": found.total}
+
+    async def _offered(self, connection: AsyncConnection, now: datetime) -> Mapping[str, AssetTerms]:
+        try:
+            # A day that has begun keeps its terms, as one that is closed does (I7).
+            version = await program_of_closed_day(self._service.ledger, connection, day_of(now))
+        except NoProgram:
+            return {}
+        return version.program.assets
 
     async def _activate(self, user_id: str, profile: Profile) -> None:
         if profile.region is None:
@@ -337,15 +338,16 @@ async def _value(connection: AsyncConnection, earned: Mapping[str, int], offered
     return sum(terms[asset].reference_value(units) for asset, units in earned.items())
 
 
-def _product(asset: str, terms: AssetTerms, holding: int, earned: int) -> dict[str, str]:
-    staked = min(holding, terms.cap_units) if qualifies(holding, terms) else 0
+def _product(asset: str, terms: AssetTerms, account: Position) -> dict[str, str]:
+    holding = account.holdings.get(asset, 0)
+    earns = account.is_enrolled and qualifies(holding, terms)
     return {
         "asset": asset,
-        "minAmount": _plain(parse_amount(terms.minimum)),
-        "maxCap": _plain(parse_amount(terms.cap)),
+        "minAmount": _plain(terms.minimum_units),
+        "maxCap": _plain(terms.cap_units),
         "apr": f"{Decimal(terms.apr).normalize():f}",
-        "stakedAmount": _plain(staked),
-        "totalProfit": _plain(earned),
+        "stakedAmount": _plain(min(holding, terms.cap_units) if earns else 0),
+        "totalProfit": _plain(account.totals.get(asset, 0)),
     }
 
 
