@@ -140,7 +140,7 @@ class Clock:
 
 
 class Web:
-    """The application on a world, and no Temporal server behind it."""
+    """The application on a world, within this process."""
 
     def __init__(self, world: World, settings: Settings, clock: Clock, app: FastAPI) -> None:
         self.world = world
@@ -175,12 +175,14 @@ class Web:
         return await self.get(f"{SAPI}{endpoint}?{query}", program.headers)
 
 
-async def a_web(world: World, folder: Path, **settings: Any) -> Web:
-    """The application on a world, at NOW."""
+async def a_web(world: World, folder: Path, *, client: SoftStakingClient | None = None, **settings: Any) -> Web:
+    """The application on a world, at NOW; without a client it can only look."""
     chosen = Settings(data_dir=folder, **settings)
-    temporal = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
+    if client is None:
+        nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
+        client = SoftStakingClient(nowhere)
     clock = Clock()
-    service = Service(world.ledger, SoftStakingClient(temporal), clock, chosen)
+    service = Service(world.ledger, client, clock, chosen)
     return Web(world, chosen, clock, create_app(service))
 
 

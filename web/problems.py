@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,7 @@ from workflows.client import NoAnswer, RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _TYPES = "/problems/"
+_MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 5
 _MALFORMED = ("BadActivation", "BadReason")
 
@@ -88,6 +90,23 @@ def install_problems(app: FastAPI) -> None:
     """Makes every error of an application problem details."""
     for kind, to_problem in _PROBLEMS.items():
         app.add_exception_handler(kind, _handler(to_problem))
+    as_json = app.openapi
+    app.openapi = lambda: _with_media_type_of_problems(as_json())
+
+
+def _with_media_type_of_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI tells every model as application/json."""
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    for response in (response for operation in operations for response in operation["responses"].values()):
+        content = response["content"]
+        if content.get("application/json", {}).get("schema") == {"$ref": "#/components/schemas/ProblemDetails"}:
+            response["content"] = {_MEDIA_TYPE: content["application/json"]}
+    return document
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI tells of statuses that are problems."""
+    return {status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def was_not_taken(error: RequestRefused) -> bool:
@@ -176,7 +195,7 @@ _PROBLEMS: dict[type[Exception], Any] = {
 
 def _handler(to_problem: Any) -> Any:
     async def handle(request: Request, error: Exception) -> Response:
-        return _response(to_problem(error), request.url.path)
+        return _response(to_problem(error), quote(request.scope["path"]))
 
     return handle
 
@@ -192,4 +211,4 @@ def _response(problem: Problem, path: str) -> Response:
     }
     # What a request said may be half a character, which has no UTF-8.
     text = json.dumps(content, ensure_ascii=False).encode("utf-8", errors="replace")
-    return Response(text, problem.status, problem.headers, media_type="application/problem+json")
+    return Response(text, problem.status, problem.headers, media_type=_MEDIA_TYPE)

@@ -1,11 +1,13 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
 import re
+from collections.abc import Callable, Coroutine
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, FastAPI, Path, Query
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ledger.corrections import check_text
@@ -17,7 +19,7 @@ from staking.money import Units
 from staking.rewards import Outcome
 from web.bearer import Bearers
 from web.parts import add_part
-from web.problems import Problem, ProblemDetails, install_problems, refusal
+from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
 from workflows.client import ServiceError
 
@@ -216,25 +218,37 @@ def install(app: FastAPI, service: Service) -> None:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=_BODY_BYTES_MAX,
     )
     install_problems(part)
     part.include_router(_routes(_Accounts(service), Bearers(service)))
     add_part(app, "/v1", part)
 
 
+class _SmallBodyRoute(APIRoute):
+    """Reads no body before it is known to be a small one."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_if_small(request: Request) -> Response:
+            if "transfer-encoding" in request.headers:
+                raise HTTPException(411, "the length of a body is told before it is sent")
+            length = request.headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > _BODY_BYTES_MAX:
+                raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX} bytes")
+            return await handle(request)
+
+        return handle_if_small
+
+
 def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
-    problem: dict[str, Any] = {"model": ProblemDetails, "content": {"application/problem+json": {}}}
     router = APIRouter(
         prefix=_PREFIX,
         tags=["product services"],
-        responses={
-            code: {**problem, "description": HTTPStatus(code).phrase} for code in (401, 403, 422, 429, 503)
-        },
+        route_class=_SmallBodyRoute,
+        responses=problem_responses(401, 403, 422, 429, 503),
     )
-    conflict: dict[int | str, dict[str, Any]] = {
-        409: {**problem, "description": "Refused: not eligible, or not enrolled"}
-    }
+    of_a_body = problem_responses(400, 409, 411, 413)
     reads = [bearers.may(Scope.READ)]
     router.add_api_route(
         "/status",
@@ -258,7 +272,7 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         accounts.activate,
         methods=["POST"],
         response_model=Receipt,
-        responses=conflict,
+        responses=of_a_body,
         dependencies=[bearers.may(Scope.ACTIVATE)],
         summary="Start Earning; a repeat answers the first receipt",
     )
@@ -267,7 +281,7 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         accounts.deactivate,
         methods=["POST"],
         response_model=End,
-        responses=conflict,
+        responses=of_a_body,
         dependencies=[bearers.may(Scope.DEACTIVATE)],
         summary="Stop at once; owed days are still paid, a repeat answers the first end",
     )
