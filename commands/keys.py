@@ -20,8 +20,6 @@ from ledger.api_keys import (
 )
 from settings import Settings
 from staking.models import Activation
-from web.key_encryption import EncryptionKeyUnusable, KeyEncryption
-from web.signatures import NotAPublicKey, check_public_key
 from web.tokens import random_text
 
 app = typer.Typer(
@@ -101,6 +99,9 @@ def create(
 
 
 def _read_public_key(kind: KeyKind, file: Path) -> str:
+    # Here, since importing cryptography takes longer than many a command.
+    from web.signatures import NotAPublicKey, check_public_key
+
     try:
         return check_public_key(kind, file.read_bytes())
     except OSError as error:
@@ -110,6 +111,8 @@ def _read_public_key(kind: KeyKind, file: Path) -> str:
 
 
 def _sealed(secret: str, api_key: str) -> bytes:
+    from web.key_encryption import EncryptionKeyUnusable, KeyEncryption  # as above
+
     try:
         return KeyEncryption(Settings()).seal(secret, api_key)
     except EncryptionKeyUnusable as error:

@@ -40,6 +40,7 @@ SAPI = "/sapi/v1/soft-staking"
 NOW = at("2026-10-05 12:00")
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ED25519_KEY = Ed25519PrivateKey.generate()
+PrivateKey = rsa.RSAPrivateKey | Ed25519PrivateKey
 _Answer = TypeVar("_Answer")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,13 +49,13 @@ def milliseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(milliseconds=1)
 
 
-def public_pem(key: rsa.RSAPrivateKey | Ed25519PrivateKey) -> bytes:
+def public_pem(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
-def private_pem(key: rsa.RSAPrivateKey | Ed25519PrivateKey) -> str:
+def private_pem(key: PrivateKey) -> str:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

@@ -33,7 +33,7 @@ def defect() -> ExchangeError:
 
 
 def unavailable(retry_after_s: int) -> ExchangeError:
-    """Nothing was recorded."""
+    """The request could not be taken."""
     return ExchangeError(
         -1001,
         "Internal error; unable to process your request. Please try again.",

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 from commandline import CommandLine
-from web_api import ED25519_KEY, RSA_KEY, private_pem, public_pem
+from web_api import ED25519_KEY, RSA_KEY, PrivateKey, private_pem, public_pem
 from world import ROOT, SHIPPED_PROGRAM
 
 
@@ -43,12 +43,12 @@ def test_a_person_is_told_that_the_secret_is_not_shown_again(offering: CommandLi
 
 
 @pytest.mark.parametrize(("kind", "key"), [("rsa", RSA_KEY), ("ed25519", ED25519_KEY)])
-def test_a_key_is_made_for_a_public_key_without_a_secret(offering: CommandLine, kind: str, key: object) -> None:
-    file = offering.write("public.pem", public_pem(key))  # pyright: ignore[reportArgumentType]
+def test_a_key_is_made_for_a_public_key_without_a_secret(
+    offering: CommandLine, kind: str, key: PrivateKey
+) -> None:
+    file = offering.write("public.pem", public_pem(key))
 
-    made = offering.json(
-        "keys", "create", "1001", f"--{kind}", file, "--region", "FR", "--accept-terms", "--read-only"
-    )
+    made = offering.json("keys", "create", "1001", f"--{kind}", file, "--region", "FR", "--read-only")
 
     assert (made["kind"], made["secret"], made["read_only"]) == (kind, None, True)
     assert not (offering.folder / "data" / "key-encryption.key").exists()

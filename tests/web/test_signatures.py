@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from web_api import ED25519_KEY, RSA_KEY, ed25519_of, hmac_of, private_pem, public_pem, rsa_of
+from web_api import ED25519_KEY, RSA_KEY, PrivateKey, ed25519_of, hmac_of, private_pem, public_pem, rsa_of
 
 from ledger.api_keys import KeyKind
 from settings import Settings
@@ -80,7 +80,7 @@ def test_a_signature_is_of_its_payload_and_key_alone(public_key: str, signature:
 
 
 @pytest.mark.parametrize(("kind", "key"), [(KeyKind.RSA, RSA_KEY), (KeyKind.ED25519, ED25519_KEY)])
-def test_a_public_key_is_kept_as_its_owner_wrote_it(kind: KeyKind, key: rsa.RSAPrivateKey) -> None:
+def test_a_public_key_is_kept_as_its_owner_wrote_it(kind: KeyKind, key: PrivateKey) -> None:
     assert check_public_key(kind, public_pem(key)) == public_pem(key).decode()
 
 
