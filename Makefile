@@ -5,9 +5,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test check clean
+.PHONY: help demo run test check bench-ledger clean
 help: ## Say what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed ## Thirty days of rewards, paid by real workflows, in a ledger that proves itself
 	@$(BIN)/python starter.py demo --movements examples/transactions.csv --program examples/program.toml
@@ -22,6 +22,9 @@ check: $(VENV)/checkers ## Lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
+
+bench-ledger: $(VENV)/installed ## What a user's day costs in the ledger, on both databases, small and large
+	@$(BIN)/python -m benchmarks.ledger
 
 clean: ## Remove the virtual environment and caches; an installation's data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -6,8 +6,7 @@ from temporalio import activity
 
 from activities.finality import refusals_are_final
 from ledger.engine import Ledger
-from ledger.enrolments import region_of
-from ledger.programs import program_of_closed_day
+from ledger.enrolments import terms_of_day
 from staking.models import ComputeRequest, EndsHere, Holding, RewardLine, Rewards
 from staking.program import AssetTerms
 from staking.rewards import outcome_and_reward
@@ -25,15 +24,14 @@ class ComputeStep:
         """The day's reward lines, or that the user's region is restricted on it. Reads only."""
         day = request.snapshot.day
         with refusals_are_final():
-            async with self.ledger.read() as connection:
-                in_force = await program_of_closed_day(self.ledger, connection, day)
-                region = await region_of(connection, request.user_id, request.enrolment_id)
-        if in_force.program.restricts(region):
-            return EndsHere(day=day, reason=f"region_restricted:{region}")
+            terms = await terms_of_day(self.ledger, request)
+        program = terms.in_force.program
+        if program.restricts(terms.region):
+            return EndsHere(day=day, reason=f"region_restricted:{terms.region}")
         return Rewards(
             day=day,
-            program_version=in_force.version,
-            lines=[_line(held, in_force.program.assets[held.asset]) for held in request.snapshot.holdings],
+            program_version=terms.in_force.version,
+            lines=[_line(held, program.assets[held.asset]) for held in request.snapshot.holdings],
         )
 
 

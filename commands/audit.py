@@ -1,63 +1,115 @@
 """audit: the ledger proves itself."""
 
-import typer
-from rich.progress import SpinnerColumn, TextColumn
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
-from commands.entrance import FAILED, run, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table, progress
+import typer
+from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from commands.entrance import FAILED, now, run, the_ledger
+from commands.output import Column, JsonOption, console, print_json, print_table, progress
 from ledger.audit import Audit
 from ledger.audit import audit as audit_ledger
 from ledger.engine import Ledger
 
 
 def audit(as_json: JsonOption = False) -> None:
-    """Prove the ledger's invariants; exit code 1 and every breach named if one is broken."""
+    """Prove the ledger's invariants and completeness; exit code 1 and every breach named if one is broken.
+
+    Complete means: every accrual day up to the last boundary is closed and credited, with its snapshots and reward
+    rows, or is listed as owed. A breach names the table, the row's key and the values that matter.
+    """
+    started_at = now()
 
     async def work() -> Audit:
         async with the_ledger() as ledger:
-            return await audited(ledger)
+            return await audited(ledger, now=started_at)
 
     result = run(work())
     if as_json:
-        print_json(
-            {
-                "clean": result.is_clean,
-                "entries": result.entries,
-                "postings": result.postings,
-                "credited_days": result.credited_days,
-                "checks": [
-                    {
-                        "invariant": check.invariant,
-                        "promise": check.promise,
-                        "breaches": [breach.what for breach in check.breaches],
-                    }
-                    for check in result.checks
-                ],
-            }
-        )
+        print_json(_json(result))
     else:
         print_audit(result)
     if not result.is_clean:
         raise typer.Exit(FAILED)
 
 
-async def audited(ledger: Ledger) -> Audit:
+async def audited(ledger: Ledger, *, now: datetime) -> Audit:
     """Runs the audit with progress on stderr."""
-    columns = (SpinnerColumn(), TextColumn("checking that {task.description}"))
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("checking: {task.description}"),
+    )
     with progress(*columns) as shown:
         task = shown.add_task("")
-        return await audit_ledger(ledger, on_progress=lambda promise: shown.update(task, description=promise))
+
+        def show(promise: str, number: int, total: int) -> None:
+            shown.update(task, description=promise, completed=number, total=total)
+
+        return await audit_ledger(ledger, now=now, on_progress=show)
 
 
 def print_audit(result: Audit) -> None:
-    """A line per check, and under it every breach."""
-    rows: list[list[str]] = []
-    for check in result.checks:
-        verdict = "[red]broken[/red]" if check.breaches else "[green]holds[/green]"
-        rows.append([check.invariant, verdict, check.promise])
-        rows += [["", "", f"[red]{breach.what}[/red]"] for breach in check.breaches]
+    """A line per promise, every breach in full, then what is owed and what was counted."""
+    rows = [
+        [check.invariant, "[red]broken[/red]" if check.breaches else "[green]holds[/green]", check.promise]
+        for check in result.checks
+    ]
     print_table([Column("invariant"), Column(""), Column("promise")], rows, title="Audit")
+    _print_breaches(result)
+    _print_owed(result)
+    if result.reversed_rewards:
+        print(f"Rewards that were reversed: {result.reversed_rewards}.")
     verdict = "every invariant holds" if result.is_clean else "the ledger is broken"
     print(
         f"{result.entries} entries, {result.postings} postings, {result.credited_days} credited days: {verdict}."
     )
+
+
+def _print_breaches(result: Audit) -> None:
+    """Not in the table, which would cut them."""
+    for check in result.checks:
+        sentences = [breach.what for breach in check.breaches]
+        if check.breach_count > len(sentences):
+            sentences.append(f"and {check.breach_count - len(sentences)} more")
+        for sentence in sentences:
+            console().print(Text(f"{check.invariant}: {sentence}", style="red"), soft_wrap=True)
+
+
+def _print_owed(result: Audit) -> None:
+    if not result.owed_users:
+        return
+    print(f"Owed and not credited yet: {result.owed_days} accrual days, {result.owed_users} users.")
+    columns = [Column("user"), Column("owed days", is_number=True), Column("first"), Column("last")]
+    print_table(columns, [[owed.user_id, str(owed.days), str(owed.first), str(owed.last)] for owed in result.owed])
+    if result.owed_users > len(result.owed):
+        print(f"and {result.owed_users - len(result.owed)} more users")
+
+
+def _json(result: Audit) -> dict[str, Any]:
+    return {
+        "clean": result.is_clean,
+        "entries": result.entries,
+        "postings": result.postings,
+        "credited_days": result.credited_days,
+        "reversed_rewards": result.reversed_rewards,
+        "owed_users": result.owed_users,
+        "owed_days": result.owed_days,
+        "owed": [
+            {"user": owed.user_id, "days": owed.days, "first": owed.first, "last": owed.last}
+            for owed in result.owed
+        ],
+        "checks": [
+            {
+                "invariant": check.invariant,
+                "promise": check.promise,
+                "breach_count": check.breach_count,
+                "breaches": [asdict(breach) for breach in check.breaches],
+            }
+            for check in result.checks
+        ],
+    }

@@ -103,7 +103,7 @@ async def _demonstrate(export: Export, program: Program, started_at: datetime) -
                 lines = await statement(connection, last=yesterday)
             return DemoResult(
                 lines=sorted(lines, key=lambda line: (line.user_id, line.day, line.asset)),
-                audit=await audited(ledger),
+                audit=await audited(ledger, now=started_at),
                 last_day=yesterday,
             )
 

@@ -86,12 +86,12 @@ class Ledger:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
 
-    def batches(self, write: "WriteDay[Request, Answer]") -> Batches[Request, Answer]:
-        """The queue in front of a kind of transaction; requests that wait in it are written together."""
-        if write not in self._batches:
+    def batches(self, answer_day: "AnswerDay[Request, Answer]") -> Batches[Request, Answer]:
+        """The queue in front of a kind of transaction; requests that wait in it are answered together."""
+        if answer_day not in self._batches:
             at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
-            self._batches[write] = Batches[Request, Answer](partial(write, self), at_once=at_once)
-        return self._batches[write]
+            self._batches[answer_day] = Batches[Request, Answer](partial(answer_day, self), at_once=at_once)
+        return self._batches[answer_day]
 
     async def close(self) -> None:
         """Waits for what is being written, and closes every connection."""
@@ -131,10 +131,10 @@ class Ledger:
             raise LedgerUnavailable(f"every connection to the ledger {self.where} is in use") from error
 
 
-WriteDay: TypeAlias = Callable[
+AnswerDay: TypeAlias = Callable[
     [Ledger, date, Sequence[Request]], Coroutine[Any, Any, Mapping[str, Answer | LedgerError]]
 ]
-"""Writes requests of different users for one day in one transaction; answers each user's answer or refusal."""
+"""One transaction for requests of different users for one day; gives each user's answer or refusal."""
 
 
 def run_again_if_it_gave_way(

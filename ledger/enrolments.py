@@ -1,19 +1,22 @@
 """Enrolments: recording one, ending one, and recalling what is unfinished (rules 1, 7 and 10)."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
-from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
-from ledger.programs import first_program_day, program_on
-from ledger.schema import AnyRow, UtcDay, UtcInstant, acceptances, days, enrolments
+from ledger.programs import ProgramVersion, first_program_day, program_of_closed_day, program_on
+from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
+    ComputeRequest,
     End,
     EndRequest,
     Enrolment,
@@ -24,6 +27,7 @@ from staking.models import (
 )
 
 
+@run_again_if_it_gave_way
 async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
     """Rule 7: tests eligibility as of the activation instant, and records the enrolment.
 
@@ -63,6 +67,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         return _receipt(request.enrolment_id, activated_at)
 
 
+@run_again_if_it_gave_way
 async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
     """Rule 10: ends an enrolment; the day of the end earns nothing, earlier owed days are still paid.
 
@@ -136,16 +141,46 @@ async def recollection(connection: AsyncConnection, user_id: str) -> Recollectio
     return Recollection(enrolments=unfinished, last_end=last_end)
 
 
-async def region_of(connection: AsyncConnection, user_id: str, enrolment_id: str) -> str:
-    """The region that a user enrolled from. Raises NotEnrolled for an unknown enrolment."""
-    region: str | None = await connection.scalar(
-        select(enrolments.c.region).where(
-            enrolments.c.enrolment_id == enrolment_id, enrolments.c.user_id == user_id
+@dataclass(frozen=True)
+class Terms:
+    """What decides a closed day's rewards beside its snapshot."""
+
+    in_force: ProgramVersion
+    region: str
+    """That the user enrolled from."""
+
+
+async def terms_of_day(ledger: Ledger, request: ComputeRequest) -> Terms:
+    """The terms of a snapshot's day for its user. Raises NotEnrolled for an unknown enrolment, or NoProgram."""
+    return await ledger.batches(_terms_of_all).answer(request.snapshot.day, request)
+
+
+_REGIONS = select(enrolments.c.user_id, enrolments.c.enrolment_id, enrolments.c.region).where(
+    enrolments.c.enrolment_id.in_(bindparam("enrolment_ids", expanding=True))
+)
+
+
+async def _terms_of_all(
+    ledger: Ledger, day: date, requests: Sequence[ComputeRequest]
+) -> Mapping[str, Terms | LedgerError]:
+    async with ledger.read() as connection:
+        try:
+            in_force = await program_of_closed_day(ledger, connection, day)
+        except LedgerError as refusal:
+            return dict.fromkeys([request.user_id for request in requests], refusal)
+        rows = await connection.execute(
+            _REGIONS, {"enrolment_ids": [request.enrolment_id for request in requests]}
         )
-    )
-    if region is None:
-        raise NotEnrolled(f"user {user_id} has no enrolment {enrolment_id}")
-    return region
+        regions = {(row.user_id, row.enrolment_id): row.region for row in rows}
+    answers: dict[str, Terms | LedgerError] = {}
+    for request in requests:
+        region = regions.get((request.user_id, request.enrolment_id))
+        answers[request.user_id] = (
+            NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id}")
+            if region is None
+            else Terms(in_force, region)
+        )
+    return answers
 
 
 def receipt_of(row: AnyRow) -> Receipt:
@@ -273,9 +308,11 @@ async def _check_back_dating(
 
 async def _last_credited_day(connection: AsyncConnection, user_id: str, enrolment_id: str) -> date | None:
     return await connection.scalar(
-        select(func.max(days.c.day, type_=UtcDay())).where(
-            days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None)
-        )
+        select(days.c.day)
+        .where(days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None))
+        # From the end, where the first row decides; a maximum would read the user's whole history.
+        .order_by(days.c.day.desc())
+        .limit(1)
     )
 
 
@@ -287,10 +324,12 @@ async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:
     """The day after the last that needs nothing more."""
     of_this = and_(days.c.user_id == enrolment.user_id, days.c.enrolment_id == enrolment.enrolment_id)
     finished = or_(days.c.credited_at.is_not(None), ~days.c.accrues)
-    last: date | None = await connection.scalar(
-        select(func.max(days.c.day, type_=UtcDay())).where(of_this, finished)
-    )
-    return day_of(enrolment.activated_at) if last is None else last + ONE_DAY
+    first_day = day_of(enrolment.activated_at)
+    query = select(days.c.day).where(of_this, finished).order_by(days.c.day.desc()).limit(1)
+    if enrolment.last_accrual_day is not None:  # those of later enrolments need not be passed by
+        query = query.where(days.c.day <= max(enrolment.last_accrual_day, first_day))
+    last: date | None = await connection.scalar(query)
+    return first_day if last is None else last + ONE_DAY
 
 
 def _end(row: AnyRow) -> End:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger
+from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.history_export import BadLine, Export, ExportLine
 from ledger.journal import OUTSIDE, Leg, LockedUser, NewEntry, Spot, balances, lock_user, post_all
 from ledger.programs import all_versions
@@ -49,6 +49,7 @@ class _DryRun(Exception):
     pass
 
 
+@run_again_if_it_gave_way
 async def import_export(
     ledger: Ledger,
     export: Export,
@@ -60,7 +61,8 @@ async def import_export(
     """Imports an export's lines in one transaction; with ``dry_run`` only says what it would do.
 
     Raises ImportRefused, with nothing written, if a line is bad or a balance would leave its range at the end of
-    an instant.
+    an instant. ``on_progress`` hears how many lines are posted, and begins anew where the transaction gave way to
+    another and is run again.
     """
     report: ImportReport | None = None
     try:
@@ -83,15 +85,17 @@ async def _import(
     oversized = {line.asset for line in export.too_large} - in_program
     bad += [BadLine(line.number, line.problem) for line in export.too_large if line.asset in in_program]
 
+    locked: dict[str, LockedUser] = {}
+    for user_id in sorted({line.user_id for line in export.lines}):
+        locked[user_id] = await lock_user(connection, user_id)
+    # Under the locks of their users: what another import writes meanwhile is known.
     known = await _known_keys(connection, export.lines)
     by_user: defaultdict[str, list[ExportLine]] = defaultdict(list)
     for line in export.lines:
         if line.key not in known:
             by_user[line.user_id].append(line)
-    locked: dict[str, LockedUser] = {}
     problems: list[_Problem] = []
     for user_id in sorted(by_user):
-        locked[user_id] = await lock_user(connection, user_id)
         problems += await _problems(connection, locked[user_id], by_user[user_id])
     oversized |= {problem.asset for problem in problems if problem.is_overflow} - in_program
     bad += [problem.line for problem in problems if problem.asset not in oversized]

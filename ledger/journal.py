@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance
-from ledger.rows import insert_rows, update_rows
+from ledger.rows import insert_numbered_rows, insert_rows, update_rows
 from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
@@ -165,11 +165,7 @@ async def post_to(
     changed = {known[key]: change for key, change in changes.items() if change and known[key].balance is not None}
     for account, change in changed.items():
         check_range(account, change)
-    inserted = await connection.execute(
-        entries.insert().returning(entries.c.entry_id, sort_by_parameter_order=True),
-        [_entry_row(entry) for entry in new],
-    )
-    entry_ids = list(inserted.scalars())
+    entry_ids = await insert_numbered_rows(connection, entries, [_entry_row(entry) for entry in new])
     rows = [
         {"entry_id": entry_id, "account_id": account, "effective_at": entry.effective_at, "amount": amount}
         for entry_id, entry in zip(entry_ids, new, strict=True)
@@ -375,7 +371,7 @@ async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
             for kind, user_id, asset in missing
         ]
         await insert_missing(connection, accounts, new)
-        found = await _find_accounts(connection, wanted)
+        found |= await _find_accounts(connection, set(missing))
     return found
 
 

@@ -9,7 +9,7 @@ from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
-from ledger.schema import accounts
+from ledger.schema import IS_OF_THE_SYSTEM, accounts
 
 _FUNDING = "pool_funding"
 
@@ -52,7 +52,9 @@ async def fund_pool(
 async def pool_balances(connection: AsyncConnection) -> dict[str, int]:
     """Each pool's balance in units, by asset; several pool accounts of an asset added up."""
     rows = await connection.execute(
-        select(accounts.c.asset, accounts.c.balance).where(accounts.c.kind == POOL).order_by(accounts.c.asset)
+        select(accounts.c.asset, accounts.c.balance)
+        .where(IS_OF_THE_SYSTEM, accounts.c.kind == POOL)
+        .order_by(accounts.c.asset)
     )
     totals: dict[str, int] = {}
     for row in rows:

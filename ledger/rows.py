@@ -8,7 +8,19 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import ARRAY, BindParameter, Column, Executable, Table, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Column,
+    Executable,
+    Insert,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -24,6 +36,23 @@ async def insert_rows(connection: AsyncConnection, table: Table, rows: Rows) -> 
         await connection.execute(_insert_arrays(table, names), _arrays(names, rows))
     else:
         await connection.execute(insert(table), [dict(row) for row in rows])
+
+
+async def insert_numbered_rows(connection: AsyncConnection, table: Table, rows: Rows) -> list[int]:
+    """Inserts rows whose key is an integer that the database gives; answers the keys, in the order of the rows."""
+    (key,) = table.primary_key
+    if connection.dialect.name == "postgresql":
+        names = tuple(rows[0])
+        inserted = await connection.execute(_insert_arrays(table, names).returning(key), _arrays(names, rows))
+        # Numbered in the order of the arrays, which says nothing about the order of the answers.
+        return sorted(inserted.scalars())
+    if len(rows) == 1:
+        return list((await connection.execute(insert(table).returning(key), dict(rows[0]))).scalars())
+    # Many rows give no keys back; but there is one writer, and a new key is the last one's successor.
+    last: int = await connection.scalar(select(func.max(key))) or 0
+    numbered = [{**row, key.name: number} for number, row in enumerate(rows, last + 1)]
+    await insert_rows(connection, table, numbered)
+    return [row[key.name] for row in numbered]
 
 
 async def update_rows(connection: AsyncConnection, table: Table, rows: Rows) -> None:
@@ -54,18 +83,16 @@ def _array(column: Column[Any]) -> BindParameter[Any]:
 
 
 @cache
-def _insert_arrays(table: Table, names: _Names) -> Executable:
-    given = (
-        func.unnest(*(_array(table.c[name]) for name in names)).table_valued(*names, name="given").render_derived()
-    )
-    return insert(table).from_select(names, select(*(given.c[name] for name in names)))
+def _insert_arrays(table: Table, names: _Names) -> Insert:
+    arrays = func.unnest(*(_array(table.c[name]) for name in names))
+    given = arrays.table_valued(*names, with_ordinality="number", name="given").render_derived()
+    return insert(table).from_select(names, select(*(given.c[name] for name in names)).order_by(given.c.number))
 
 
 @cache
 def _update_from_arrays(table: Table, names: _Names) -> Executable:
-    given = (
-        func.unnest(*(_array(table.c[name]) for name in names)).table_valued(*names, name="given").render_derived()
-    )
+    arrays = func.unnest(*(_array(table.c[name]) for name in names))
+    given = arrays.table_valued(*names, name="given").render_derived()
     keys = _keys(table)
     return (
         update(table)

@@ -68,6 +68,8 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
+_Name = Text().with_variant(Text(collation="C"), "postgresql")
+"""Ordered by its bytes, in every database and as in Python: locks are taken in the order of names."""
 
 
 def _integer_check(column: str) -> CheckConstraint:
@@ -80,7 +82,7 @@ def _integer_check(column: str) -> CheckConstraint:
 users = Table(
     "users",
     metadata,
-    Column("user_id", Text, primary_key=True),
+    Column("user_id", _Name, primary_key=True),
     Column("closed_through", UtcInstant, nullable=False),
     Column("latest_effective_at", UtcInstant, nullable=False),
     _integer_check("closed_through"),
@@ -91,9 +93,9 @@ accounts = Table(
     "accounts",
     metadata,
     Column("account_id", _Id, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("user_id", Text, ForeignKey("users.user_id")),
-    Column("asset", Text, nullable=False),
+    Column("kind", _Name, nullable=False),
+    Column("user_id", _Name, ForeignKey("users.user_id")),
+    Column("asset", _Name, nullable=False),
     Column("shard", Integer, nullable=False),
     Column("balance", BigInteger),
     CheckConstraint("kind IN ('spot', 'pool', 'outside')", name="kind"),
@@ -126,9 +128,9 @@ entries = Table(
     "entries",
     metadata,
     Column("entry_id", _Id, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("user_id", Text, ForeignKey("users.user_id")),
-    Column("idempotency_key", Text, unique=True),
+    Column("kind", _Name, nullable=False),
+    Column("user_id", _Name, ForeignKey("users.user_id")),
+    Column("idempotency_key", _Name, unique=True),
     Column("effective_at", UtcInstant, nullable=False),
     Column("recorded_at", UtcInstant, nullable=False),
     Column("occurred_at", UtcInstant),
@@ -176,8 +178,8 @@ Index("program_in_force", program_versions.c.effective_from, program_versions.c.
 enrolments = Table(
     "enrolments",
     metadata,
-    Column("enrolment_id", Text, primary_key=True),
-    Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
+    Column("enrolment_id", _Name, primary_key=True),
+    Column("user_id", _Name, ForeignKey("users.user_id"), nullable=False),
     Column("region", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("app_version", Text),
@@ -209,8 +211,8 @@ Index("enrolments_of_a_user", enrolments.c.user_id, enrolments.c.activated_at)
 acceptances = Table(
     "acceptances",
     metadata,
-    Column("enrolment_id", Text, ForeignKey("enrolments.enrolment_id"), primary_key=True),
-    Column("document", Text, primary_key=True),
+    Column("enrolment_id", _Name, ForeignKey("enrolments.enrolment_id"), primary_key=True),
+    Column("document", _Name, primary_key=True),
     Column("version", Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -218,9 +220,9 @@ acceptances = Table(
 days = Table(
     "days",
     metadata,
-    Column("user_id", Text, ForeignKey("users.user_id"), primary_key=True),
+    Column("user_id", _Name, ForeignKey("users.user_id"), primary_key=True),
     Column("day", UtcDay, primary_key=True),
-    Column("enrolment_id", Text, ForeignKey("enrolments.enrolment_id"), nullable=False),
+    Column("enrolment_id", _Name, ForeignKey("enrolments.enrolment_id"), nullable=False),
     Column("program_version", Integer, ForeignKey("program_versions.version"), nullable=False),
     Column("accrues", Boolean, nullable=False),
     Column("closed_at", UtcInstant, nullable=False),
@@ -236,9 +238,9 @@ days = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("user_id", Text, primary_key=True),
+    Column("user_id", _Name, primary_key=True),
     Column("day", UtcDay, primary_key=True),
-    Column("asset", Text, primary_key=True),
+    Column("asset", _Name, primary_key=True),
     Column("opening", BigInteger, nullable=False),
     Column("closing", BigInteger, nullable=False),
     Column("average", BigInteger, nullable=False),
@@ -253,9 +255,9 @@ snapshots = Table(
 rewards = Table(
     "rewards",
     metadata,
-    Column("user_id", Text, primary_key=True),
+    Column("user_id", _Name, primary_key=True),
     Column("day", UtcDay, primary_key=True),
-    Column("asset", Text, primary_key=True),
+    Column("asset", _Name, primary_key=True),
     Column("minimum", Text, nullable=False),
     Column("cap", Text, nullable=False),
     Column("apr", Text, nullable=False),

@@ -8,6 +8,7 @@ from time import monotonic
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
@@ -17,6 +18,10 @@ DRIVER = "sqlite+aiosqlite"
 READ_ONLY = "soft_staking_read_only"
 """Execution option: a transaction that begins as a reader."""
 _ASK_AGAIN_S = 0.02
+_SLEEPS_MS_MAX = 20
+"""SQLite waits for a lock by sleeping, ever longer, up to 0.1 s at a time. Who has waited long asks so seldom that
+others are always first, and waited for seconds among four busy processes. So it sleeps for so long in all, and is
+asked anew: then nobody waits long."""
 
 
 def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
@@ -31,7 +36,14 @@ def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
         connect_args={"isolation_level": None, "timeout": lock_timeout_s},
     )
     event.listen(engine.sync_engine, "connect", _configure)
-    event.listen(engine.sync_engine, "begin", _begin)
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(READ_ONLY, False):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_to_write(connection, give_up_at=monotonic() + lock_timeout_s)
+
+    event.listen(engine.sync_engine, "begin", begin)
     return engine
 
 
@@ -60,8 +72,7 @@ async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int
                 connection.execute("PRAGMA journal_mode = WAL")
                 return
         except sqlite3.Error as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or monotonic() >= give_up_at:
+            if not _is_busy(error) or monotonic() >= give_up_at:
                 raise LedgerUnavailable(f"the ledger {where} cannot be used: {error}") from error
         await asyncio.sleep(_ASK_AGAIN_S)
 
@@ -70,6 +81,10 @@ def is_taken(error: object) -> bool:
     """Whether a unique key was taken already."""
     taken = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
     return isinstance(error, sqlite3.Error) and error.sqlite_errorcode in taken
+
+
+def _is_busy(error: object) -> bool:
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _file(url: URL) -> Path | None:
@@ -95,11 +110,19 @@ def _make_folder(database: Path) -> None:
 def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     # Full durability: a commit that was answered survives a power cut.
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    # And the last of them, since only an open connection never waits for anything but the writer's lock.
+    timeout = f"busy_timeout = {_SLEEPS_MS_MAX}"
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", timeout):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def _begin_to_write(connection: Connection, *, give_up_at: float) -> None:
+    """Takes the one writer's lock, which another process may hold."""
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            if not _is_busy(error.orig) or monotonic() >= give_up_at:
+                raise

@@ -13,7 +13,7 @@ from ledger.enrolments import receipt_of, recollection
 from ledger.errors import NoProgram
 from ledger.journal import holdings_before
 from ledger.programs import all_versions, program_on
-from ledger.schema import UtcDay, days, enrolments, entries, rewards, snapshots
+from ledger.schema import days, enrolments, entries, rewards, snapshots
 from staking.days import ONE_DAY, day_of, first_accrual_day
 from staking.models import Enrolment, Receipt
 from staking.rewards import Outcome
@@ -174,9 +174,10 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             )
         ).one_or_none()
         last_credited: date | None = await connection.scalar(
-            select(func.max(days.c.day, type_=UtcDay())).where(
-                days.c.user_id == user_id, days.c.credited_at.is_not(None)
-            )
+            select(days.c.day)
+            .where(days.c.user_id == user_id, days.c.credited_at.is_not(None))
+            .order_by(days.c.day.desc())
+            .limit(1)
         )
         holdings = await holdings_before(connection, user_id, now, inclusive=True)
         return Standing(

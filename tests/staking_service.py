@@ -18,7 +18,6 @@ from temporalio.worker import Worker
 from world import SHIPPED_PROGRAM, World, activation
 
 from activities import all_activities
-from ledger.audit import audit
 from ledger.schema import UtcDay, days, enrolments
 from ledger.statements import StatementLine
 from staking.models import Activation, End, Receipt, Refusal
@@ -194,7 +193,7 @@ class StakingService:
         await eventually(look)
 
     async def audit_is_clean(self) -> bool:
-        found = await audit(self.world.ledger)
+        found = await self.world.audit()
         assert found.is_clean, [check for check in found.checks if check.breaches]
         return True
 

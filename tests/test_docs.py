@@ -85,8 +85,8 @@ def test_every_command_of_the_starter_is_named_in_the_readme() -> None:
 
 
 def test_every_make_target_that_is_shown_exists() -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
-    shown = {target for text in TEXT.values() for target in re.findall(r"`make ([a-z]+)`", text)}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    shown = {target for text in TEXT.values() for target in re.findall(r"`make ([a-z-]+)`", text)}
     assert {"demo", "test", "run"} <= shown <= set(targets)
 
 

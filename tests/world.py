@@ -212,8 +212,9 @@ class World:
         async with self.ledger.read() as connection:
             return await holdings_before(connection, user, instant)
 
-    async def audit(self) -> Audit:
-        return await audit(self.ledger)
+    async def audit(self, now: datetime | None = None) -> Audit:
+        """As of an instant, which decides what is owed; else of the recording clock's."""
+        return await audit(self.ledger, now=now or self.ledger.clock())
 
     async def sql(self, statement: str, **values: object) -> list[Any]:
         """Raw SQL in a transaction of its own, behind the code's back: the database's own guards still hold."""
@@ -311,6 +312,14 @@ def paused_before(ledger: Ledger, start: str) -> Pause:
     # Not removed again: the ledger may be stopped inside it, and is forgotten with the test.
     event.listen(ledger._engine.sync_engine, "before_cursor_execute", wait)
     return pause
+
+
+async def until_a_lock_is_waited_for(folder: Path) -> None:
+    """Until a transaction on a world's ledger waits for what another holds. SQLite cannot say so; there a
+    transaction that has begun waits anyway."""
+    async with asyncio.timeout(30):
+        while not databases.a_lock_is_waited_for(folder):  # noqa: ASYNC110  # the database sends no word of it
+            await asyncio.sleep(0.005)
 
 
 class Crash(Exception):

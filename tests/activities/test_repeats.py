@@ -23,6 +23,8 @@ from staking.models import (
     SnapshotRequest,
 )
 
+pytestmark = pytest.mark.on_both_databases
+
 ACTIVATED = at("2026-10-01 10:00")
 CREDITED = at("2026-10-03 00:01")
 DAY_1, DAY_2 = day("2026-10-01"), day("2026-10-02")
@@ -212,4 +214,4 @@ async def test_a_ledger_that_cannot_be_used_just_now_is_no_refusal(world: World,
     error = await _error_of(steps.end(at("2026-10-03 12:00")))
 
     assert (error.type, error.non_retryable) == ("LedgerUnavailable", False)
-    assert "ledger.db cannot be used" in error.message
+    assert f"{world.ledger.where} cannot be used" in error.message

@@ -14,6 +14,8 @@ from staking.program import Program
 from worker import build_worker
 from workflows.client import send_activation
 
+pytestmark = pytest.mark.on_both_databases
+
 
 async def first_rewards(world: World, program: Program, **tokens: str) -> dict[str, int]:
     """What a user who holds these gets for a day, in units by asset; two days are paid."""

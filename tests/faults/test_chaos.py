@@ -31,6 +31,8 @@ from staking.models import Receipt
 from staking.steps import workflow_id
 from workflows.client import SoftStakingClient, send_activation
 
+pytestmark = pytest.mark.on_both_databases
+
 _PATIENCE = timedelta(seconds=60)
 _DISTURBED_OF_100 = 45
 

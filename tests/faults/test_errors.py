@@ -2,11 +2,14 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import databases
+import psycopg
 import pytest
 from faults.disturbing import Call, Once, disturbed_worker
 from faults.story import (
@@ -27,8 +30,9 @@ from faults.story import (
 from servers import full_server, time_skipping
 from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
-from world import World, activation
+from world import LONG_AGO, SHIPPED_PROGRAM, World, activation, paused_before
 
+from ledger.engine import open_ledger
 from ledger.errors import LedgerUnavailable
 from staking.days import ONE_DAY, day_of
 from staking.models import Receipt
@@ -90,18 +94,18 @@ async def assert_paid_as_by_hand(
     await assert_audit_is_clean(world.ledger)
 
 
-async def test_a_database_that_goes_away_in_the_middle_of_a_catch_up_loses_nothing(
-    world: World, tmp_path: Path
-) -> None:
-    here, away = tmp_path / "ledger.db", tmp_path / "away.db"
-    stop = Once(SNAPSHOT.name, _run)
+Outage = Callable[[], Awaitable[None]]
+
+
+async def a_catch_up_with_an_outage(world: World, tmp_path: Path, go_away: Outage, come_back: Outage) -> None:
+    """The ledger goes away before the fifth closing, and comes back once the server knows why it is missed."""
+    closings = 0
 
     async def take_away_on_the_fifth_day(call: Call) -> Any:
-        await stop(call)
-        if call.step == SNAPSHOT.name and stop.calls[SNAPSHOT.name] == 5:
-            await world.ledger.close()
-            here.rename(away)
-            here.mkdir()
+        nonlocal closings
+        closings += call.step == SNAPSHOT.name
+        if call.step == SNAPSHOT.name and closings == 5:
+            await go_away()
         return await call.run()
 
     async with full_server() as client, disturbed_worker(client, world.ledger, take_away_on_the_fifth_day):
@@ -112,36 +116,98 @@ async def test_a_database_that_goes_away_in_the_middle_of_a_catch_up_loses_nothi
 
         await until(it_is_missed, "the server knows why the step is retried")
         assert await is_running(client, "ann")
-        here.rmdir()
-        away.rename(here)
+        await come_back()
         await until_paid(world.ledger, 9)
         await assert_replays(client, "ann")
     await assert_paid_as_by_hand(world, tmp_path, receipt, moves, 9)
 
 
-async def _run(call: Call) -> Any:
-    return None
-
-
-async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothing(
+async def test_a_database_file_that_goes_away_in_the_middle_of_a_catch_up_loses_nothing(
     world: World, tmp_path: Path
 ) -> None:
+    here, away = tmp_path / "ledger.db", tmp_path / "away.db"
+
+    async def go_away() -> None:
+        await world.ledger.close()
+        here.rename(away)
+        here.mkdir()
+
+    async def come_back() -> None:
+        here.rmdir()
+        away.rename(here)
+
+    await a_catch_up_with_an_outage(world, tmp_path, go_away, come_back)
+
+
+@pytest.mark.on_postgresql
+async def test_a_database_server_that_stops_in_the_middle_of_a_catch_up_loses_nothing(tmp_path: Path) -> None:
+    with databases.throwaway_server() as server:
+        async with open_ledger(server.url(), clock=lambda: LONG_AGO) as ledger:
+            world = World(ledger)
+            await world.apply(SHIPPED_PROGRAM)
+            for asset in SHIPPED_PROGRAM.assets:
+                await world.fund(asset)
+
+            async def go_away() -> None:
+                await asyncio.to_thread(server.stop)
+
+            async def come_back() -> None:
+                await asyncio.to_thread(server.start)
+
+            await a_catch_up_with_an_outage(world, tmp_path, go_away, come_back)
+
+
+@pytest.mark.on_postgresql
+async def test_connections_that_are_cut_in_the_middle_of_a_credit_lose_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    credit = paused_before(world.ledger, "INSERT INTO rewards")
+    async with full_server() as client, build_worker(client, world.ledger):
+        receipt, moves = await catch_up(world, client, 9)
+        await credit.reached.wait()
+        databases.cut_connections(tmp_path)
+        credit.resume.set()
+        async with open_ledger(databases.url_in(tmp_path)) as watched:
+            await until_paid(watched, 9)
+    await assert_paid_as_by_hand(world, tmp_path, receipt, moves, 9)
+
+
+@contextmanager
+def locked_by_another(folder: Path) -> Generator[None]:
+    """Another process holds what every step needs, and does not let go."""
+    if databases.kind == databases.SQLITE:
+        another: Any = sqlite3.connect(
+            folder / "ledger.db", isolation_level=None, timeout=60, check_same_thread=False
+        )
+        statements = ["BEGIN EXCLUSIVE"]
+    else:
+        another = psycopg.connect(databases.url_in(folder), autocommit=True)
+        statements = ["BEGIN", "SELECT * FROM users FOR UPDATE"]
+    with closing(another):
+        for statement in statements:
+            another.execute(statement)
+        yield
+
+
+@pytest.mark.on_both_databases
+async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothing(
+    world: World, tmp_path: Path, database: str
+) -> None:
+    says = {databases.SQLITE: "database is locked", databases.POSTGRESQL: "due to lock timeout"}
+    lock = ExitStack()
     async with full_server() as client, build_worker(client, world.ledger):
         receipt, moves = await catch_up(world, client, 20)
         await until_paid(world.ledger, 3)
-        with closing(
-            sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=60, check_same_thread=False)
-        ) as other:
+        with lock:
             # In a thread: the worker needs this one to end the transaction that may be open just now.
-            await asyncio.to_thread(other.execute, "BEGIN EXCLUSIVE")
+            await asyncio.to_thread(lock.enter_context, locked_by_another(tmp_path))
             paid = await credited_days(world.ledger)
 
             async def it_is_missed() -> bool:
-                return "database is locked" in await pending_failure(client, "ann")
+                return says[database] in await pending_failure(client, "ann")
 
             await until(it_is_missed, "the server knows why the step is retried")
             assert await credited_days(world.ledger) == paid < 20
             assert await is_running(client, "ann")
-            other.execute("ROLLBACK")
         await until_paid(world.ledger, 20)
     await assert_paid_as_by_hand(world, tmp_path, receipt, moves, 20)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from faults.disturbing import Call, ProcessDied, disturbed_worker
 from staking_service import a_service
 from temporalio import activity
@@ -11,6 +12,8 @@ from world import World
 
 from staking.days import ONE_DAY, day_of, end_of
 from staking.steps import END_ENROLMENT
+
+pytestmark = pytest.mark.on_both_databases
 
 
 async def test_the_day_of_a_deactivation_earns_nothing_though_its_record_comes_after_midnight(

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from faults.disturbing import Call, Disturb, disturbed_worker
 from faults.story import (
     Move,
@@ -31,6 +32,8 @@ from staking.models import Blocked, Receipt
 from staking.steps import CREDIT, SNAPSHOT, workflow_id
 from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
+
+pytestmark = pytest.mark.on_both_databases
 
 
 async def undisturbed(call: Call) -> Any:
@@ -191,26 +194,23 @@ async def test_a_day_record_that_was_tampered_with_blocks_and_is_paid_once_put_r
     async def tamper(call: Call) -> Any:
         if call.step == CREDIT.name and not seen:
             seen.append(call.step)
-            async with world.ledger.write() as connection:
-                await connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-                await connection.exec_driver_sql(
-                    "INSERT INTO enrolments SELECT 'forged', user_id, region, channel, app_version, activated_at, "
-                    "recorded_at, first_accrual_day, operator, operator_reason, activated_at, 'forged', "
-                    "first_accrual_day - 2, 0 FROM enrolments"
-                )
-                await connection.exec_driver_sql("UPDATE days SET enrolment_id = 'forged' WHERE accrues")
+            await world.sql(
+                "INSERT INTO enrolments SELECT 'forged', user_id, region, channel, app_version, activated_at, "
+                "recorded_at, first_accrual_day, operator, operator_reason, activated_at, 'forged', "
+                "first_accrual_day - 2, 0 FROM enrolments"
+            )
+            await world.sql("UPDATE days SET enrolment_id = 'forged' WHERE accrues")
         return await call.run()
 
     async with parked(world, "12", tamper) as case:
         blocked = await case.until_blocked()
         assert (blocked.step, blocked.day) == ("credit", case.first_day)
         assert "forged" in blocked.message
-        async with world.ledger.write() as connection:
-            await connection.exec_driver_sql(
-                "UPDATE days SET enrolment_id = (SELECT enrolment_id FROM enrolments "
-                "WHERE enrolment_id <> 'forged') WHERE enrolment_id = 'forged'"
-            )
-            await connection.exec_driver_sql("DELETE FROM enrolments WHERE enrolment_id = 'forged'")
+        await world.sql(
+            "UPDATE days SET enrolment_id = (SELECT enrolment_id FROM enrolments "
+            "WHERE enrolment_id <> 'forged') WHERE enrolment_id = 'forged'"
+        )
+        await world.sql("DELETE FROM enrolments WHERE enrolment_id = 'forged'")
 
         await case.client.retry("ann")
         await case.until_asleep()

@@ -1,4 +1,7 @@
-"""Workers that work side by side, that are killed, and that are stopped: everyone is paid once."""
+"""Workers that work side by side, that are killed, and that are stopped: everyone is paid once.
+
+On both databases where several connections or a killed process are the point; the others are about Temporal.
+"""
 
 import asyncio
 import os
@@ -10,6 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import databases
+import pytest
 from faults.disturbing import Call, Once, disturbed_worker
 from faults.story import (
     Move,
@@ -40,7 +45,7 @@ PATIENCE = timedelta(seconds=60)
 
 @contextmanager
 def worker_process(client: Client, folder: Path) -> Generator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(SCRIPT), client.service_client.config.target_host, str(folder / "ledger.db")]
+    command = [sys.executable, str(SCRIPT), client.service_client.config.target_host, databases.url_in(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment) as process:
         try:
@@ -79,11 +84,14 @@ async def a_fleet_is_paid_once(world: World, folder: Path, client: Client, *, si
     await assert_replays(client, users[0])
 
 
-async def test_two_workers_with_a_ledger_each_on_one_file_pay_a_fleet_once(world: World, tmp_path: Path) -> None:
+@pytest.mark.on_both_databases
+async def test_two_workers_with_a_ledger_each_on_one_database_pay_a_fleet_once(
+    world: World, tmp_path: Path
+) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(full_server())
         for _ in range(2):
-            url = f"sqlite:///{tmp_path}/ledger.db"
+            url = databases.url_in(tmp_path)
             ledger = await stack.enter_async_context(open_ledger(url, clock=lambda: LONG_AGO))
             # A client of its own, since one client has one worker per task queue.
             own = await Client.connect(
@@ -93,12 +101,14 @@ async def test_two_workers_with_a_ledger_each_on_one_file_pay_a_fleet_once(world
         await a_fleet_is_paid_once(world, tmp_path, client, size=8, days=5)
 
 
+@pytest.mark.on_both_databases
 async def test_two_worker_processes_on_one_ledger_pay_a_fleet_once(world: World, tmp_path: Path) -> None:
     async with full_server() as client:
         with worker_process(client, tmp_path), worker_process(client, tmp_path):
-            await a_fleet_is_paid_once(world, tmp_path, client, size=20, days=6)
+            await a_fleet_is_paid_once(world, tmp_path, client, size=12, days=6)
 
 
+@pytest.mark.on_both_databases
 async def test_a_worker_killed_in_the_middle_of_a_catch_up_and_replaced_loses_nothing(
     world: World, tmp_path: Path
 ) -> None:

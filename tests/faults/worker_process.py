@@ -1,4 +1,4 @@
-"""A worker in a process of its own: ``worker_process.py ADDRESS LEDGER_FILE``, until it is killed."""
+"""A worker in a process of its own: ``worker_process.py ADDRESS DATABASE_URL``, until it is killed."""
 
 import asyncio
 import sys
@@ -11,8 +11,8 @@ from ledger.engine import open_ledger
 from worker import build_worker
 
 
-async def work(address: str, ledger_file: str) -> None:
-    async with open_ledger(f"sqlite:///{ledger_file}") as ledger:
+async def work(address: str, database_url: str) -> None:
+    async with open_ledger(database_url) as ledger:
         client = await Client.connect(address, data_converter=pydantic_data_converter)
         await build_worker(client, ledger).run()
 

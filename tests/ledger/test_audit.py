@@ -1,15 +1,20 @@
-"""The audit: clean on a rich world, and it names what was broken behind the code's back."""
+"""The audit: clean on a rich world; of what is broken behind the code's back, exactly what follows is reported."""
 
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import databases
 import pytest
-from world import World, a_world, a_world_after, at, day, program_with, tamper, units
+from world import SHIPPED_PROGRAM, World, a_world, a_world_after, at, day, program_with, tamper, units
 
-from ledger.audit import BREACHES_SHOWN_MAX, audit
+from benchmarks.generated_ledger import FIRST_DAY, Size, generate
+from ledger.audit import BREACHES_SHOWN_MAX, Audit, OwedDays, audit
+from ledger.audit_checks import CHECKS, Check
 from ledger.pools import fund_pool
-from staking.days import ONE_DAY
+from staking.days import ONE_DAY, start_of
 from staking.money import MAX_ACCOUNT_UNITS
 
 pytestmark = pytest.mark.on_both_databases
@@ -57,9 +62,13 @@ async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World
         yield world
 
 
+def sentences(found: Audit) -> list[str]:
+    return sorted(f"{check.invariant}: {breach.what}" for check in found.checks for breach in check.breaches)
+
+
 async def test_a_rich_world_is_clean(rich: World) -> None:
     found = await rich.audit()
-    assert [breach for check in found.checks for breach in check.breaches] == []
+    assert sentences(found) == []
     assert found.is_clean
     assert found.credited_days == 6
     assert (found.entries, found.postings) == tuple(
@@ -74,9 +83,10 @@ async def test_an_empty_ledger_is_clean(full: World) -> None:
 
 
 async def test_every_promise_is_announced_before_it_is_checked(rich: World) -> None:
-    heard: list[str] = []
-    found = await audit(rich.ledger, on_progress=heard.append)
-    assert heard == [check.promise for check in found.checks]
+    heard: list[tuple[str, int, int]] = []
+    found = await audit(rich.ledger, now=at("2026-10-06"), on_progress=lambda *announced: heard.append(announced))
+    total = len(found.checks)
+    assert heard == [(check.promise, number, total) for number, check in enumerate(found.checks, start=1)]
 
 
 async def test_sums_beyond_64_bits_are_audited(full: World) -> None:
@@ -84,253 +94,875 @@ async def test_sums_beyond_64_bits_are_audited(full: World) -> None:
         await full.move(f"user{number}", "90000000000", "SOL", at("2026-10-01"))
         await full.move(f"user{number}", "-90000000000", "SOL", at("2026-10-02"))
         await full.move(f"user{number}", "90000000000", "SOL", at("2026-10-03"))
+    await full.import_lines(
+        *["ann,2026-10-01 00:00:00,Spot,Deposit,SOL,90000000000,"] * 3,
+        *["ann,2026-10-01 00:00:00,Spot,Withdraw,SOL,-90000000000,"] * 2,
+    )
     await fund_pool(full.ledger, "SOL", MAX_ACCOUNT_UNITS, now=at("2026-10-01"))
-    assert (await full.audit()).is_clean
+    assert sentences(await full.audit()) == []
 
 
-async def test_no_more_breaches_are_kept_than_are_shown(world: World, tmp_path: Path) -> None:
+async def test_no_more_breaches_are_kept_than_are_shown_but_all_are_counted(world: World, tmp_path: Path) -> None:
     await world.import_lines(*(f"user{n},2026-10-01 08:00:00,Spot,Deposit,SOL,12," for n in range(150)))
     tamper(tmp_path, "UPDATE accounts SET balance = balance + 1 WHERE kind = 'spot'")
     (broken,) = (check for check in (await world.audit()).checks if check.breaches)
-    assert len(broken.breaches) == BREACHES_SHOWN_MAX
-
-
-def without_keys(table: str) -> list[str]:
-    """A table that has lost its indexes and constraints."""
-    return [
-        f"CREATE TABLE copy AS SELECT * FROM {table}",
-        f"DROP TABLE {table}",
-        f"ALTER TABLE copy RENAME TO {table}",
-    ]
-
-
-ANN_SOL = "(SELECT account_id FROM accounts WHERE user_id = 'ann' AND asset = 'SOL')"
-ANN_ADA = "(SELECT account_id FROM accounts WHERE user_id = 'ann' AND asset = 'ADA')"
-OUTSIDE_SOL = "(SELECT account_id FROM accounts WHERE kind = 'outside' AND asset = 'SOL')"
-POOL_SOL = "(SELECT account_id FROM accounts WHERE kind = 'pool' AND asset = 'SOL')"
-MIDNIGHT_2, MIDNIGHT_3 = 20728 * 86_400_000_000, 20729 * 86_400_000_000
-FIRST = "(SELECT min(entry_id) FROM entries WHERE user_id = 'ann')"
-
-
-def entry(effective_at: int, amount: int, account: str, other: str, *, kind: str = "movement") -> list[str]:
-    """A balanced entry behind the code's back, with the balances it makes."""
-    new = "(SELECT max(entry_id) FROM entries)"
-    return [
-        "INSERT INTO entries (kind, user_id, effective_at, recorded_at) "
-        f"VALUES ('{kind}', 'ann', {effective_at}, 0)",
-        f"INSERT INTO postings VALUES ({new}, {account}, {effective_at}, {amount})",
-        f"INSERT INTO postings VALUES ({new}, {other}, {effective_at}, {-amount})",
-        f"UPDATE accounts SET balance = balance + {amount} WHERE account_id = {account}",
-        f"UPDATE accounts SET balance = balance - {amount} WHERE account_id = {other}",
-    ]
-
-
-OPEN_ADA = [
-    "INSERT INTO accounts (kind, user_id, asset, shard, balance) VALUES ('spot', 'ann', 'ADA', 0, 0)",
-]
-POOL_ADA = "(SELECT account_id FROM accounts WHERE kind = 'pool' AND asset = 'ADA')"
+    assert (len(broken.breaches), broken.breach_count) == (BREACHES_SHOWN_MAX, 150)
 
 
 @pytest.mark.parametrize(
-    ("invariant", "promise", "says", "statements"),
+    ("now", "owed"),
     [
+        ("2026-10-04 23:59", []),
+        ("2026-10-06 00:00", [OwedDays("ann", 1, D5, D5)]),
         (
-            "I1",
-            "every entry's postings sum to zero per asset",
-            "has 0.00000001 too much SOL",
-            [f"UPDATE postings SET amount = amount + 1 WHERE entry_id = {FIRST} AND account_id = {ANN_SOL}"],
-        ),
-        (
-            "I1",
-            "every entry has postings",
-            "has no postings",
-            ["INSERT INTO entries (kind, effective_at, recorded_at) VALUES ('movement', 0, 0)"],
-        ),
-        (
-            "I1",
-            "every balance is the sum of its postings",
-            "(ann SOL) holds",
-            [f"UPDATE accounts SET balance = balance + 1 WHERE account_id = {ANN_SOL}"],
-        ),
-        (
-            "I1",
-            "every balance is the sum of its postings",
-            "(pool SOL) holds",
-            [f"UPDATE accounts SET balance = balance + 1 WHERE account_id = {POOL_SOL}"],
-        ),
-        (
-            "I2",
-            "no user account is below zero at any instant",
-            "user ann holds -1.00000000 SOL at 2026-10-01 07:00:00+00:00",
-            [
-                *entry(MIDNIGHT_2 - 17 * 3_600_000_000, -100_000_000, ANN_SOL, OUTSIDE_SOL),
-                *entry(MIDNIGHT_2 - 16 * 3_600_000_000 + 1, 100_000_000, ANN_SOL, OUTSIDE_SOL),
-            ],
-        ),
-        (
-            "I2",
-            "no pool is below zero in recorded order",
-            "pool SOL holds -1.001",
-            [
-                *entry(0, -1_000_001 * 10**8, POOL_SOL, OUTSIDE_SOL),
-                *entry(0, 1_000_001 * 10**8, POOL_SOL, OUTSIDE_SOL),
-            ],
-        ),
-        (
-            "I3",
-            "one reward per user, asset and day",
-            "user ann has 2 rewards for 2026-10-02 in SOL",
-            [*without_keys("rewards"), "INSERT INTO rewards SELECT * FROM rewards"],
-        ),
-        (
-            "I3",
-            "one record per user and day",
-            "user ann has 2 records of 2026-10-02",
-            [*without_keys("days"), "INSERT INTO days SELECT * FROM days"],
-        ),
-        (
-            "I3",
-            "one open enrolment per user",
-            "user bob has 2 open enrolments",
-            [*without_keys("enrolments"), "INSERT INTO enrolments SELECT * FROM enrolments"],
-        ),
-        (
-            "I4",
-            "the watermark covers every closed day",
-            "user ann is closed through 2026-10-02 00:00:00+00:00 but 2026-10-05 is closed",
-            [f"UPDATE users SET closed_through = {MIDNIGHT_2} WHERE user_id = 'ann'"],
-        ),
-        (
-            "I4",
-            "every snapshot is what its opening and that day's postings come to",
-            "user ann's SOL on 2026-10-02 closed at 9.00000000 with an average of 9.75000000",
-            entry(MIDNIGHT_2 + 1, 5, ANN_SOL, OUTSIDE_SOL),
-        ),
-        (
-            "I4",
-            "every snapshot is what its opening and that day's postings come to",
-            "user ann's SOL on 2026-10-02 closed at",
-            ["UPDATE snapshots SET average = average + 1 WHERE asset = 'SOL' AND day = 20728"],
-        ),
-        (
-            "I4",
-            "no program asset moved on a closed day without a snapshot",
-            "user ann's ADA moved on 2026-10-02, which was closed without it",
-            [*OPEN_ADA, *entry(MIDNIGHT_2 + 1, 5, ANN_ADA, POOL_ADA)],
-        ),
-        (
-            "I5",
-            "each opening is the closing before",
-            "user bob opens 2026-10-03 with 9.00000001 SOL but closed the day before with 9.00000000",
-            ["UPDATE snapshots SET opening = opening + 1 WHERE asset = 'SOL' AND day = 20729 AND user_id = 'bob'"],
-        ),
-        (
-            "I5",
-            "each closing is the opening after",
-            "user ann closed 2026-10-02 with 9.00000000 SOL but the next day opens without",
-            ["DELETE FROM snapshots WHERE user_id = 'ann' AND day = 20729 AND asset = 'SOL'"],
-        ),
-        (
-            "I5",
-            "each first opening is what was posted before",
-            "user bob opens 2026-10-04 with 1001.00000000 DOGE; the postings before come to 1000.00000000",
-            ["UPDATE snapshots SET opening = opening + 100000000 WHERE asset = 'DOGE' AND day = 20730"],
-        ),
-        (
-            "I5",
-            "each first opening is what was posted before",
-            "user ann opens 2026-10-04 with 0.00000000 SOL; the postings before come to",
-            ["DELETE FROM snapshots WHERE user_id = 'ann' AND day = 20730 AND asset = 'SOL'"],
-        ),
-        (
-            "I6",
-            "each credited reward is one posting from the pool to the user",
-            "user ann was to get 0.00021370 SOL for 2026-10-02 and got 0.00021369",
-            ["UPDATE rewards SET reward = reward + 1 WHERE user_id = 'ann' AND asset = 'SOL' AND day = 20728"],
-        ),
-        (
-            "I6",
-            "rewards credited equal the pool's outflow, per asset and day",
-            "for 2026-10-02 the SOL pool paid",
-            entry(MIDNIGHT_3, 1, ANN_SOL, POOL_SOL, kind="reward"),
-        ),
-        (
-            "I7",
-            "each closed day has the program version in force on it",
-            "2026-10-03 of user ann was closed under version 2",
-            ["UPDATE days SET program_version = 2 WHERE day = 20729"],
-        ),
-        (
-            "I7",
-            "no later program version starts on a day that had begun",
-            "version 2 starts on 2026-10-04 but was applied on 2026-10-04",
-            ["UPDATE program_versions SET applied_at = effective_from * 86400000000 WHERE version = 2"],
-        ),
-        (
-            "I7",
-            "each reward keeps the terms of its day's program version",
-            "rewards in SOL differ from program version 1",
-            ["UPDATE rewards SET apr = '0.009' WHERE user_id = 'ann' AND asset = 'SOL' AND day = 20728"],
-        ),
-        (
-            "rules 3 and 4",
-            "each reward is what its average and terms come to",
-            "reward for 2026-10-02 is 0.00000005 (earned); its average and terms come to 0.00021369",
-            ["UPDATE rewards SET reward = 5 WHERE user_id = 'ann' AND asset = 'SOL' AND day = 20728"],
-        ),
-        (
-            "complete",
-            "no enrolment lacks the record of a day between its first and its last closed one",
-            "has 3 records of the 4 accrual days closed",
-            ["DELETE FROM days WHERE user_id = 'bob' AND day = 20729"],
-        ),
-        (
-            "complete",
-            "no day is closed while an earlier one is owed",
-            "user ann is still owed 2026-10-02 but a later day is closed",
-            [
-                "UPDATE days SET credited_at = NULL, late = NULL, entry_id = NULL "
-                "WHERE user_id = 'ann' AND day = 20728"
-            ],
-        ),
-        (
-            "complete",
-            "no day is closed while an ended enrolment is owed an earlier one",
-            "enrolment enrolment of ann of user ann is owed days up to 2026-10-03 but a later day is closed",
-            ["DELETE FROM days WHERE user_id = 'ann' AND day = 20729"],
-        ),
-        (
-            "complete",
-            "every asset of a credited day has its reward row",
-            "user ann has no reward row for 2026-10-02 in SOL",
-            ["DELETE FROM rewards WHERE user_id = 'ann' AND day = 20728 AND asset = 'SOL'"],
-        ),
-        (
-            "complete",
-            "no day is credited after its enrolment's last accrual day",
-            "2026-10-03 of user ann was credited after the last accrual day 2026-10-02",
-            ["UPDATE enrolments SET last_accrual_day = 20728 WHERE enrolment_id = 'enrolment of ann'"],
+            "2026-10-08 09:00",
+            [OwedDays("ann", 3, D5, D5 + 2 * ONE_DAY), OwedDays("bob", 2, D5 + ONE_DAY, D5 + 2 * ONE_DAY)],
         ),
     ],
 )
-async def test_what_is_broken_behind_the_code_s_back_is_reported_by_the_check_that_names_it(
-    rich: World, tmp_path: Path, invariant: str, promise: str, says: str, statements: list[str]
+async def test_accrual_days_up_to_yesterday_that_are_not_credited_are_owed(
+    rich: World, now: str, owed: list[OwedDays]
 ) -> None:
-    tamper(tmp_path, "PRAGMA ignore_check_constraints = ON", *statements)
+    found = await rich.audit(at(now))
+    assert found.is_clean
+    assert (found.owed, found.owed_users, found.owed_days) == (owed, len(owed), sum(each.days for each in owed))
+
+
+async def test_an_ended_enrolment_is_owed_up_to_its_last_accrual_day(world: World) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await world.end("ann", at("2026-10-04 12:00"))
+    assert (await world.audit(at("2026-10-20"))).owed == [OwedDays("ann", 2, D2, D3)]
+
+
+async def test_owed_users_are_counted_beyond_those_listed(world: World) -> None:
+    people = [f"user{n:03}" for n in range(102)]
+    await world.import_lines(*(f"{user},2026-10-01 08:00:00,Spot,Deposit,SOL,12," for user in people))
+    for user in people:
+        await world.enrol(user, at("2026-10-01 10:00"))
+    found = await world.audit(at("2026-10-04 10:00"))
+    assert [owed.user_id for owed in found.owed] == people[:100]
+    assert (found.owed_users, found.owed_days) == (102, 204)
+
+
+async def test_a_generated_ledger_is_clean_and_only_days_with_movements_leave_sql(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with a_world(
+        tmp_path_factory.mktemp("generated"), clock=lambda: start_of(FIRST_DAY), program=None
+    ) as world:
+        size = Size(users=60, days=12)
+        await generate(world.ledger, size, SHIPPED_PROGRAM)
+        found = await world.audit(size.now)
+        ((within_days,),) = await world.sql(
+            """SELECT count(*) FROM accounts a JOIN postings p ON p.account_id = a.account_id
+               JOIN snapshots s ON s.user_id = a.user_id AND s.asset = a.asset
+                               AND s.day = p.effective_at / 86400000000
+               WHERE EXISTS (SELECT 1 FROM postings q WHERE q.account_id = p.account_id
+                             AND q.effective_at / 86400000000 = s.day AND q.effective_at % 86400000000 <> 0)"""
+        )
+
+    assert sentences(found) == []
+    assert found.postings > 4000
+    assert (found.owed_users, found.owed_days) == (2, 4)
+    recomputed = {check.promise: check.recomputed for check in found.checks if check.recomputed}
+    assert recomputed == {"every snapshot is what its opening and that day's postings come to": within_days}
+    assert within_days < found.postings / 5
+
+
+async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    terms = {"SOL": {"cap": "90000000000", "apr": "0.123456789012345678"}, "ADA": {"apr": "0.000000000000000003"}}
+    async with a_world(folder, program=program_with(**terms)) as world:
+        await world.move("ann", "80000000000", "SOL", at("2026-10-01 09:00"))
+        await world.move("ann", "700000", "ADA", at("2026-10-01 09:00"))
+        await world.fund("SOL", "80000000000")
+        await world.enrol("ann", at("2026-10-01 10:00"))
+        await world.close("ann", D1)
+        await world.close_and_credit("ann", D2)
+        clean = await world.audit()
+        tamper(folder, "UPDATE rewards SET outcome = 'capped'")
+        broken = await world.audit()
+
+    assert sentences(clean) == []
+    assert [check.recomputed for check in clean.checks if "average and terms" in check.promise] == [2]
+    assert sentences(broken) == [
+        "rules 3, 4 and 12: user ann's ADA reward for 2026-10-02 is 0.00000000 (capped); an average of "
+        "700000.00000000 comes to 0.00000000 (rounded_to_zero)",
+        "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 27059022.24928124 (capped); an average of "
+        "80000000000.00000000 comes to 27059022.24928124 (earned)",
+    ]
+
+
+DAY_US = 86_400_000_000
+DAY_2, DAY_3, DAY_4, DAY_5 = 20728, 20729, 20730, 20731
+NEW, NEW_BUT_ONE = "(SELECT max(entry_id) FROM entries)", "(SELECT max(entry_id) - 1 FROM entries)"
+FIRST = "(SELECT min(entry_id) FROM entries WHERE user_id = 'ann')"
+
+
+def account(owner: str, asset: str) -> str:
+    return (
+        f"(SELECT min(account_id) FROM accounts WHERE coalesce(user_id, kind) = '{owner}' AND asset = '{asset}')"
+    )
+
+
+def reward_of(user: str, closed: int) -> str:
+    """The entry that paid a day's rewards."""
+    paid = f"kind = 'reward' AND user_id = '{user}' AND effective_at = {(closed + 1) * DAY_US}"
+    return f"(SELECT min(entry_id) FROM entries WHERE {paid})"
+
+
+NAMED = {
+    "first": FIRST,
+    "first_key": f"(SELECT idempotency_key FROM entries WHERE entry_id = {FIRST})",
+    "shib_deposit": f"(SELECT min(entry_id) FROM postings WHERE account_id = {account('ann', 'SHIB')})",
+    "ann_reward_2": reward_of("ann", DAY_2),
+    "bob_reward_2": reward_of("bob", DAY_2),
+    "ann_reward_3": reward_of("ann", DAY_3),
+    "bob_reward_3": reward_of("bob", DAY_3),
+    "bob_reward_5": reward_of("bob", DAY_5),
+    "ann_sol": account("ann", "SOL"),
+    "bob_sol": account("bob", "SOL"),
+    "bob_doge": account("bob", "DOGE"),
+    "pool_sol": account("pool", "SOL"),
+    "pool_doge": account("pool", "DOGE"),
+    "outside_sol": account("outside", "SOL"),
+}
+"""The numbers that a database gave, by the names under which the breaches below speak of them."""
+NAMED_AFTERWARDS = {"new": NEW, "new_but_one": NEW_BUT_ONE}
+
+
+def entry(
+    effective_at: int, amounts: Mapping[tuple[str, str], int], *, kind: str = "deposit", user: str = "ann"
+) -> list[str]:
+    """An entry behind the code's back, with the balances it makes. Amounts in units, by owner and asset."""
+    statements = [
+        "INSERT INTO entries (kind, user_id, effective_at, recorded_at) "
+        f"VALUES ('{kind}', '{user}', {effective_at}, 0)"
+    ]
+    for (owner, asset), amount in amounts.items():
+        posted = account(owner, asset)
+        statements += [
+            f"INSERT INTO postings VALUES ({NEW}, {posted}, {effective_at}, {amount})",
+            f"UPDATE accounts SET balance = balance + {amount} WHERE account_id = {posted}",
+        ]
+    return statements
+
+
+def reversal_of(entry_id: str, effective_at: int, *, change: str = "-amount") -> list[str]:
+    """What takes an entry back."""
+    return [
+        "INSERT INTO entries (kind, user_id, effective_at, recorded_at, operator, reason, reverses) "
+        f"SELECT 'reversal', user_id, {effective_at}, 0, 'olga', 'paid in error', entry_id FROM entries "
+        f"WHERE entry_id = {entry_id}",
+        f"INSERT INTO postings SELECT {NEW}, account_id, {effective_at}, {change} FROM postings "
+        f"WHERE entry_id = {entry_id}",
+        f"UPDATE accounts SET balance = balance + (SELECT amount FROM postings p WHERE p.entry_id = {NEW} "
+        f"AND p.account_id = accounts.account_id) WHERE account_id IN "
+        f"(SELECT account_id FROM postings WHERE entry_id = {NEW})",
+    ]
+
+
+def twice(table: str, where: str) -> list[str]:
+    """A row twice, in a table that has lost its keys."""
+    cascade = " CASCADE" if databases.kind == databases.POSTGRESQL else ""
+    return [
+        f"CREATE TABLE copy AS SELECT * FROM {table}",
+        f"DROP TABLE {table}{cascade}",
+        f"ALTER TABLE copy RENAME TO {table}",
+        f"INSERT INTO {table} SELECT * FROM {table} WHERE {where}",
+    ]
+
+
+FIRST_OF_ANN = f"entry_id = {FIRST} AND account_id = {account('ann', 'SOL')}"
+NOT_CREDITED = "credited_at = NULL, late = NULL, entry_id = NULL"
+ANN_SOL_2 = f"user_id = 'ann' AND asset = 'SOL' AND day = {DAY_2}"
+BOB_SOL_5 = f"user_id = 'bob' AND asset = 'SOL' AND day = {DAY_5}"
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """What is done behind the code's back, and every breach that follows."""
+
+    statements: list[str]
+    breaches: list[str]
+    doubles: tuple[str, str] | None = None
+    """A table that loses its keys, and the row in it that is written twice."""
+
+
+TAMPERINGS = {
+    "a posting's amount": Tampering(
+        [f"UPDATE postings SET amount = amount + 1 WHERE {FIRST_OF_ANN}"],
+        [
+            (
+                "I1: account {ann_sol} (spot SOL of user ann) holds 10.50044383, but its postings sum to "
+                "10.50044384"
+            ),
+            "I1: entry {first} has 0.00000001 too much SOL",
+            (
+                "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
+                "from 0.00000000 its postings come to 12.00000001 and 8.00000000"
+            ),
+        ],
+    ),
+    "an entry without postings": Tampering(
+        ["INSERT INTO entries (kind, effective_at, recorded_at) VALUES ('movement', 0, 0)"],
+        [
+            "I1: entry {new}, a movement of user none, has no postings",
+        ],
+    ),
+    "a posting's instant": Tampering(
+        [f"UPDATE postings SET effective_at = effective_at + 1 WHERE {FIRST_OF_ANN}"],
+        [
+            (
+                "I1: entry {first} is of user ann at 2026-10-01 08:00:00+00:00, but its posting to "
+                "account {ann_sol} of user ann at 2026-10-01 08:00:00.000001+00:00"
+            ),
+            (
+                "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
+                "from 0.00000000 its postings come to 12.00000000 and 7.99999999"
+            ),
+        ],
+    ),
+    "an entry's user": Tampering(
+        [f"UPDATE entries SET user_id = 'bob' WHERE entry_id = {FIRST}"],
+        [
+            (
+                "I1: entry {first} is of user bob at 2026-10-01 08:00:00+00:00, but its posting to "
+                "account {ann_sol} of user ann at 2026-10-01 08:00:00+00:00"
+            ),
+        ],
+    ),
+    "a lost entry": Tampering(
+        [f"DELETE FROM entries WHERE entry_id = {FIRST}"],
+        [
+            (
+                "I1: entry {first} is of user none at none, but its posting to account {ann_sol} of user "
+                "ann at 2026-10-01 08:00:00+00:00"
+            ),
+            (
+                "I1: entry {first} is of user none at none, but its posting to account {outside_sol} of "
+                "user none at 2026-10-01 08:00:00+00:00"
+            ),
+        ],
+    ),
+    "a balance": Tampering(
+        [f"UPDATE accounts SET balance = balance + 1 WHERE account_id = {account('ann', 'SOL')}"],
+        [
+            (
+                "I1: account {ann_sol} (spot SOL of user ann) holds 10.50044384, but its postings sum to "
+                "10.50044383"
+            ),
+        ],
+    ),
+    "a pool's balance": Tampering(
+        [f"UPDATE accounts SET balance = balance + 1 WHERE account_id = {account('pool', 'SOL')}"],
+        [
+            (
+                "I1: account {pool_sol} (pool SOL of user none) holds 999999.99865206, but its postings "
+                "sum to 999999.99865205"
+            ),
+        ],
+    ),
+    "an instant below zero": Tampering(
+        [
+            *entry(
+                DAY_2 * DAY_US - 17 * 3_600_000_000,
+                {("ann", "SOL"): -100_000_000, ("outside", "SOL"): 100_000_000},
+            ),
+            *entry(
+                DAY_2 * DAY_US - 16 * 3_600_000_000 + 1,
+                {("ann", "SOL"): 100_000_000, ("outside", "SOL"): -100_000_000},
+            ),
+        ],
+        [
+            "I2: user ann holds -1.00000000 SOL at 2026-10-01 07:00:00+00:00",
+            (
+                "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
+                "from 0.00000000 its postings come to 12.00000000 and 7.95833333"
+            ),
+        ],
+    ),
+    "a pool below zero for a while": Tampering(
+        [
+            *entry(0, {("pool", "SOL"): -1_000_001 * 10**8, ("outside", "SOL"): 1_000_001 * 10**8}),
+            *entry(0, {("pool", "SOL"): 1_000_001 * 10**8, ("outside", "SOL"): -1_000_001 * 10**8}),
+        ],
+        [
+            "I2: the SOL pool holds -1.00134795 after entry {new_but_one}",
+        ],
+    ),
+    "an entry twice": Tampering(
+        [],
+        [
+            "I3: there are 2 entries under the key {first_key}",
+        ],
+        doubles=("entries", f"entry_id = {FIRST}"),
+    ),
+    "an account twice": Tampering(
+        [],
+        [
+            "I1: entry {shib_deposit} has 1000.00000000 too much SHIB",
+            "I3: there are 2 spot accounts in SHIB of user ann",
+        ],
+        doubles=("accounts", "user_id = 'ann' AND asset = 'SHIB'"),
+    ),
+    "a reward twice": Tampering(
+        [],
+        [
+            "I3: user ann has 2 rewards for 2026-10-02 in SOL",
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00064107",
+        ],
+        doubles=("rewards", ANN_SOL_2),
+    ),
+    "a snapshot twice": Tampering(
+        [],
+        [
+            "I3: user bob has 2 snapshots of SOL on 2026-10-05",
+        ],
+        doubles=("snapshots", BOB_SOL_5),
+    ),
+    "a day twice": Tampering(
+        [],
+        [
+            "I3: user bob has 2 records of 2026-10-05",
+        ],
+        doubles=("days", f"user_id = 'bob' AND day = {DAY_5}"),
+    ),
+    "an open enrolment twice": Tampering(
+        [],
+        [
+            "I3: user bob has 2 open enrolments",
+        ],
+        doubles=("enrolments", "user_id = 'bob'"),
+    ),
+    "enrolments that overlap": Tampering(
+        ["UPDATE enrolments SET ended_at = ended_at + 7200000000 WHERE enrolment_id = 'enrolment of ann'"],
+        [
+            (
+                "I3: user ann's enrolment again (2026-10-04 13:00:00+00:00 to none) overlaps enrolment of"
+                " ann (2026-10-01 10:00:00+00:00 to 2026-10-04 14:00:00+00:00)"
+            ),
+        ],
+    ),
+    "a watermark lowered": Tampering(
+        [f"UPDATE users SET closed_through = {DAY_2 * DAY_US} WHERE user_id = 'ann'"],
+        [
+            ("I4: user ann is closed through 2026-10-02 00:00:00+00:00, but the last closed day is 2026-10-05"),
+        ],
+    ),
+    "a watermark raised": Tampering(
+        ["UPDATE users SET closed_through = closed_through + 1 WHERE user_id = 'ann'"],
+        [
+            (
+                "I4: user ann is closed through 2026-10-06 00:00:00.000001+00:00, but the last closed day"
+                " is 2026-10-05"
+            ),
+        ],
+    ),
+    "a day closed before its end": Tampering(
+        [f"UPDATE days SET closed_at = {DAY_5 * DAY_US} WHERE user_id = 'bob' AND day = {DAY_5}"],
+        [
+            "I4: 2026-10-05 of user bob was closed at 2026-10-05 00:00:00+00:00",
+        ],
+    ),
+    "a movement in a closed day": Tampering(
+        entry(DAY_2 * DAY_US + 1, {("ann", "SOL"): 5, ("outside", "SOL"): -5}),
+        [
+            (
+                "I4: user ann's SOL on 2026-10-02 closed at 9.00000000 with an average of 9.75000000; "
+                "from 12.00000000 its postings come to 9.00000005 and 9.75000004"
+            ),
+        ],
+    ),
+    "an average": Tampering(
+        [f"UPDATE snapshots SET average = average + 1 WHERE {ANN_SOL_2}"],
+        [
+            (
+                "I4: user ann's SOL on 2026-10-02 closed at 9.00000000 with an average of 9.75000001; "
+                "from 12.00000000 its postings come to 9.00000000 and 9.75000000"
+            ),
+        ],
+    ),
+    "the average of a day without movements": Tampering(
+        [f"UPDATE snapshots SET average = average + 1 WHERE {BOB_SOL_5}"],
+        [
+            (
+                "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067398; "
+                "from 10.50044383 its postings come to 10.50067397 and 10.50067397"
+            ),
+        ],
+    ),
+    "a closing": Tampering(
+        [f"UPDATE snapshots SET closing = closing + 1 WHERE {ANN_SOL_2}"],
+        [
+            (
+                "I4: user ann's SOL on 2026-10-02 closed at 9.00000001 with an average of 9.75000000; "
+                "from 12.00000000 its postings come to 9.00000000 and 9.75000000"
+            ),
+            "I5: user ann opens 2026-10-03 with 9.00000000 SOL; before it were 9.00000001",
+        ],
+    ),
+    "an opening": Tampering(
+        [f"UPDATE snapshots SET opening = opening + 1 WHERE {BOB_SOL_5}"],
+        [
+            (
+                "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067397; "
+                "from 10.50044384 its postings come to 10.50067398 and 10.50067398"
+            ),
+            "I5: user bob opens 2026-10-05 with 10.50044384 SOL; before it were 10.50044383",
+        ],
+    ),
+    "another asset in a closed day": Tampering(
+        [
+            "INSERT INTO accounts (kind, user_id, asset, shard, balance) VALUES ('spot', 'ann', 'ADA', 0, 0)",
+            *entry(DAY_2 * DAY_US + 1, {("ann", "ADA"): 5, ("outside", "ADA"): -5}),
+        ],
+        [
+            "I4: user ann's ADA moved on 2026-10-02, which was closed without it",
+            ("I5: user ann holds 0.00000005 ADA when 2026-10-04 opens, but the day has no snapshot of it"),
+        ],
+    ),
+    "a snapshot of an asset outside the program": Tampering(
+        [f"INSERT INTO snapshots VALUES ('bob', {DAY_5}, 'SHIB', 100000000000, 100000000000, 100000000000)"],
+        [
+            (
+                "I4: user bob has a snapshot of SHIB on 2026-10-05, which is no asset of that day's "
+                "program (version 2)"
+            ),
+            "complete: user bob has no reward row for 2026-10-05 in SHIB",
+        ],
+    ),
+    "a snapshot of a day that is not closed": Tampering(
+        [
+            "INSERT INTO snapshots SELECT user_id, day + 1, asset, closing, closing + 23015, closing + 23015 "
+            f"FROM snapshots WHERE {BOB_SOL_5}"
+        ],
+        [
+            (
+                "I4: user bob has a snapshot of SOL on 2026-10-06, which is no asset of that day's "
+                "program (version none)"
+            ),
+        ],
+    ),
+    "a lost snapshot": Tampering(
+        [f"DELETE FROM snapshots WHERE {BOB_SOL_5}"],
+        [
+            "I4: user bob's SOL moved on 2026-10-05, which was closed without it",
+            "I5: user bob closed 2026-10-04 with 10.50044383 SOL, but the next day opens without",
+            "I6: user bob has a reward of 0.00023015 SOL for 2026-10-05, but no snapshot",
+        ],
+    ),
+    "a lost first snapshot": Tampering(
+        ["DELETE FROM snapshots WHERE asset = 'DOGE' AND user_id = 'bob'"],
+        [
+            "I4: user bob's DOGE moved on 2026-10-05, which was closed without it",
+            ("I5: user bob holds 1000.00000000 DOGE when 2026-10-04 opens, but the day has no snapshot of it"),
+            "I6: user bob has a reward of 0.02739726 DOGE for 2026-10-04, but no snapshot",
+            "I6: user bob has a reward of 0.02739726 DOGE for 2026-10-05, but no snapshot",
+        ],
+    ),
+    "a reward": Tampering(
+        [f"UPDATE rewards SET reward = reward + 1 WHERE {ANN_SOL_2}"],
+        [
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00042739",
+            "I6: user ann was to get 0.00021370 SOL for 2026-10-02 and got 0.00021369",
+            (
+                "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021370 (earned); an "
+                "average of 9.75000000 comes to 0.00021369 (earned)"
+            ),
+        ],
+    ),
+    "something paid beside a day's rewards": Tampering(
+        [
+            f"INSERT INTO postings SELECT {reward_of('ann', DAY_2)}, account_id, {DAY_3 * DAY_US}, "
+            "CASE kind WHEN 'spot' THEN 7 ELSE -7 END FROM accounts "
+            "WHERE asset = 'SHIB' AND (user_id = 'ann' OR kind = 'outside')",
+            f"UPDATE accounts SET balance = balance + 7 WHERE account_id = {account('ann', 'SHIB')}",
+        ],
+        [
+            "I6: user ann got 0.00000007 SHIB for 2026-10-02 (entry {ann_reward_2}) without a reward",
+        ],
+    ),
+    "an entry of rewards that no day names": Tampering(
+        entry(DAY_5 * DAY_US + DAY_US, {("bob", "SOL"): 1, ("pool", "SOL"): -1}, kind="reward", user="bob"),
+        [
+            (
+                "I6: entry {new} pays rewards to user bob at 2026-10-06 00:00:00+00:00; credited with it:"
+                " day none of user none"
+            ),
+            "I6: for 2026-10-05 the SOL pool paid 0.00023016 and rewards come to 0.00023015",
+        ],
+    ),
+    "a day that names another user's entry": Tampering(
+        [
+            f"UPDATE days SET entry_id = NULL WHERE user_id = 'ann' AND day = {DAY_2}",
+            f"UPDATE days SET entry_id = {reward_of('ann', DAY_2)} WHERE user_id = 'bob' AND day = {DAY_2}",
+            f"UPDATE days SET entry_id = {reward_of('bob', DAY_2)} WHERE user_id = 'ann' AND day = {DAY_2}",
+        ],
+        [
+            "I6: 2026-10-02 of user ann names entry {bob_reward_2}, a reward of user bob",
+            "I6: 2026-10-02 of user bob names entry {ann_reward_2}, a reward of user ann",
+            (
+                "I6: entry {ann_reward_2} pays rewards to user ann at 2026-10-03 00:00:00+00:00; credited"
+                " with it: day 2026-10-02 of user bob"
+            ),
+            (
+                "I6: entry {bob_reward_2} pays rewards to user bob at 2026-10-03 00:00:00+00:00; credited"
+                " with it: day 2026-10-02 of user ann"
+            ),
+            "I6: user ann was to get 0.00021369 SOL for 2026-10-02 and got 0.00000000",
+            "I6: user ann was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
+            "I6: user bob was to get 0.00021369 SOL for 2026-10-02 and got 0.00000000",
+            "I6: user bob was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
+        ],
+    ),
+    "a reward that another paid for": Tampering(
+        [
+            f"UPDATE postings SET account_id = {account('outside', 'SOL')} "
+            f"WHERE entry_id = {reward_of('bob', DAY_5)} AND account_id = {account('pool', 'SOL')}",
+            f"UPDATE accounts SET balance = balance + 23015 WHERE account_id = {account('pool', 'SOL')}",
+        ],
+        [
+            "I6: for 2026-10-05 the SOL pool paid 0.00000000 and rewards come to 0.00023015",
+        ],
+    ),
+    "rewards of a day that is not credited": Tampering(
+        [
+            "INSERT INTO rewards SELECT user_id, day, asset, '100', '50000', '0.01', 0, 'paused' FROM snapshots "
+            f"WHERE user_id = 'ann' AND day = {DAY_5} AND asset = 'SUI'"
+        ],
+        [
+            "I6: user ann has a reward of 0.00000000 SUI for 2026-10-05, which is not credited",
+        ],
+    ),
+    "another program version on a day": Tampering(
+        [f"UPDATE days SET program_version = 2 WHERE user_id = 'ann' AND day = {DAY_3}"],
+        [
+            ("I5: user ann holds 1000.00000000 DOGE when 2026-10-03 opens, but the day has no snapshot of it"),
+            "I7: 2026-10-03 of user ann was closed under version 2; in force was 1",
+            (
+                "rules 3, 4 and 12: user ann's SUI reward for 2026-10-03 is 0.00547960 (earned); an "
+                "average of 200.00547945 comes to 0.00000000 (paused)"
+            ),
+        ],
+    ),
+    "a program version applied too late": Tampering(
+        ["UPDATE program_versions SET applied_at = effective_from * 86400000000 WHERE version = 2"],
+        [
+            "I7: version 2 starts on 2026-10-04 but was applied at 2026-10-04 00:00:00+00:00",
+        ],
+    ),
+    "a program's content": Tampering(
+        ["UPDATE program_versions SET content = replace(content, '2026-10-04', '2026-10-05') WHERE version = 2"],
+        [
+            (
+                "I7: version 2, in force from 2026-10-04, cannot be relied on: its content is effective "
+                "from 2026-10-05"
+            ),
+        ],
+    ),
+    "a program's terms": Tampering(
+        ["UPDATE program_versions SET content = replace(content, '\"0.008\"', '\"0.009\"') WHERE version = 2"],
+        [
+            (
+                "I7: user bob's SOL reward for 2026-10-04 has minimum 1, cap 10000 and APR 0.008; version"
+                " 2 says 1, 10000 and 0.009"
+            ),
+            (
+                "I7: user bob's SOL reward for 2026-10-05 has minimum 1, cap 10000 and APR 0.008; version"
+                " 2 says 1, 10000 and 0.009"
+            ),
+            (
+                "rules 3, 4 and 12: user bob's SOL reward for 2026-10-04 is 0.00023014 (earned); an "
+                "average of 10.50044383 comes to 0.00025891 (earned)"
+            ),
+            (
+                "rules 3, 4 and 12: user bob's SOL reward for 2026-10-05 is 0.00023015 (earned); an "
+                "average of 10.50067397 comes to 0.00025892 (earned)"
+            ),
+        ],
+    ),
+    "a reward's terms": Tampering(
+        [f"UPDATE rewards SET apr = '0.009' WHERE {ANN_SOL_2}"],
+        [
+            (
+                "I7: user ann's SOL reward for 2026-10-02 has minimum 1, cap 10000 and APR 0.009; version"
+                " 1 says 1, 10000 and 0.008"
+            ),
+        ],
+    ),
+    "an outcome": Tampering(
+        [f"UPDATE rewards SET outcome = 'capped' WHERE {ANN_SOL_2}"],
+        [
+            (
+                "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021369 (capped); an "
+                "average of 9.75000000 comes to 0.00021369 (earned)"
+            ),
+        ],
+    ),
+    "a credit that hides that it was late": Tampering(
+        [f"UPDATE days SET credited_at = credited_at + 86400000000 WHERE user_id = 'bob' AND day = {DAY_5}"],
+        [
+            ("rule 11: the credit of 2026-10-05 to user bob at 2026-10-07 00:01:00+00:00 says late: False"),
+        ],
+    ),
+    "a first accrual day": Tampering(
+        ["UPDATE enrolments SET first_accrual_day = first_accrual_day + 1 WHERE enrolment_id = 'again'"],
+        [
+            ("complete: 2026-10-05 of user ann says that it accrues: True; the first accrual day is 2026-10-06"),
+            (
+                "complete: user ann's enrolment again (2026-10-04 13:00:00+00:00 to none) accrues from "
+                "2026-10-06 to none"
+            ),
+        ],
+    ),
+    "a last accrual day moved on": Tampering(
+        ["UPDATE enrolments SET last_accrual_day = last_accrual_day + 1 WHERE enrolment_id = 'enrolment of ann'"],
+        [
+            (
+                "complete: user ann's enrolment enrolment of ann (2026-10-01 10:00:00+00:00 to 2026-10-04"
+                " 12:00:00+00:00) accrues from 2026-10-02 to 2026-10-04"
+            ),
+            (
+                "complete: user ann's enrolment enrolment of ann is not credited its last day, "
+                "2026-10-04, but a later day is closed"
+            ),
+        ],
+    ),
+    "a last accrual day moved back": Tampering(
+        ["UPDATE enrolments SET last_accrual_day = last_accrual_day - 1 WHERE enrolment_id = 'enrolment of ann'"],
+        [
+            "complete: 2026-10-03 of user ann was credited after the last accrual day, 2026-10-02",
+        ],
+    ),
+    "a day closed for another enrolment": Tampering(
+        [f"UPDATE days SET enrolment_id = 'enrolment of ann' WHERE user_id = 'bob' AND day = {DAY_5}"],
+        [
+            (
+                "complete: 2026-10-05 of user bob was closed for enrolment enrolment of ann, which is of "
+                "user ann from 2026-10-01 10:00:00+00:00"
+            ),
+            "complete: 2026-10-05 of user bob was credited after the last accrual day, 2026-10-03",
+            (
+                "complete: user bob has no record of 2026-10-04 for enrolment enrolment of ann, but one "
+                "of the next day"
+            ),
+        ],
+    ),
+    "a day that should accrue": Tampering(
+        [
+            f"UPDATE days SET accrues = FALSE WHERE user_id = 'ann' AND day = {DAY_5}",
+        ],
+        [
+            ("complete: 2026-10-05 of user ann says that it accrues: False; the first accrual day is 2026-10-05"),
+        ],
+    ),
+    "a lost day": Tampering(
+        [f"DELETE FROM days WHERE user_id = 'bob' AND day = {DAY_3}"],
+        [
+            (
+                "I4: user bob has a snapshot of BNB on 2026-10-03, which is no asset of that day's "
+                "program (version none)"
+            ),
+            (
+                "I4: user bob has a snapshot of SOL on 2026-10-03, which is no asset of that day's "
+                "program (version none)"
+            ),
+            (
+                "I4: user bob has a snapshot of SUI on 2026-10-03, which is no asset of that day's "
+                "program (version none)"
+            ),
+            (
+                "I6: entry {bob_reward_3} pays rewards to user bob at 2026-10-04 00:00:00+00:00; credited"
+                " with it: day none of user none"
+            ),
+            "I6: user bob has a reward of 0.00000000 BNB for 2026-10-03, which is not credited",
+            "I6: user bob has a reward of 0.00023014 SOL for 2026-10-03, which is not credited",
+            "I6: user bob has a reward of 0.00547960 SUI for 2026-10-03, which is not credited",
+            "I6: user bob was to get 0.00023014 SOL for 2026-10-03 and got 0.00000000",
+            "I6: user bob was to get 0.00547960 SUI for 2026-10-03 and got 0.00000000",
+            (
+                "complete: user bob has no record of 2026-10-03 for enrolment enrolment of bob, but one "
+                "of the next day"
+            ),
+        ],
+    ),
+    "a day's lost credit": Tampering(
+        [f"UPDATE days SET {NOT_CREDITED} WHERE user_id = 'ann' AND day = {DAY_2}"],
+        [
+            (
+                "I6: entry {ann_reward_2} pays rewards to user ann at 2026-10-03 00:00:00+00:00; credited"
+                " with it: day none of user none"
+            ),
+            "I6: user ann has a reward of 0.00021369 SOL for 2026-10-02, which is not credited",
+            "I6: user ann has a reward of 0.00547945 SUI for 2026-10-02, which is not credited",
+            "I6: user ann was to get 0.00021369 SOL for 2026-10-02 and got 0.00000000",
+            "I6: user ann was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
+            "complete: user ann is still owed 2026-10-02, but a later day is closed",
+        ],
+    ),
+    "an ended enrolment's lost last day": Tampering(
+        [
+            f"DELETE FROM rewards WHERE user_id = 'ann' AND day = {DAY_3}",
+            f"UPDATE days SET {NOT_CREDITED} WHERE user_id = 'ann' AND day = {DAY_3}",
+        ],
+        [
+            (
+                "I6: entry {ann_reward_3} pays rewards to user ann at 2026-10-04 00:00:00+00:00; credited"
+                " with it: day none of user none"
+            ),
+            "I6: for 2026-10-03 the SOL pool paid 0.00046028 and rewards come to 0.00023014",
+            "I6: for 2026-10-03 the SUI pool paid 0.01095920 and rewards come to 0.00547960",
+            "complete: user ann is still owed 2026-10-03, but a later day is closed",
+            (
+                "complete: user ann's enrolment enrolment of ann is not credited its last day, "
+                "2026-10-03, but a later day is closed"
+            ),
+        ],
+    ),
+    "a lost reward row": Tampering(
+        [f"DELETE FROM rewards WHERE {ANN_SOL_2}"],
+        [
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00021369",
+            "I6: user ann got 0.00021369 SOL for 2026-10-02 (entry {ann_reward_2}) without a reward",
+            "complete: user ann has no reward row for 2026-10-02 in SOL",
+        ],
+    ),
+    "a reversal of a part": Tampering(
+        reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US, change="-amount / 2"),
+        [
+            (
+                "corrections: entry {new} reverses entry {bob_reward_5}, but in account {bob_doge} it "
+                "moves -0.01369863 for 0.02739726"
+            ),
+            (
+                "corrections: entry {new} reverses entry {bob_reward_5}, but in account {bob_sol} it "
+                "moves -0.00011507 for 0.00023015"
+            ),
+            (
+                "corrections: entry {new} reverses entry {bob_reward_5}, but in account {pool_doge} it "
+                "moves 0.01369863 for -0.02739726"
+            ),
+            (
+                "corrections: entry {new} reverses entry {bob_reward_5}, but in account {pool_sol} it "
+                "moves 0.00011507 for -0.00023015"
+            ),
+        ],
+    ),
+    "a reversal before what it reverses": Tampering(
+        reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US - 1),
+        [
+            (
+                "I4: user bob's DOGE on 2026-10-05 closed at 1000.02739726 with an average of "
+                "1000.02739726; from 1000.00000000 its postings come to 1000.00000000 and 1000.02739725"
+            ),
+            (
+                "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067397; "
+                "from 10.50044383 its postings come to 10.50044382 and 10.50067396"
+            ),
+            (
+                "corrections: entry {new} of user bob at 2026-10-05 23:59:59.999999+00:00 reverses entry "
+                "{bob_reward_5} of user bob at 2026-10-06 00:00:00+00:00"
+            ),
+        ],
+    ),
+    "a reversal for another user": Tampering(
+        [
+            *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US),
+            f"UPDATE entries SET user_id = 'ann' WHERE entry_id = {NEW}",
+        ],
+        [
+            (
+                "I1: entry {new} is of user ann at 2026-10-06 00:00:00+00:00, but its posting to account "
+                "{bob_doge} of user bob at 2026-10-06 00:00:00+00:00"
+            ),
+            (
+                "I1: entry {new} is of user ann at 2026-10-06 00:00:00+00:00, but its posting to account "
+                "{bob_sol} of user bob at 2026-10-06 00:00:00+00:00"
+            ),
+            (
+                "corrections: entry {new} of user ann at 2026-10-06 00:00:00+00:00 reverses entry "
+                "{bob_reward_5} of user bob at 2026-10-06 00:00:00+00:00"
+            ),
+        ],
+    ),
+    "a reversal without a reason": Tampering(
+        [
+            *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US),
+            f"UPDATE entries SET reason = '' WHERE entry_id = {NEW}",
+        ],
+        [
+            ("corrections: entry {new}, a reversal, reverses entry {bob_reward_5}; operator: olga, reason: "),
+        ],
+    ),
+    "a reversal of nothing": Tampering(
+        [
+            *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US),
+            f"UPDATE entries SET reverses = NULL WHERE entry_id = {NEW}",
+        ],
+        [
+            ("corrections: entry {new}, a reversal, reverses entry none; operator: olga, reason: paid in error"),
+        ],
+    ),
+    "a second reversal": Tampering(
+        [
+            "DROP INDEX one_reversal",
+            *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US),
+            *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US),
+        ],
+        [
+            "I3: entry {bob_reward_5} is reversed 2 times",
+        ],
+    ),
+}
+
+
+def looked_up(folder: Path, named: Mapping[str, str]) -> dict[str, object]:
+    return {name: databases.raw(folder, f"SELECT {query}")[0][0] for name, query in named.items()}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+async def test_exactly_what_follows_from_a_tampering_is_reported(rich: World, tmp_path: Path, what: str) -> None:
+    tampering = TAMPERINGS[what]
+    doubles = twice(*tampering.doubles) if tampering.doubles else []
+    named = looked_up(tmp_path, NAMED)
+    tamper(tmp_path, *tampering.statements, *doubles)
+    named |= looked_up(tmp_path, NAMED_AFTERWARDS)
 
     found = await rich.audit()
 
-    assert not found.is_clean
-    (check,) = (check for check in found.checks if check.promise == promise)
-    assert check.invariant == invariant
-    assert any(says in breach.what for breach in check.breaches), check.breaches
+    assert sentences(found) == sorted(breach.format(**named) for breach in tampering.breaches)
 
 
-async def test_a_breach_is_written_for_a_person(rich: World, tmp_path: Path) -> None:
-    tamper(tmp_path, "UPDATE snapshots SET opening = opening + 1, average = average + 1")
-    whats = [breach.what for check in (await rich.audit()).checks for breach in check.breaches]
-    assert whats
-    assert not any("#" in what for what in whats)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.promise)
+def test_every_promise_is_broken_by_a_tampering(check: Check) -> None:
+    said = re.compile(".*".join(map(re.escape, re.split(r"\{\w+\}", f"{check.invariant}: {check.says}"))))
+    assert any(said.fullmatch(breach) for tampering in TAMPERINGS.values() for breach in tampering.breaches)
+
+
+async def test_a_reversed_reward_is_counted_and_is_no_breach(rich: World, tmp_path: Path) -> None:
+    tamper(tmp_path, *reversal_of(reward_of("bob", DAY_5), DAY_5 * DAY_US + DAY_US))
+    found = await rich.audit()
+    assert sentences(found) == []
+    assert found.reversed_rewards == 2
+
+
+async def test_a_breach_names_the_row_and_what_it_says(rich: World, tmp_path: Path) -> None:
+    tamper(tmp_path, f"UPDATE rewards SET apr = '0.009' WHERE {ANN_SOL_2}")
+    ((breach,),) = (check.breaches for check in (await rich.audit()).checks if check.breaches)
+    assert (breach.table, breach.key) == ("rewards", {"user_id": "ann", "day": D2, "asset": "SOL"})
+    assert breach.values == {
+        "minimum": "1",
+        "cap": "10000",
+        "apr": "0.009",
+        "version": 1,
+        "minimum_in_program": "1",
+        "cap_in_program": "10000",
+        "apr_in_program": "0.008",
+    }
 
 
 async def test_the_audit_writes_nothing(rich: World) -> None:

@@ -1,9 +1,10 @@
 """Closing a day: when it may be closed, and what the snapshot says."""
 
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from world import SHIPPED_PROGRAM, World, at, day, program_with, units
+from world import SHIPPED_PROGRAM, World, at, day, program_with, tamper, units
 
 from ledger.errors import NoProgram, NotEnrolled, OutOfOrder
 from staking.days import ONE_DAY, end_of
@@ -135,10 +136,9 @@ async def test_no_day_is_closed_below_the_watermark(world: World) -> None:
         await world.close("ann", D1)
 
 
-async def test_no_program_no_closing(world: World) -> None:
+async def test_no_program_no_closing(world: World, tmp_path: Path) -> None:
     await started(world)
-    await world.sql("DROP TRIGGER program_versions_no_update")
-    await world.sql("UPDATE program_versions SET effective_from = 30000")
+    tamper(tmp_path, "UPDATE program_versions SET effective_from = 30000")
     with pytest.raises(NoProgram, match="no program is in force on 2026-10-01"):
         await world.close("ann", D1)
 

@@ -2,16 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+import databases
 import pytest
 from sqlalchemy.exc import IntegrityError
-from world import LONG_AGO, Crash, World, a_world_after, at, crash_before_statement, day, paused_before, units
+from world import (
+    LONG_AGO,
+    Crash,
+    World,
+    a_world_after,
+    at,
+    crash_before_statement,
+    day,
+    paused_before,
+    units,
+    until_a_lock_is_waited_for,
+)
 
 from ledger.closing import read_snapshot
-from ledger.errors import AccountFull, InsufficientBalance, LedgerError
+from ledger.errors import AccountFull, InsufficientBalance, LedgerError, LedgerUnavailable
 from ledger.journal import OUTSIDE, POOL, Leg, LockedUser, NewEntry, Owner, Spot, lock_user, post, post_all
+from ledger.schema import metadata
 from staking.days import ONE_DAY
 from staking.models import Snapshot
 
@@ -36,11 +51,13 @@ async def posted(world: World, *legs: tuple[str, str, int]) -> None:
         for name, _, _ in legs:
             if name not in owners:
                 owners[name] = Spot(await lock_user(connection, name))
-        entry = NewEntry("movement", [Leg(owners[name], asset, n) for name, asset, n in legs], NOW, NOW)
-        await post(connection, entry)
+        of_the_first = next((name for name, _, _ in legs if name not in (POOL, OUTSIDE)), None)
+        all_legs = [Leg(owners[name], asset, n) for name, asset, n in legs]
+        await post(connection, NewEntry("movement", all_legs, NOW, NOW, user_id=of_the_first))
 
 
-# What the database refuses, whoever asks.
+# What the database refuses, whoever asks: the guard's name on SQLite, on PostgreSQL where it differs, and what it
+# refuses.
 
 ACCOUNT = "(SELECT account_id FROM accounts WHERE user_id = 'ann' AND asset = 'SOL')"
 DAY_1, DAY_2, DAY_4 = 20727, 20728, 20730
@@ -48,77 +65,94 @@ REWARD = "INSERT INTO rewards SELECT user_id, {day}, asset, minimum, cap, apr, {
 
 BALANCES_AND_POSTINGS = [
     ("amount_moves", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 0)"),
-    ("amount_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 1.5)"),
-    ("amount_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 9223372036854775807 + 1)"),
-    ("effective_at_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0.5, 1)"),
-    ("FOREIGN KEY", f"INSERT INTO postings VALUES (99999, {ACCOUNT}, 0, 1)"),
-    ("FOREIGN KEY", "INSERT INTO postings VALUES (1, 99999, 0, 1)"),
-    ("postings.entry_id, postings.account_id", "INSERT INTO postings SELECT * FROM postings"),
+    ("FOREIGN KEY", "foreign key constraint", f"INSERT INTO postings VALUES (99999, {ACCOUNT}, 0, 1)"),
+    ("FOREIGN KEY", "foreign key constraint", "INSERT INTO postings VALUES (1, 99999, 0, 1)"),
+    ("postings.entry_id, postings.account_id", "postings_pkey", "INSERT INTO postings SELECT * FROM postings"),
     ("postings are written once", "UPDATE postings SET amount = amount + 1"),
     ("postings are never deleted", "DELETE FROM postings"),
     ("entries are written once", "UPDATE entries SET effective_at = 0"),
     ("entries are never deleted", "DELETE FROM entries"),
     (
         "entries.idempotency_key",
+        "entries_idempotency_key_key",
         "INSERT INTO entries (kind, idempotency_key, effective_at, recorded_at) VALUES ('x', 'movement 1', 0, 0)",
     ),
-    ("FOREIGN KEY", "INSERT INTO entries (kind, user_id, effective_at, recorded_at) VALUES ('x', 'nobody', 0, 0)"),
+    (
+        "FOREIGN KEY",
+        "foreign key constraint",
+        "INSERT INTO entries (kind, user_id, effective_at, recorded_at) VALUES ('x', 'nobody', 0, 0)",
+    ),
     ("balance_range", f"UPDATE accounts SET balance = -1 WHERE account_id = {ACCOUNT}"),
     ("balance_range", "UPDATE accounts SET balance = -1 WHERE kind = 'pool'"),
     ("balance_range", "UPDATE accounts SET balance = 9000000000000000001 WHERE kind = 'pool'"),
-    ("balance_is_integer", "UPDATE accounts SET balance = 1.5 WHERE kind = 'pool'"),
     ("stored_balance", "UPDATE accounts SET balance = NULL WHERE kind = 'pool'"),
     ("stored_balance", "UPDATE accounts SET balance = 1 WHERE kind = 'outside'"),
     ("kind", "UPDATE accounts SET kind = 'loan', user_id = NULL WHERE kind = 'spot'"),
     ("owner", "UPDATE accounts SET user_id = NULL WHERE kind = 'spot'"),
     (
         "accounts.user_id, accounts.asset",
+        "one_spot_account",
         "INSERT INTO accounts (kind, user_id, asset, shard, balance) VALUES ('spot', 'ann', 'SOL', 1, 0)",
     ),
     (
         "accounts.kind, accounts.asset, accounts.shard",
+        "one_system_account",
         "INSERT INTO accounts (kind, asset, shard, balance) VALUES ('pool', 'SOL', 0, 0)",
     ),
     (
         "FOREIGN KEY",
+        "foreign key constraint",
         "INSERT INTO accounts (kind, user_id, asset, shard, balance) VALUES ('spot', 'nobody', 'SOL', 0, 0)",
     ),
 ]
 DAYS_AND_REWARDS = [
-    ("rewards.user_id, rewards.day, rewards.asset", "INSERT INTO rewards SELECT * FROM rewards"),
+    ("rewards.user_id, rewards.day, rewards.asset", "rewards_pkey", "INSERT INTO rewards SELECT * FROM rewards"),
     ("rewards are written once", "UPDATE rewards SET reward = reward + 1"),
     ("rewards are never deleted", "DELETE FROM rewards"),
-    ("FOREIGN KEY", REWARD.format(day=DAY_2 + 9, reward="reward") + f" WHERE day = {DAY_2}"),
+    (
+        "FOREIGN KEY",
+        "foreign key constraint",
+        REWARD.format(day=DAY_2 + 9, reward="reward") + f" WHERE day = {DAY_2}",
+    ),
     ("zero_has_a_reason", REWARD.format(day=DAY_1, reward="0") + f" WHERE day = {DAY_2}"),
     ("zero_has_a_reason", REWARD.format(day=DAY_1, reward="-1") + f" WHERE day = {DAY_2}"),
-    ("reward_is_integer", REWARD.format(day=DAY_1, reward="1.5") + f" WHERE day = {DAY_2}"),
-    ("days.user_id, days.day", "INSERT INTO days SELECT * FROM days WHERE entry_id IS NULL"),
-    ("days.entry_id", f"UPDATE days SET entry_id = (SELECT max(entry_id) FROM days) WHERE day = {DAY_4}"),
+    ("days.user_id, days.day", "days_pkey", "INSERT INTO days SELECT * FROM days WHERE entry_id IS NULL"),
+    (
+        "days.entry_id",
+        "days_entry_id_key",
+        f"UPDATE days SET entry_id = (SELECT max(entry_id) FROM days) WHERE day = {DAY_4}",
+    ),
     ("a credited day never changes", f"UPDATE days SET late = NOT late WHERE day = {DAY_2}"),
     ("days are never deleted", f"DELETE FROM days WHERE day = {DAY_4}"),
-    ("credit_is_whole", f"UPDATE days SET late = 1 WHERE day = {DAY_4}"),
-    ("only_accrual_days_are_credited", f"UPDATE days SET late = 1, credited_at = 0 WHERE day = {DAY_1}"),
-    ("FOREIGN KEY", f"UPDATE days SET enrolment_id = 'another' WHERE day = {DAY_4}"),
+    ("credit_is_whole", f"UPDATE days SET late = TRUE WHERE day = {DAY_4}"),
+    ("only_accrual_days_are_credited", f"UPDATE days SET late = TRUE, credited_at = 0 WHERE day = {DAY_1}"),
+    ("FOREIGN KEY", "foreign key constraint", f"UPDATE days SET enrolment_id = 'another' WHERE day = {DAY_4}"),
     ("a closed day is never opened again", "UPDATE users SET closed_through = closed_through - 1"),
-    ("closed_through_is_integer", "UPDATE users SET closed_through = closed_through + 0.5"),
-    ("FOREIGN KEY", "DELETE FROM users"),
+    ("FOREIGN KEY", "foreign key constraint", "DELETE FROM users"),
     ("snapshots are written once", "UPDATE snapshots SET average = average + 1"),
     ("snapshots are never deleted", "DELETE FROM snapshots"),
-    ("snapshots.user_id, snapshots.day, snapshots.asset", "INSERT INTO snapshots SELECT * FROM snapshots"),
-    ("FOREIGN KEY", f"INSERT INTO snapshots VALUES ('ann', {DAY_2 + 9}, 'SOL', 1, 1, 1)"),
+    (
+        "snapshots.user_id, snapshots.day, snapshots.asset",
+        "snapshots_pkey",
+        "INSERT INTO snapshots SELECT * FROM snapshots",
+    ),
+    (
+        "FOREIGN KEY",
+        "foreign key constraint",
+        f"INSERT INTO snapshots VALUES ('ann', {DAY_2 + 9}, 'SOL', 1, 1, 1)",
+    ),
     ("holdings_are_not_negative", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', -1, 1, 1)"),
-    ("opening_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1.5, 1, 1)"),
-    ("closing_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1, 1.5, 1)"),
-    ("average_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1, 1, 1.5)"),
 ]
 ENROLMENTS_AND_PROGRAMS = [
     (
         "enrolments.user_id",
+        "one_open_enrolment",
         "INSERT INTO enrolments SELECT 'second', user_id, region, channel, app_version, activated_at, recorded_at,"
         " first_accrual_day, operator, operator_reason, NULL, NULL, NULL, NULL FROM enrolments",
     ),
     (
         "enrolments.enrolment_id",
+        "enrolments_pkey",
         "INSERT INTO enrolments SELECT enrolment_id, user_id, region, channel, app_version, activated_at,"
         " recorded_at, first_accrual_day, operator, operator_reason, 0, 'ended', 0, 0 FROM enrolments",
     ),
@@ -127,12 +161,29 @@ ENROLMENTS_AND_PROGRAMS = [
     ("acceptances are never deleted", "DELETE FROM acceptances"),
     ("program_versions are written once", "UPDATE program_versions SET content = '{}'"),
     ("program_versions are never deleted", "DELETE FROM program_versions"),
-    ("program_versions.version", "INSERT INTO program_versions SELECT * FROM program_versions"),
-    ("FOREIGN KEY", f"UPDATE days SET program_version = 9 WHERE day = {DAY_4}"),
+    (
+        "program_versions.version",
+        "program_versions_pkey",
+        "INSERT INTO program_versions SELECT * FROM program_versions",
+    ),
+    ("FOREIGN KEY", "foreign key constraint", f"UPDATE days SET program_version = 9 WHERE day = {DAY_4}"),
 ]
 REFUSED = [
-    pytest.param(guard, statement, id=f"{guard}: {statement[:40]}")
-    for guard, statement in BALANCES_AND_POSTINGS + DAYS_AND_REWARDS + ENROLMENTS_AND_PROGRAMS
+    pytest.param(
+        {databases.SQLITE: row[0], databases.POSTGRESQL: row[-2]}, row[-1], id=f"{row[0]}: {row[-1][:40]}"
+    )
+    for row in BALANCES_AND_POSTINGS + DAYS_AND_REWARDS + ENROLMENTS_AND_PROGRAMS
+]
+# SQLite's columns would keep these as they are, and so have a check each; PostgreSQL's are of integers, and round.
+FRACTIONS = [
+    ("amount_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 1.5)"),
+    ("effective_at_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0.5, 1)"),
+    ("balance_is_integer", "UPDATE accounts SET balance = 1.5 WHERE kind = 'pool'"),
+    ("reward_is_integer", REWARD.format(day=DAY_1, reward="1.5") + f" WHERE day = {DAY_2}"),
+    ("closed_through_is_integer", "UPDATE users SET closed_through = closed_through + 0.5"),
+    ("opening_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1.5, 1, 1)"),
+    ("closing_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1, 1.5, 1)"),
+    ("average_is_integer", f"INSERT INTO snapshots VALUES ('ann', {DAY_2}, 'SUI', 1, 1, 1.5)"),
 ]
 
 
@@ -142,15 +193,41 @@ async def three_accrual_days(world: World) -> None:
     await world.close("ann", D3 + ONE_DAY)
 
 
-@pytest.mark.parametrize(("guard", "statement"), REFUSED)
-async def test_the_database_refuses_from_anyone(tmp_path: Path, guard: str, statement: str) -> None:
+@pytest.mark.parametrize(("guards", "statement"), REFUSED)
+async def test_the_database_refuses_from_anyone(
+    tmp_path: Path, database: str, guards: dict[str, str], statement: str
+) -> None:
     async with a_world_after(tmp_path, three_accrual_days) as world:
         before = await world.everything()
 
         with pytest.raises(IntegrityError) as refused:
             await world.sql(statement)
 
-        assert guard in str(refused.value.orig)
+        assert guards[database] in str(refused.value.orig)
+        assert await world.everything() == before
+
+
+@pytest.mark.parametrize(("check", "statement"), FRACTIONS)
+async def test_no_fraction_is_ever_stored(tmp_path: Path, database: str, check: str, statement: str) -> None:
+    async with a_world_after(tmp_path, three_accrual_days) as world:
+        refusal = pytest.raises(IntegrityError, match=check)
+        with refusal if database == databases.SQLITE else nullcontext():
+            await world.sql(statement)
+
+        for table in metadata.tables:
+            for row in databases.raw(tmp_path, f"SELECT * FROM {table}"):
+                assert not any(isinstance(value, float | Decimal) for value in row), (table, row)
+
+
+async def test_a_sum_beyond_64_bits_is_never_stored(tmp_path: Path, database: str) -> None:
+    # To SQLite it is a float, and so meets the same check; PostgreSQL cannot work it out at all.
+    says = {databases.SQLITE: "amount_is_integer", databases.POSTGRESQL: "bigint out of range"}
+    async with a_world_after(tmp_path, three_accrual_days) as world:
+        before = await world.everything()
+
+        with pytest.raises((IntegrityError, LedgerUnavailable), match=says[database]):
+            await world.sql(f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 9223372036854775807 + 1)")
+
         assert await world.everything() == before
 
 
@@ -185,8 +262,8 @@ async def test_several_legs_of_one_account_are_one_posting(
 
 
 async def test_legs_that_cancel_leave_the_balance_alone(world: World) -> None:
-    await posted(world, ("ann", "SOL", 5), ("ann", "SOL", -5), ("bob", "SOL", 1), (OUTSIDE, "SOL", -1))
-    assert await world.balances("ann") == {"SOL": 0}
+    await posted(world, ("ann", "SOL", 5), ("ann", "SOL", -5), ("ann", "SUI", 1), (OUTSIDE, "SUI", -1))
+    assert await world.balances("ann") == {"SOL": 0, "SUI": 1}
     assert (await world.audit()).is_clean
 
 
@@ -227,7 +304,7 @@ async def test_a_balance_that_would_leave_its_range_is_refused_by_name(
     assert await world.everything() == before
 
 
-# I4: the lock and the watermark. Two ledgers on one file, as two processes.
+# I4: the lock and the watermark. Two ledgers on one database, as two processes.
 
 Words = Callable[[World], Awaitable[object]]
 
@@ -244,21 +321,22 @@ async def still_the_same(world: World, snapshot: Snapshot) -> bool:
     return read == snapshot == await world.close("ann", snapshot.day)
 
 
-async def has_begun(world: World, words: Awaitable[object]) -> asyncio.Task[object]:
-    """A task that has come to its BEGIN, and may wait there."""
-    pause = paused_before(world.ledger, "BEGIN")
+async def has_come_to_wait(world: World, folder: Path, words: Awaitable[object]) -> asyncio.Task[object]:
+    """A task whose transaction has begun, and which cannot go on while another's is open."""
+    pause = paused_before(world.ledger, "")
     task = asyncio.ensure_future(words)
     await pause.reached.wait()
     pause.resume.set()
+    await until_a_lock_is_waited_for(folder)
     return task
 
 
-async def test_a_closing_that_waited_for_a_movement_sees_it(world: World, other: World) -> None:
+async def test_a_closing_that_waited_for_a_movement_sees_it(world: World, other: World, tmp_path: Path) -> None:
     await ready_to_close(world)
     movement_holds_the_lock = paused_before(other.ledger, "INSERT INTO postings")
     moving = asyncio.ensure_future(other.move("ann", "-6", "SOL", at("2026-10-02 12:00")))
     await movement_holds_the_lock.reached.wait()
-    closing = await has_begun(world, world.close("ann", D2))
+    closing = await has_come_to_wait(world, tmp_path, world.close("ann", D2))
     movement_holds_the_lock.resume.set()
     await moving
     snapshot = await closing
@@ -272,13 +350,14 @@ async def test_a_closing_that_waited_for_a_movement_sees_it(world: World, other:
 @pytest.mark.parametrize("asset", ["SOL", "SUI"], ids=["in an account", "that opens an account"])
 @pytest.mark.parametrize("step", ["SELECT users.user_id, enrolments", "INSERT INTO days", "UPDATE users"])
 async def test_a_movement_during_a_closing_waits_and_lands_in_the_next_day(
-    world: World, other: World, asset: str, step: str
+    world: World, other: World, tmp_path: Path, asset: str, step: str
 ) -> None:
     await ready_to_close(world)
     closing_holds_the_lock = paused_before(world.ledger, step)
     closing = asyncio.ensure_future(world.close("ann", D2))
     await closing_holds_the_lock.reached.wait()
-    moving = await has_begun(other, other.move("ann", "6", asset, at("2026-10-02 12:00")))
+    movement = other.move("ann", "6", asset, at("2026-10-02 12:00"))
+    moving = await has_come_to_wait(other, tmp_path, movement)
     closing_holds_the_lock.resume.set()
     snapshot = await closing
     await moving
@@ -348,8 +427,8 @@ async def test_each_opening_is_the_closing_before(world: World) -> None:
 async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world: World) -> None:
     await ready_to_close(world)
     rewards = await world.rewards(await world.close("ann", D2))
+    await world.sql(f"INSERT INTO rewards VALUES ('ann', {DAY_2}, 'SOL', '1', '1', '1', 0, 'paused')")
     before = await world.everything()
-    await world.sql("CREATE TRIGGER no_rewards BEFORE INSERT ON rewards BEGIN SELECT RAISE(ABORT, 'no'); END")
 
     with pytest.raises(IntegrityError):
         await world.credit("ann", rewards)

@@ -7,6 +7,7 @@ revision = "1"
 down_revision = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _MAX_ACCOUNT_UNITS = 9_000_000_000_000_000_000
 
 
@@ -33,7 +34,7 @@ def upgrade(op: Operations) -> None:
 def _create_users_and_accounts(op: Operations) -> None:
     op.create_table(
         "users",
-        sa.Column("user_id", sa.Text, primary_key=True),
+        sa.Column("user_id", _NAME, primary_key=True),
         sa.Column("closed_through", sa.BigInteger, nullable=False),
         sa.Column("latest_effective_at", sa.BigInteger, nullable=False),
         *_integer_checks(op, "closed_through"),
@@ -42,9 +43,9 @@ def _create_users_and_accounts(op: Operations) -> None:
     op.create_table(
         "accounts",
         sa.Column("account_id", _ID, primary_key=True),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id")),
-        sa.Column("asset", sa.Text, nullable=False),
+        sa.Column("kind", _NAME, nullable=False),
+        sa.Column("user_id", _NAME, sa.ForeignKey("users.user_id")),
+        sa.Column("asset", _NAME, nullable=False),
         sa.Column("shard", sa.Integer, nullable=False),
         sa.Column("balance", sa.BigInteger),
         sa.CheckConstraint("kind IN ('spot', 'pool', 'outside')", name="kind"),
@@ -62,9 +63,9 @@ def _create_journal(op: Operations) -> None:
     op.create_table(
         "entries",
         sa.Column("entry_id", _ID, primary_key=True),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id")),
-        sa.Column("idempotency_key", sa.Text, unique=True),
+        sa.Column("kind", _NAME, nullable=False),
+        sa.Column("user_id", _NAME, sa.ForeignKey("users.user_id")),
+        sa.Column("idempotency_key", _NAME, unique=True),
         sa.Column("effective_at", sa.BigInteger, nullable=False),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
         sa.Column("occurred_at", sa.BigInteger),
@@ -100,8 +101,8 @@ def _create_program_versions(op: Operations) -> None:
 def _create_enrolments(op: Operations) -> None:
     op.create_table(
         "enrolments",
-        sa.Column("enrolment_id", sa.Text, primary_key=True),
-        sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id"), nullable=False),
+        sa.Column("enrolment_id", _NAME, primary_key=True),
+        sa.Column("user_id", _NAME, sa.ForeignKey("users.user_id"), nullable=False),
         sa.Column("region", sa.Text, nullable=False),
         sa.Column("channel", sa.Text, nullable=False),
         sa.Column("app_version", sa.Text),
@@ -125,8 +126,8 @@ def _create_enrolments(op: Operations) -> None:
     op.create_index("enrolments_of_a_user", "enrolments", ["user_id", "activated_at"])
     op.create_table(
         "acceptances",
-        sa.Column("enrolment_id", sa.Text, sa.ForeignKey("enrolments.enrolment_id"), primary_key=True),
-        sa.Column("document", sa.Text, primary_key=True),
+        sa.Column("enrolment_id", _NAME, sa.ForeignKey("enrolments.enrolment_id"), primary_key=True),
+        sa.Column("document", _NAME, primary_key=True),
         sa.Column("version", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -135,9 +136,9 @@ def _create_enrolments(op: Operations) -> None:
 def _create_days(op: Operations) -> None:
     op.create_table(
         "days",
-        sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id"), primary_key=True),
+        sa.Column("user_id", _NAME, sa.ForeignKey("users.user_id"), primary_key=True),
         sa.Column("day", sa.Integer, primary_key=True),
-        sa.Column("enrolment_id", sa.Text, sa.ForeignKey("enrolments.enrolment_id"), nullable=False),
+        sa.Column("enrolment_id", _NAME, sa.ForeignKey("enrolments.enrolment_id"), nullable=False),
         sa.Column("program_version", sa.Integer, sa.ForeignKey("program_versions.version"), nullable=False),
         sa.Column("accrues", sa.Boolean, nullable=False),
         sa.Column("closed_at", sa.BigInteger, nullable=False),
@@ -151,9 +152,9 @@ def _create_days(op: Operations) -> None:
     )
     op.create_table(
         "snapshots",
-        sa.Column("user_id", sa.Text, primary_key=True),
+        sa.Column("user_id", _NAME, primary_key=True),
         sa.Column("day", sa.Integer, primary_key=True),
-        sa.Column("asset", sa.Text, primary_key=True),
+        sa.Column("asset", _NAME, primary_key=True),
         sa.Column("opening", sa.BigInteger, nullable=False),
         sa.Column("closing", sa.BigInteger, nullable=False),
         sa.Column("average", sa.BigInteger, nullable=False),
@@ -164,9 +165,9 @@ def _create_days(op: Operations) -> None:
     )
     op.create_table(
         "rewards",
-        sa.Column("user_id", sa.Text, primary_key=True),
+        sa.Column("user_id", _NAME, primary_key=True),
         sa.Column("day", sa.Integer, primary_key=True),
-        sa.Column("asset", sa.Text, primary_key=True),
+        sa.Column("asset", _NAME, primary_key=True),
         sa.Column("minimum", sa.Text, nullable=False),
         sa.Column("cap", sa.Text, nullable=False),
         sa.Column("apr", sa.Text, nullable=False),

