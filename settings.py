@@ -18,6 +18,17 @@ class Settings(BaseSettings):
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
 
+    key_encryption_key: str = Field(default="", repr=False)
+    """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is
+    embedded."""
+    trusted_proxies: str = ""
+    """Addresses or networks, with a comma between, whose X-Forwarded-For says who a request is from."""
+    weight_per_minute: int = Field(default=12_000, ge=50)
+    """How much weight an address, and a key, may use in a minute of the API that existing clients speak."""
+    calls_per_minute: int = Field(default=6_000, ge=1)
+    """How many calls of a token, or of an address without a valid one, the API for product services takes in a
+    minute."""
+
     @property
     def ledger_url(self) -> str:
         """The ledger's database URL."""

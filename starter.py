@@ -5,7 +5,21 @@ from typing import NoReturn
 
 import typer
 
-from commands import audit, db, demo, enrolment, entrance, imports, ledger, movements, pool, program, rewards
+from commands import (
+    audit,
+    db,
+    demo,
+    enrolment,
+    entrance,
+    imports,
+    keys,
+    ledger,
+    movements,
+    pool,
+    program,
+    rewards,
+    tokens,
+)
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
 from ledger.engine import Ledger, open_ledger
 from ledger.entries import Entry, Recorded
@@ -77,6 +91,8 @@ app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
 app.command()(enrolment.retry)
 app.command()(audit.audit)
 

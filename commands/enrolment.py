@@ -72,7 +72,7 @@ def activate(
         accepted: dict[str, str] = {}
         if accept_terms:
             async with the_ledger() as ledger:
-                accepted = await _documents_in_force(ledger, activated_at or now())
+                accepted = await documents_in_force(ledger, activated_at or now())
         complete = activation.model_copy(update={"documents": accepted})
         return await send_activation(client, user, complete, timeout=timedelta(seconds=timeout))
 
@@ -87,7 +87,8 @@ def activate(
         _print_receipt(user, answer)
 
 
-async def _documents_in_force(ledger: Ledger, instant: datetime) -> dict[str, str]:
+async def documents_in_force(ledger: Ledger, instant: datetime) -> dict[str, str]:
+    """The document versions that an activation at an instant must accept; none before the first program."""
     async with ledger.read() as connection:
         try:
             return (await program_on(connection, day_of(instant))).program.documents

@@ -56,5 +56,13 @@ class NotReversible(LedgerError):
     """A journal entry cannot be taken back by another."""
 
 
+class UnknownKey(LedgerError):
+    """There is no such key of a user's programs."""
+
+
+class UnknownToken(LedgerError):
+    """There is no such token of a product service."""
+
+
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Row,
     Table,
@@ -267,6 +268,49 @@ rewards = Table(
     _integer_check("reward"),
     sqlite_with_rowid=False,
     comment="One reward per user, day and asset (I3), with the terms it was computed with.",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("api_key", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("sealed_secret", LargeBinary),
+    Column("public_key", Text),
+    Column("read_only", Boolean, nullable=False),
+    Column("region", Text),
+    Column("created_at", UtcInstant, nullable=False),
+    Column("revoked_at", UtcInstant),
+    CheckConstraint("kind IN ('hmac', 'rsa', 'ed25519')", name="key_kind"),
+    CheckConstraint(
+        "(kind = 'hmac') = (sealed_secret IS NOT NULL) AND (kind = 'hmac') = (public_key IS NULL)",
+        name="secret_or_public_key",
+    ),
+    comment="Keys of users' own programs. An HMAC key's secret is encrypted under a key that is not here.",
+)
+Index("api_keys_of_a_user", api_keys.c.user_id)
+
+api_key_acceptances = Table(
+    "api_key_acceptances",
+    metadata,
+    Column("api_key", Text, ForeignKey("api_keys.api_key"), primary_key=True),
+    Column("document", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    sqlite_with_rowid=False,
+    comment="The document versions that a user had accepted when the key was made; it activates with them.",
+)
+
+service_tokens = Table(
+    "service_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("created_at", UtcInstant, nullable=False),
+    Column("revoked_at", UtcInstant),
+    comment="Bearer tokens of product services: the SHA-256 of each, never the token itself.",
 )
 
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards)

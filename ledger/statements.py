@@ -7,10 +7,11 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.earnings import totals
 from ledger.engine import Ledger
 from ledger.enrolments import receipt_of, recollection
 from ledger.errors import NoProgram
-from ledger.journal import exact_sum, from_exact_sum, holdings_before
+from ledger.journal import holdings_before
 from ledger.programs import all_versions, program_on
 from ledger.schema import days, enrolments, entries, rewards, snapshots
 from staking.days import ONE_DAY, day_of, first_accrual_day
@@ -142,7 +143,7 @@ async def statement_in_parts(
     from_day = first or date.min
     while True:
         async with ledger.read() as connection:
-            next_day = await _first_credited_day(connection, user_id, from_day)
+            next_day = await first_credited_day(connection, user_id, from_day)
             if next_day is None or (last is not None and next_day > last):
                 return
             end = next_day + timedelta(days=_DAYS_PER_PART)
@@ -178,18 +179,6 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             .order_by(days.c.day.desc())
             .limit(1)
         )
-        reversed_days = (
-            select(days.c.day)
-            .join(_reversals, _reversals.c.reverses == days.c.entry_id)
-            .where(days.c.user_id == user_id)
-        )
-        totals = await connection.execute(
-            select(rewards.c.asset, *exact_sum(rewards.c.reward))
-            .where(rewards.c.user_id == user_id, rewards.c.day.not_in(reversed_days))
-            .group_by(rewards.c.asset)
-            .order_by(rewards.c.asset)
-        )
-        totals_by_asset = {row.asset: from_exact_sum(row) for row in totals}
         holdings = await holdings_before(connection, user_id, now, inclusive=True)
         return Standing(
             user_id=user_id,
@@ -200,12 +189,12 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             last_credited_day=last_credited,
             owed_days=_owed_days(unfinished, yesterday=day_of(now) - ONE_DAY),
             holdings={asset: units for asset, units in sorted(holdings.items()) if units},
-            totals={asset: units for asset, units in totals_by_asset.items() if units},
+            totals=await totals(connection, user_id),
             tagged_asset=await _tagged(connection, holdings, day_of(now)),
         )
 
 
-async def _first_credited_day(connection: AsyncConnection, user_id: str, from_day: date) -> date | None:
+async def first_credited_day(connection: AsyncConnection, user_id: str, from_day: date) -> date | None:
     """The user's first credited day that is not before a day."""
     return await connection.scalar(
         select(days.c.day)

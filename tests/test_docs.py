@@ -33,6 +33,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RULES = ROOT / "docs" / "rules.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+HTTP_API = ROOT / "docs" / "http-api.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 ENTRANCES = {"starter": starter.app, "worker": worker.app}
@@ -93,6 +94,15 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     exist = {f"SOFT_STAKING_{name.upper()}" for name in Settings.model_fields}
     documented = {name for text in TEXT.values() for name in re.findall(r"SOFT_STAKING_[A-Z_]+[A-Z]", text)}
     assert documented == exist
+
+
+def test_every_error_code_and_problem_type_is_documented_and_every_documented_one_exists() -> None:
+    """The text of the two modules that make errors is all there is to know of them."""
+    answered = re.findall(r"-\d{4,5}", (ROOT / "web" / "exchange_errors.py").read_text(encoding="utf-8"))
+    assert {row[0] for row in table(HTTP_API, "code")} == set(answered)
+    sources = "".join((ROOT / "web" / name).read_text(encoding="utf-8") for name in ("problems.py", "bearer.py"))
+    kinds = re.findall(r'"([a-z]+(?:-[a-z]+)*)",\s+"[A-Z]|\("([a-z-]+)", "[A-Z]', sources)
+    assert {row[0] for row in table(HTTP_API, "type")} == {f"/problems/{one or other}" for one, other in kinds}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

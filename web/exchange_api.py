@@ -1,9 +1,384 @@
 """The endpoints that the exchange's existing clients speak: signed GET requests under /sapi/v1/soft-staking."""
 
-from fastapi import FastAPI
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, TypeVar
 
+from fastapi import APIRouter, FastAPI, Request, Security
+from fastapi.security import APIKeyHeader
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from ledger.api_keys import ApiKey, KeyKind, Profile, key_in_use, profile_of
+from ledger.earnings import CreditedReward, Position, credited_rewards, position
+from ledger.errors import LedgerUnavailable, NoProgram
+from ledger.programs import all_versions, program_of_closed_day
+from staking.days import day_of
+from staking.models import Refusal, RefusalReason
+from staking.money import format_amount
+from staking.program import AssetTerms
+from staking.tag import qualifies
+from web import exchange_errors
+from web.client_address import address_finder
+from web.exchange_errors import ExchangeError
+from web.exchange_openapi import (
+    PAGE_PARAMETERS,
+    SPAN_PARAMETERS,
+    SWITCH_PARAMETERS,
+    ErrorAnswer,
+    ProductList,
+    RewardsHistory,
+    SetAnswer,
+)
+from web.key_encryption import EncryptionKeyUnusable, KeyEncryption
+from web.parts import add_part
+from web.problems import was_not_taken
+from web.rate_limits import MinuteLimit, seconds_left
 from web.service import Service
+from web.signatures import is_hmac_signature, is_public_key_signature
+from web.signed_query import SignedQuery, microseconds
+from workflows.client import RequestRefused, ServiceError
+
+_log = logging.getLogger(__name__)
+_PREFIX = "/sapi/v1/soft-staking"
+_WEIGHT_OF_A_CALL = 50
+_RETRY_AFTER_S = 1
+_API_KEY = re.compile(r"[A-Za-z0-9]{64}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_SPAN_US = timedelta(days=30) // _MICROSECOND
+_LONGEST_SPAN_US = timedelta(days=92) // _MICROSECOND
+"""Three months are never longer."""
+_LAST_PAGE = 1_000_000_000
+_Asked = TypeVar("_Asked")
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application."""
+    """Adds the routes to an application.
+
+    Raises NotAnAddress or EncryptionKeyUnusable for a setting that cannot be read.
+    """
+    part = FastAPI(
+        title="Soft Staking for existing clients",
+        openapi_url="/sapi/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    part.add_exception_handler(HTTPException, _answer_to_http_exception)
+    part.add_exception_handler(Exception, _answer_to_defect)
+    part.include_router(_routes(_Endpoints(service)))
+    add_part(app, "/sapi", part)
+
+
+def _routes(endpoints: "_Endpoints") -> APIRouter:
+    header = APIKeyHeader(
+        name="X-MBX-APIKEY", auto_error=False, description="A key made by `starter.py keys create`."
+    )
+    router = APIRouter(
+        prefix=_PREFIX,
+        tags=["existing clients"],
+        dependencies=[Security(header)],
+        responses={
+            code: {"model": ErrorAnswer, "description": HTTPStatus(code).phrase}
+            for code in (400, 401, 403, 429, 503)
+        },
+    )
+    router.add_api_route(
+        "/list",
+        endpoints.list,
+        response_model=ProductList,
+        openapi_extra={"parameters": PAGE_PARAMETERS},
+        summary="The program's assets, and how the account stands in each",
+    )
+    router.add_api_route(
+        "/set",
+        endpoints.set,
+        response_model=SetAnswer,
+        openapi_extra={"parameters": SWITCH_PARAMETERS},
+        summary="Start or stop; a repeat changes nothing",
+    )
+    router.add_api_route(
+        "/history/rewardsRecord",
+        endpoints.rewards_record,
+        response_model=RewardsHistory,
+        openapi_extra={"parameters": SPAN_PARAMETERS},
+        summary="Credited rewards, the newest first",
+    )
+    return router
+
+
+@dataclass(frozen=True)
+class _Page:
+    asset: str | None
+    current: int
+    size: int
+
+    @property
+    def offset(self) -> int:
+        return (min(self.current, _LAST_PAGE) - 1) * self.size
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request while it is answered."""
+
+    request: Request
+    now: datetime
+
+
+class _Endpoints:
+    """What each endpoint does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._limit = MinuteLimit(service.settings.weight_per_minute)
+        self._address_of = address_finder(service.settings.trusted_proxies)
+        self._encryption = KeyEncryption(service.settings)
+        self._encryption.check_setting()
+
+    async def list(self, request: Request) -> JSONResponse:
+        return await self._answer(request, self._list)
+
+    async def set(self, request: Request) -> JSONResponse:
+        return await self._answer(request, self._set)
+
+    async def rewards_record(self, request: Request) -> JSONResponse:
+        return await self._answer(request, self._rewards_record)
+
+    async def _list(self, call: _Call) -> dict[str, Any]:
+        async with self._service.ledger.read() as connection:
+            key, page = await self._admit(connection, call, ("asset", "current", "size"), _page)
+            offered = await self._offered(connection, call.now)
+            if page.asset is not None and page.asset not in offered:
+                raise exchange_errors.unknown_asset()
+            account = await position(connection, key.user_id, call.now)
+            value = await _value(connection, account.totals, offered)
+        products = [
+            _product(asset, offered[asset], account) for asset in ([page.asset] if page.asset else sorted(offered))
+        ]
+        return {
+            "status": account.is_enrolled,
+            "totalRewardsUsdt": _plain(value),
+            "rows": products[page.offset : page.offset + page.size],
+            "total": len(products),
+        }
+
+    async def _set(self, call: _Call) -> dict[str, Any]:
+        async with self._service.ledger.read() as connection:
+            key, wanted = await self._admit(
+                connection, call, ("softStaking",), lambda query: query.boolean("softStaking"), changes=True
+            )
+            profile = await profile_of(connection, key) if wanted else None
+        try:
+            if profile is not None:
+                await self._activate(key.user_id, profile)
+            else:
+                await self._service.client.deactivate(key.user_id)
+        except RequestRefused as error:
+            if was_not_taken(error):
+                raise
+            if wanted or error.code != "NotEnrolled":
+                raise exchange_errors.refused([RefusalReason(code=error.code, sentence=str(error))]) from error
+        return {"success": True}
+
+    async def _rewards_record(self, call: _Call) -> dict[str, Any]:
+        names = ("asset", "startTime", "endTime", "current", "size")
+
+        def read(query: SignedQuery) -> tuple[_Page, tuple[datetime, datetime]]:
+            return _page(query), _span(query, call.now)
+
+        async with self._service.ledger.read() as connection:
+            key, (page, (since, until)) = await self._admit(connection, call, names, read)
+            if page.asset is not None:
+                await _check_was_ever_offered(connection, page.asset)
+            found = await credited_rewards(
+                connection,
+                key.user_id,
+                since=since,
+                until=until,
+                asset=page.asset,
+                offset=page.offset,
+                limit=page.size,
+            )
+        return {"rows": [_record(reward) for reward in found.rewards], "total": found.total}
+
+    async def _offered(self, connection: AsyncConnection, now: datetime) -> Mapping[str, AssetTerms]:
+        try:
+            # A day that has begun keeps its terms, as one that is closed does (I7).
+            version = await program_of_closed_day(self._service.ledger, connection, day_of(now))
+        except NoProgram:
+            return {}
+        return version.program.assets
+
+    async def _activate(self, user_id: str, profile: Profile) -> None:
+        if profile.region is None:
+            reason = RefusalReason(code="region_unknown", sentence="This key was made without a region.")
+            raise exchange_errors.refused([reason])
+        answer = await self._service.client.activate(
+            user_id, region=profile.region, channel="api", documents=profile.documents
+        )
+        if isinstance(answer, Refusal):
+            raise exchange_errors.refused(answer.reasons)
+
+    async def _answer(
+        self, request: Request, endpoint: Callable[[_Call], Awaitable[dict[str, Any]]]
+    ) -> JSONResponse:
+        """Counts the call, and answers it or says why not."""
+        now = self._service.now()
+        address = f"address {self._address_of(request)}"
+        used = self._limit.use(address, _WEIGHT_OF_A_CALL, now=now)
+        headers = {"x-sapi-used-ip-weight-1m": str(used)}
+        try:
+            self._check_weight(used, now)
+            return JSONResponse(await endpoint(_Call(request, now)), headers=headers)
+        except ExchangeError as error:
+            return _error_answer(error, headers)
+        except RequestRefused as error:
+            _log.error("%s", error)
+            return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
+        except ServiceError as error:
+            _log.error("%s", error)
+            return _error_answer(exchange_errors.no_answer(_RETRY_AFTER_S), headers)
+        except (LedgerUnavailable, EncryptionKeyUnusable) as error:
+            _log.error("%s", error)
+            return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
+
+    async def _admit(
+        self,
+        connection: AsyncConnection,
+        call: _Call,
+        names: tuple[str, ...],
+        read: Callable[[SignedQuery], _Asked],
+        *,
+        changes: bool = False,
+    ) -> tuple[ApiKey, _Asked]:
+        """The key that signed a request, and what it asks. Raises ExchangeError, for the first that is wrong of
+        key, parameters, timestamp, signature and permission."""
+        key = await self._known_key(connection, call)
+        query = SignedQuery(call.request.scope["query_string"], names)
+        asked = read(query)
+        query.check_time((call.now - _EPOCH) // _MICROSECOND)
+        if not self._is_signed(key, query):
+            raise exchange_errors.bad_signature()
+        if changes and key.read_only:
+            raise exchange_errors.not_permitted()
+        return key, asked
+
+    async def _known_key(self, connection: AsyncConnection, call: _Call) -> ApiKey:
+        text = call.request.headers.get("x-mbx-apikey", "")
+        if not _API_KEY.fullmatch(text):
+            raise exchange_errors.bad_key_format()
+        key = await key_in_use(connection, text)
+        if key is None:
+            raise exchange_errors.rejected_key()
+        self._check_weight(self._limit.use(f"key {key.api_key}", _WEIGHT_OF_A_CALL, now=call.now), call.now)
+        return key
+
+    def _is_signed(self, key: ApiKey, query: SignedQuery) -> bool:
+        if key.kind is KeyKind.HMAC:
+            secret = self._encryption.open(key.sealed_secret or b"", key.api_key)
+            return is_hmac_signature(secret, query.payload, query.signature)
+        return is_public_key_signature(key.public_key or "", query.payload, query.signature)
+
+    def _check_weight(self, used: int, now: datetime) -> None:
+        if self._limit.is_over(used):
+            raise exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
+
+
+def _page(query: SignedQuery) -> _Page:
+    return _Page(
+        asset=query.asset(),
+        current=query.integer_in("current", least=1, most=None, default=1),
+        size=query.integer_in("size", least=1, most=100, default=10),
+    )
+
+
+def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
+    """The time asked for: 30 days from or to what was given, by default the last 30 days."""
+    start, end = (
+        None if instant is None else microseconds(instant)
+        for instant in (query.integer("startTime"), query.integer("endTime"))
+    )
+    if start is None:
+        end = (now - _EPOCH) // _MICROSECOND if end is None else end
+        start = max(end - _SPAN_US, 0)
+    elif end is None:
+        end = start + _SPAN_US
+    if start > end:
+        raise exchange_errors.start_after_end()
+    if end - start > _LONGEST_SPAN_US:
+        raise exchange_errors.interval_too_big()
+    return _instant(start), _instant(end)
+
+
+def _instant(since_epoch_us: int) -> datetime:
+    return _EPOCH + min(since_epoch_us, _LAST_US) * _MICROSECOND
+
+
+async def _check_was_ever_offered(connection: AsyncConnection, asset: str) -> None:
+    if not any(asset in version.program.assets for version in await all_versions(connection)):
+        raise exchange_errors.unknown_asset()
+
+
+async def _value(connection: AsyncConnection, earned: Mapping[str, int], offered: Mapping[str, AssetTerms]) -> int:
+    """What rewards are worth in USDT, in units: at the reference price in force, or at the last that there was for
+    an asset that has left the program."""
+    terms = dict(offered)
+    if not earned.keys() <= terms.keys():
+        for version in await all_versions(connection):
+            terms |= {asset: then for asset, then in version.program.assets.items() if asset not in offered}
+    return sum(terms[asset].reference_value(units) for asset, units in earned.items())
+
+
+def _product(asset: str, terms: AssetTerms, account: Position) -> dict[str, str]:
+    holding = account.holdings.get(asset, 0)
+    earns = account.is_enrolled and qualifies(holding, terms)
+    return {
+        "asset": asset,
+        "minAmount": _plain(terms.minimum_units),
+        "maxCap": _plain(terms.cap_units),
+        "apr": f"{Decimal(terms.apr).normalize():f}",
+        "stakedAmount": _plain(min(holding, terms.cap_units) if earns else 0),
+        "totalProfit": _plain(account.totals.get(asset, 0)),
+    }
+
+
+def _record(reward: CreditedReward) -> dict[str, Any]:
+    return {
+        "asset": reward.asset,
+        "rewards": _plain(reward.reward),
+        "rewardAsset": reward.asset,
+        "avgAmount": _plain(reward.average),
+        "time": (reward.credited_at - _EPOCH) // timedelta(milliseconds=1),
+    }
+
+
+def _plain(units: int) -> str:
+    """An amount without trailing zeros."""
+    return format_amount(units).rstrip("0").rstrip(".")
+
+
+def _error_answer(error: ExchangeError, headers: Mapping[str, str]) -> JSONResponse:
+    retry_after = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return JSONResponse(
+        {"code": error.code, "msg": error.message}, error.status, headers={**headers, **retry_after}
+    )
+
+
+async def _answer_to_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException), "this handler is registered for it"
+    return _error_answer(
+        exchange_errors.unknown_path(request.url.path, request.method, error.status_code), error.headers or {}
+    )
+
+
+async def _answer_to_defect(request: Request, error: Exception) -> JSONResponse:
+    return _error_answer(exchange_errors.defect(), {})

@@ -1,9 +1,413 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
-from fastapi import FastAPI
+import re
+from collections.abc import Callable, Coroutine
+from datetime import date, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
 
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ledger.corrections import check_text
+from ledger.service_tokens import Scope
+from ledger.statements import Standing, StatementLine, first_credited_day, standing, statement
+from staking.days import ONE_DAY
+from staking.models import Blocked, End, Instant, LiveStatus, Model, Receipt, Refusal, UserId
+from staking.money import Units
+from staking.rewards import Outcome
+from web.bearer import Bearers
+from web.parts import add_part
+from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
+from workflows.client import ServiceError
+
+_PREFIX = "/v1/accounts/{user}/soft-staking"
+_BODY_BYTES_MAX = 65_536
+_PAGE_DAYS_MAX = 366
+_ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+_DESCRIPTION = """Activation, standing and rewards of accounts. Every request is safe to repeat. Amounts are
+decimal strings with 8 places, instants and days are UTC. Errors are problem details (RFC 9457)."""
+
+
+def _iso_day(value: object) -> object:
+    # pydantic would also read "0" as a day.
+    if isinstance(value, str) and not _ISO_DAY.fullmatch(value):
+        raise ValueError(f"{value[:40]!r} is not a day such as 2026-10-01")
+    return value
+
+
+def _reason(text: str) -> str:
+    return check_text("reason", text)
+
+
+User = Annotated[
+    UserId,
+    Path(description="The user's opaque id.", pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["1001"]),
+]
+Day = Annotated[date, BeforeValidator(_iso_day)]
+
+
+class ActivationRequest(Model):
+    """What a user did and saw when pressing Start Earning."""
+
+    region: str = Field(description="ISO 3166-1 or 3166-2.", examples=["FR"])
+    channel: Literal["web", "app", "api"] = Field(description="Where; on `app` the app's version is tested.")
+    app_version: str | None = Field(default=None, examples=["3.1.0"])
+    documents: dict[str, str] = Field(
+        default_factory=dict[str, str], description="The document versions that were shown and accepted, by name."
+    )
+
+
+class DeactivationRequest(Model):
+    """Why an enrolment is ended."""
+
+    reason: Annotated[str, AfterValidator(_reason)] = Field(
+        default="asked by the user", min_length=1, max_length=500, description="Kept with the enrolment."
+    )
+
+
+class Tag(BaseModel):
+    """Rule 8: the one asset beside which the tag stands."""
+
+    asset: str
+    colour: Literal["grey", "yellow"] = Field(description="Grey before activation, yellow after.")
+
+
+class TagAnswer(BaseModel):
+    user: str
+    tag: Tag | None = Field(description="Null: no program asset is held at or above its minimum.")
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user": "1001", "tag": {"asset": "SOL", "colour": "yellow"}}]}
+    )
+
+
+class AccountStatus(BaseModel):
+    """How an account stands. An account that nobody knows is simply not enrolled."""
+
+    user: str
+    enrolled: bool
+    state: str = Field(
+        description="Of the workflow: `sleeping`, `processing`, `waiting for pool …`, `blocked`, `not running`; "
+        "`ended` or `not enrolled` where none is needed; `unknown` while it does not answer."
+    )
+    tag: Tag | None
+    enrolment_id: str | None = Field(description="Of the open enrolment, or else the latest.")
+    activated_at: Instant | None
+    first_snapshot_at: Instant | None
+    first_reward_from: Instant | None
+    first_reward_until: Instant | None
+    ended_at: Instant | None
+    end_reason: str | None
+    last_credited_day: date | None
+    owed_days: list[date]
+    day_in_progress: date | None
+    next_boundary: Instant | None
+    blocked: Blocked | None
+    holdings: dict[str, Units]
+    totals: dict[str, Units] = Field(description="Rewards ever credited and not reversed, by asset.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user": "1001",
+                    "enrolled": True,
+                    "state": "sleeping",
+                    "tag": {"asset": "SOL", "colour": "yellow"},
+                    "enrolment_id": "d352529d-845d-49a0-a426-af0d8931c289",
+                    "activated_at": "2026-10-01T10:00:00Z",
+                    "first_snapshot_at": "2026-10-02T00:00:00Z",
+                    "first_reward_from": "2026-10-03T00:00:00Z",
+                    "first_reward_until": "2026-10-03T08:00:00Z",
+                    "ended_at": None,
+                    "end_reason": None,
+                    "last_credited_day": "2026-10-02",
+                    "owed_days": [],
+                    "day_in_progress": "2026-10-03",
+                    "next_boundary": "2026-10-04T00:00:00Z",
+                    "blocked": None,
+                    "holdings": {"SOL": "10.50022191"},
+                    "totals": {"SOL": "0.00022191"},
+                }
+            ]
+        }
+    )
+
+
+class Reward(BaseModel):
+    """One credited accrual day and asset, with everything that recomputes its reward."""
+
+    day: date
+    asset: str
+    opening: Units
+    closing: Units
+    average: Units
+    minimum: str
+    cap: str
+    apr: str
+    reward: Units
+    outcome: Outcome
+    credited_at: Instant
+    late: bool
+    reference_value_usdt: Units
+    entry_id: int | None
+    reversed_by: int | None
+
+
+class RewardsPage(BaseModel):
+    user: str
+    rewards: list[Reward] = Field(description="Ordered by day and asset; days on which nothing was earned too.")
+    next_from: date | None = Field(description="`from` of the next page; null on the last.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user": "1001",
+                    "rewards": [
+                        {
+                            "day": "2026-10-02",
+                            "asset": "SOL",
+                            "opening": "12.00000000",
+                            "closing": "10.50000000",
+                            "average": "10.12500000",
+                            "minimum": "1",
+                            "cap": "10000",
+                            "apr": "0.008",
+                            "reward": "0.00022191",
+                            "outcome": "earned",
+                            "credited_at": "2026-10-03T00:00:01Z",
+                            "late": False,
+                            "reference_value_usdt": "0.03328650",
+                            "entry_id": 14,
+                            "reversed_by": None,
+                        }
+                    ],
+                    "next_from": "2026-10-03",
+                }
+            ]
+        }
+    )
+
+
+_ACTIVATION_EXAMPLES: dict[str, Any] = {
+    "on the web": {
+        "value": {
+            "region": "FR",
+            "channel": "web",
+            "documents": {
+                "terms_of_use": "2026-01-01",
+                "soft_staking_terms": "2026-01-01",
+                "risk_warning": "2026-01-01",
+            },
+        }
+    }
+}
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application."""
+    """Adds the routes to an application. Raises NotAnAddress for a setting that cannot be read."""
+    part = FastAPI(
+        title="Soft Staking for product services",
+        description=_DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    install_problems(part)
+    part.include_router(_routes(_Accounts(service), Bearers(service)))
+    add_part(app, "/v1", part)
+
+
+class _SmallBodyRoute(APIRoute):
+    """Reads no body before it is known to be a small one."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_if_small(request: Request) -> Response:
+            if "transfer-encoding" in request.headers:
+                raise HTTPException(411, "the length of a body is told before it is sent")
+            length = request.headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > _BODY_BYTES_MAX:
+                raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX} bytes")
+            return await handle(request)
+
+        return handle_if_small
+
+
+def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
+    router = APIRouter(
+        prefix=_PREFIX,
+        tags=["product services"],
+        route_class=_SmallBodyRoute,
+        responses=problem_responses(401, 403, 422, 429, 503),
+    )
+    of_a_body = problem_responses(400, 409, 411, 413)
+    reads = [bearers.may(Scope.READ)]
+    router.add_api_route(
+        "/status",
+        accounts.status,
+        response_model=AccountStatus,
+        dependencies=reads,
+        summary="How an account stands",
+    )
+    router.add_api_route(
+        "/tag", accounts.tag, response_model=TagAnswer, dependencies=reads, summary="The tag beside one asset"
+    )
+    router.add_api_route(
+        "/rewards",
+        accounts.rewards,
+        response_model=RewardsPage,
+        dependencies=reads,
+        summary="Credited days, each with everything that recomputes its reward",
+    )
+    router.add_api_route(
+        "/activate",
+        accounts.activate,
+        methods=["POST"],
+        response_model=Receipt,
+        responses=of_a_body,
+        dependencies=[bearers.may(Scope.ACTIVATE)],
+        summary="Start Earning; a repeat answers the first receipt",
+    )
+    router.add_api_route(
+        "/deactivate",
+        accounts.deactivate,
+        methods=["POST"],
+        response_model=End,
+        responses=of_a_body,
+        dependencies=[bearers.may(Scope.DEACTIVATE)],
+        summary="Stop at once; owed days are still paid, a repeat answers the first end",
+    )
+    return router
+
+
+class _Accounts:
+    """What each endpoint does, once its caller is known."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def status(self, user: User) -> AccountStatus:
+        live, is_known = None, True
+        try:
+            live = await self._service.client.status(user)
+        except ServiceError:
+            is_known = False
+        # The ledger second: it may be ahead of what the workflow said, but never behind it.
+        known = await standing(self._service.ledger, user, now=self._service.now())
+        return _status(known, live, _state(known, live) if is_known else "unknown")
+
+    async def tag(self, user: User) -> TagAnswer:
+        known = await standing(self._service.ledger, user, now=self._service.now())
+        return TagAnswer(user=user, tag=_tag(known))
+
+    async def rewards(
+        self,
+        user: User,
+        first: Annotated[Day | None, Query(alias="from", description="First day.")] = None,
+        last: Annotated[Day | None, Query(alias="to", description="Last day.")] = None,
+        days: Annotated[
+            int, Query(ge=1, le=_PAGE_DAYS_MAX, description="At most so many calendar days on a page.")
+        ] = 31,
+    ) -> RewardsPage:
+        if first is not None and last is not None and first > last:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "Invalid request",
+                f"from {first} is after to {last}",
+                errors=[{"field": "query.from", "message": f"{first} is after to, {last}"}],
+            )
+        async with self._service.ledger.read() as connection:
+            begins = await first_credited_day(connection, user, first or date.min)
+            if begins is None or (last is not None and begins > last):
+                return RewardsPage(user=user, rewards=[], next_from=None)
+            ends = begins + timedelta(days=days - 1)
+            ends = ends if last is None else min(ends, last)
+            lines = await statement(connection, [user], first=begins, last=ends)
+            following = await first_credited_day(connection, user, ends + ONE_DAY)
+        if following is not None and last is not None and following > last:
+            following = None
+        return RewardsPage(user=user, rewards=[_reward(line) for line in lines], next_from=following)
+
+    async def activate(
+        self, user: User, request: Annotated[ActivationRequest, Body(openapi_examples=_ACTIVATION_EXAMPLES)]
+    ) -> Receipt:
+        answer = await self._service.client.activate(
+            user,
+            region=request.region,
+            channel=request.channel,
+            documents=request.documents,
+            app_version=request.app_version,
+        )
+        if isinstance(answer, Refusal):
+            raise refusal(answer.reasons)
+        return answer
+
+    async def deactivate(self, user: User, request: Annotated[DeactivationRequest | None, Body()] = None) -> End:
+        return await self._service.client.deactivate(user, (request or DeactivationRequest()).reason)
+
+
+def _state(known: Standing, live: LiveStatus | None) -> str:
+    if live is not None:
+        return live.state
+    if known.enrolled or known.owed_days:
+        return "not running"
+    return "ended" if known.receipt else "not enrolled"
+
+
+def _tag(known: Standing) -> Tag | None:
+    if known.tagged_asset is None:
+        return None
+    return Tag(asset=known.tagged_asset, colour="yellow" if known.enrolled else "grey")
+
+
+def _status(known: Standing, live: LiveStatus | None, state: str) -> AccountStatus:
+    receipt = known.receipt
+    return AccountStatus(
+        user=known.user_id,
+        enrolled=known.enrolled,
+        state=state,
+        tag=_tag(known),
+        enrolment_id=receipt and receipt.enrolment_id,
+        activated_at=receipt and receipt.activated_at,
+        first_snapshot_at=receipt and receipt.first_snapshot_at,
+        first_reward_from=receipt and receipt.first_reward_from,
+        first_reward_until=receipt and receipt.first_reward_until,
+        ended_at=known.ended_at,
+        end_reason=known.end_reason,
+        last_credited_day=known.last_credited_day,
+        owed_days=known.owed_days,
+        day_in_progress=live and live.day_in_progress,
+        next_boundary=live and live.next_boundary,
+        blocked=live and live.blocked,
+        holdings=known.holdings,
+        totals=known.totals,
+    )
+
+
+def _reward(line: StatementLine) -> Reward:
+    return Reward(
+        day=line.day,
+        asset=line.asset,
+        opening=line.opening,
+        closing=line.closing,
+        average=line.average,
+        minimum=line.minimum,
+        cap=line.cap,
+        apr=line.apr,
+        reward=line.reward,
+        outcome=line.outcome,
+        credited_at=line.credited_at,
+        late=line.late,
+        reference_value_usdt=line.reference_value,
+        entry_id=line.entry_id,
+        reversed_by=line.reversed_by,
+    )

@@ -1,0 +1,195 @@
+"""keys create, list, revoke: the keys of users' own programs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.enrolment import UserArgument, documents_in_force
+from commands.entrance import CommandFailed, now, run, say, the_ledger, user_argument
+from commands.output import JsonOption, instant_text, print_json
+from ledger.api_keys import (
+    ApiKey,
+    KeyKind,
+    Profile,
+    add_key,
+    all_keys,
+    profile_of_latest_enrolment,
+    revoke_key,
+)
+from settings import Settings
+from staking.models import Activation
+from web.tokens import random_text
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Keys with which users' own programs sign their requests; a key belongs to one user. "
+    "What they can ask is in docs/http-api.md.",
+)
+_KEY_LENGTH = 64
+
+
+def _user(text: str | None) -> str | None:
+    return None if text is None else user_argument(text)
+
+
+@app.command()
+def create(
+    user: UserArgument,
+    ed25519: Annotated[
+        Path | None, typer.Option(metavar="PUBKEY.pem", help="Requests are signed with this key's private half.")
+    ] = None,
+    rsa: Annotated[
+        Path | None, typer.Option(metavar="PUBKEY.pem", help="The same, with an RSA key of 2048 bits or more.")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="The key may look, and switch nothing.")] = False,
+    region: Annotated[
+        str | None,
+        typer.Option(help="ISO 3166-1 or 3166-2 code that activations with this key carry, such as FR."),
+    ] = None,
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="The user accepted every document in its version in force.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key for a user's own programs: an HMAC key with a secret, or one for a public key of the user's.
+
+    The secret is shown once. Region and accepted documents are kept with the key, and are what it activates with;
+    what is not given is taken from the user's latest enrolment.
+
+    Example: python starter.py keys create 1001 --region FR --accept-terms
+    """
+    if ed25519 and rsa:
+        raise typer.BadParameter("choose --ed25519 or --rsa, not both")
+    if region is not None:
+        region = Activation(region=region, channel="api").region
+    created_at = now()
+    api_key = random_text(_KEY_LENGTH)
+    kind = KeyKind.ED25519 if ed25519 else KeyKind.RSA if rsa else KeyKind.HMAC
+    secret = random_text(_KEY_LENGTH) if kind is KeyKind.HMAC else None
+    file = ed25519 or rsa
+    public_key = _read_public_key(kind, file) if file else None
+
+    async def work() -> tuple[ApiKey, Mapping[str, str]]:
+        async with the_ledger() as ledger:
+            async with ledger.read() as connection:
+                latest = await profile_of_latest_enrolment(connection, user)
+            accepted = await documents_in_force(ledger, created_at) if accept_terms else latest.documents
+            key = ApiKey(
+                api_key=api_key,
+                user_id=user,
+                kind=kind,
+                read_only=read_only,
+                region=region or latest.region,
+                created_at=created_at,
+                sealed_secret=None if secret is None else _sealed(secret, api_key),
+                public_key=public_key,
+            )
+            await add_key(ledger, key, accepted)
+            return key, accepted
+
+    key, documents = run(work())
+    if as_json:
+        print_json({**_json(key), "secret": secret, "documents": documents})
+    else:
+        _print_new(key, secret)
+    if not read_only:
+        _warn_of_gaps(Profile(key.region, documents))
+
+
+def _read_public_key(kind: KeyKind, file: Path) -> str:
+    # Here, since importing cryptography takes longer than many a command.
+    from web.signatures import NotAPublicKey, check_public_key
+
+    try:
+        return check_public_key(kind, file.read_bytes())
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read: {error.strerror}") from None
+    except NotAPublicKey as error:
+        raise CommandFailed(f"{file}: {error}") from None
+
+
+def _sealed(secret: str, api_key: str) -> bytes:
+    from web.key_encryption import EncryptionKeyUnusable, KeyEncryption  # as above
+
+    try:
+        return KeyEncryption(Settings()).seal(secret, api_key)
+    except EncryptionKeyUnusable as error:
+        raise CommandFailed(str(error)) from None
+
+
+def _print_new(key: ApiKey, secret: str | None) -> None:
+    print(f"key:     {key.api_key}")
+    if secret is not None:
+        print(f"secret:  {secret}")
+        print("The secret is not shown again.")
+
+
+def _warn_of_gaps(profile: Profile) -> None:
+    if profile.region is None:
+        say("no region is known, so this key cannot activate; make one with --region if it should")
+    if not profile.documents:
+        say("no documents are accepted, so this key cannot activate; make one with --accept-terms if it should")
+
+
+@app.command("list")
+def list_(
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="USER", callback=_user, help="Only this user's.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every key ever made, the oldest first; never a secret."""
+
+    async def work() -> list[ApiKey]:
+        async with the_ledger() as ledger, ledger.read() as connection:
+            return await all_keys(connection, user)
+
+    keys = run(work())
+    if as_json:
+        print_json([_json(key) for key in keys])
+    elif keys:
+        for key in keys:
+            print(key.api_key)
+            print(f"    {_described(key)}")
+    else:
+        print("there are no keys; make one with: starter.py keys create USER --region FR --accept-terms")
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key, as keys list prints it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take a key out of use, at once and for good. A repeat changes nothing."""
+
+    async def work() -> ApiKey:
+        async with the_ledger() as ledger:
+            return await revoke_key(ledger, key, now=now())
+
+    revoked = run(work())
+    if as_json:
+        print_json(_json(revoked))
+    else:
+        assert revoked.revoked_at is not None, "it has just been revoked"
+        print(f"{key} of user {revoked.user_id} is revoked since {instant_text(revoked.revoked_at)}.")
+
+
+def _json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "key": key.api_key,
+        "user": key.user_id,
+        "kind": key.kind.value,
+        "read_only": key.read_only,
+        "region": key.region,
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
+def _described(key: ApiKey) -> str:
+    may = "may look" if key.read_only else "may look and set"
+    region = f", region {key.region}" if key.region else ""
+    revoked = f", revoked {instant_text(key.revoked_at)}" if key.revoked_at else ""
+    return f"user {key.user_id}, {key.kind}, {may}{region}, made {instant_text(key.created_at)}{revoked}"

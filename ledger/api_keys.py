@@ -1,0 +1,146 @@
+"""Keys of users' own programs: whose each is, what checks its signatures, and the profile it activates with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger
+from ledger.errors import UnknownKey
+from ledger.schema import AnyRow, acceptances, api_key_acceptances, api_keys, enrolments
+
+
+class KeyKind(StrEnum):
+    """How requests made with a key are signed."""
+
+    HMAC = "hmac"
+    RSA = "rsa"
+    ED25519 = "ed25519"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key of a user's own programs. What signs its requests is never here in the clear."""
+
+    api_key: str
+    user_id: str
+    kind: KeyKind
+    read_only: bool
+    region: str | None
+    """ISO 3166-1 or 3166-2; None where none was known, and then the key cannot activate."""
+    created_at: datetime
+    sealed_secret: bytes | None = None
+    """Of an HMAC key: its secret, encrypted."""
+    public_key: str | None = None
+    """Of the other kinds: PEM."""
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a user had said when a key was made, and what an activation with that key says."""
+
+    region: str | None
+    documents: Mapping[str, str]
+    """Accepted versions by document name."""
+
+
+_KEY_IN_USE = select(api_keys).where(api_keys.c.api_key == bindparam("key"), api_keys.c.revoked_at.is_(None))
+
+
+async def add_key(ledger: Ledger, key: ApiKey, documents: Mapping[str, str]) -> None:
+    """Records a new key, with the document versions its user has accepted."""
+    async with ledger.write() as connection:
+        await connection.execute(
+            api_keys.insert().values(
+                api_key=key.api_key,
+                user_id=key.user_id,
+                kind=key.kind.value,
+                sealed_secret=key.sealed_secret,
+                public_key=key.public_key,
+                read_only=key.read_only,
+                region=key.region,
+                created_at=key.created_at,
+            )
+        )
+        if documents:
+            accepted = [
+                {"api_key": key.api_key, "document": name, "version": version}
+                for name, version in documents.items()
+            ]
+            await connection.execute(api_key_acceptances.insert(), accepted)
+
+
+async def key_in_use(connection: AsyncConnection, api_key: str) -> ApiKey | None:
+    """The key, unless it is unknown or revoked."""
+    row = (await connection.execute(_KEY_IN_USE, {"key": api_key})).one_or_none()
+    return None if row is None else _key(row)
+
+
+async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:
+    """What an activation with the key says."""
+    accepted = await connection.execute(
+        select(api_key_acceptances.c.document, api_key_acceptances.c.version).where(
+            api_key_acceptances.c.api_key == key.api_key
+        )
+    )
+    return Profile(key.region, {row.document: row.version for row in accepted})
+
+
+async def profile_of_latest_enrolment(connection: AsyncConnection, user_id: str) -> Profile:
+    """What a user said at the latest activation; empty for one who was never enrolled."""
+    latest = (
+        await connection.execute(
+            select(enrolments.c.enrolment_id, enrolments.c.region)
+            .where(enrolments.c.user_id == user_id)
+            .order_by(enrolments.c.activated_at.desc(), enrolments.c.recorded_at.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    if latest is None:
+        return Profile(None, {})
+    accepted = await connection.execute(
+        select(acceptances.c.document, acceptances.c.version).where(
+            acceptances.c.enrolment_id == latest.enrolment_id
+        )
+    )
+    return Profile(latest.region, {row.document: row.version for row in accepted})
+
+
+async def all_keys(connection: AsyncConnection, user_id: str | None = None) -> list[ApiKey]:
+    """Every key ever made, revoked ones too, the oldest first; of one user if named."""
+    query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.api_key)
+    if user_id is not None:
+        query = query.where(api_keys.c.user_id == user_id)
+    return [_key(row) for row in await connection.execute(query)]
+
+
+async def revoke_key(ledger: Ledger, api_key: str, *, now: datetime) -> ApiKey:
+    """Takes a key out of use, for good; a repeat answers the first. Raises UnknownKey."""
+    async with ledger.write() as connection:
+        await connection.execute(
+            update(api_keys)
+            .where(api_keys.c.api_key == api_key, api_keys.c.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        row = (await connection.execute(select(api_keys).where(api_keys.c.api_key == api_key))).one_or_none()
+        if row is None:
+            raise UnknownKey("there is no such key; the keys are listed by: starter.py keys list")
+        return _key(row)
+
+
+def _key(row: AnyRow) -> ApiKey:
+    return ApiKey(
+        api_key=row.api_key,
+        user_id=row.user_id,
+        kind=KeyKind(row.kind),
+        read_only=row.read_only,
+        region=row.region,
+        created_at=row.created_at,
+        sealed_secret=row.sealed_secret,
+        public_key=row.public_key,
+        revoked_at=row.revoked_at,
+    )

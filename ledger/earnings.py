@@ -1,0 +1,135 @@
+"""What a user holds and has earned, and the rewards that were credited in a span of time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.journal import exact_sum, from_exact_sum
+from ledger.schema import UtcInstant, accounts, days, enrolments, entries, postings, rewards, snapshots
+
+_reversals = entries.alias("reversals")
+_user = bindparam("user", type_=Text)
+
+# Built once, since a program may ask hundreds of times in a second.
+_reversed_days = (
+    select(days.c.day).join(_reversals, _reversals.c.reverses == days.c.entry_id).where(days.c.user_id == _user)
+)
+_totals = (
+    select(rewards.c.asset, *exact_sum(rewards.c.reward))
+    .where(rewards.c.user_id == _user, rewards.c.day.not_in(_reversed_days))
+    .group_by(rewards.c.asset)
+)
+_movements_after = and_(
+    postings.c.account_id == accounts.c.account_id,
+    postings.c.effective_at > bindparam("instant", type_=UtcInstant),
+)
+_ENROLMENT, _HOLDING, _TOTAL = "enrolment", "holding", "total"
+
+
+def _line(of: str) -> ColumnElement[str]:
+    return literal_column(f"'{of}'", Text).label("of")
+
+
+_NONE = literal_column("0", BigInteger)
+_POSITION = union_all(
+    select(_line(_ENROLMENT), enrolments.c.enrolment_id.label("asset"), _NONE.label("balance"), *exact_sum(_NONE))
+    .where(enrolments.c.user_id == _user, enrolments.c.ended_at.is_(None))
+    .group_by(enrolments.c.enrolment_id),
+    select(_line(_HOLDING), accounts.c.asset, accounts.c.balance, *exact_sum(postings.c.amount))
+    .join_from(accounts, postings, _movements_after, isouter=True)
+    .where(accounts.c.user_id == _user)
+    .group_by(accounts.c.account_id, accounts.c.asset, accounts.c.balance),
+    _totals.with_only_columns(_line(_TOTAL), rewards.c.asset, _NONE, *exact_sum(rewards.c.reward)),
+)
+_CREDITED = (
+    select(rewards.c.asset, rewards.c.reward, snapshots.c.average, days.c.credited_at)
+    .join_from(days, rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
+    .join(
+        snapshots,
+        and_(
+            snapshots.c.user_id == rewards.c.user_id,
+            snapshots.c.day == rewards.c.day,
+            snapshots.c.asset == rewards.c.asset,
+        ),
+    )
+    .where(
+        days.c.user_id == _user,
+        days.c.credited_at.between(bindparam("since"), bindparam("until")),
+        rewards.c.reward > 0,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Position:
+    """How a user stands in every asset. Amounts in units."""
+
+    is_enrolled: bool
+    holdings: Mapping[str, int]
+    totals: Mapping[str, int]
+    """Rewards credited ever and not reversed."""
+
+
+@dataclass(frozen=True)
+class CreditedReward:
+    """One reward above zero, as it was credited. Amounts in units."""
+
+    asset: str
+    reward: int
+    average: int
+    credited_at: datetime
+
+
+@dataclass(frozen=True)
+class CreditedPage:
+    """Some of the rewards asked for, and how many there are."""
+
+    rewards: Sequence[CreditedReward]
+    total: int
+
+
+async def position(connection: AsyncConnection, user_id: str, instant: datetime) -> Position:
+    """What a user holds at an instant and has earned, in one statement."""
+    enrolled, held, earned = False, dict[str, int](), dict[str, int]()
+    for row in await connection.execute(_POSITION, {"user": user_id, "instant": instant}):
+        if row.of == _ENROLMENT:
+            enrolled = True
+        elif row.of == _HOLDING:
+            held[row.asset] = row.balance - from_exact_sum(row)
+        elif units := from_exact_sum(row):
+            earned[row.asset] = units
+    return Position(enrolled, held, earned)
+
+
+async def totals(connection: AsyncConnection, user_id: str) -> dict[str, int]:
+    """Rewards credited ever and not reversed, units by asset."""
+    found = await connection.execute(_totals.order_by(rewards.c.asset), {"user": user_id})
+    by_asset = {row.asset: from_exact_sum(row) for row in found}
+    return {asset: units for asset, units in by_asset.items() if units}
+
+
+async def credited_rewards(
+    connection: AsyncConnection,
+    user_id: str,
+    *,
+    since: datetime,
+    until: datetime,
+    asset: str | None,
+    offset: int,
+    limit: int,
+) -> CreditedPage:
+    """The rewards above zero that were credited from ``since`` to ``until``, the newest first.
+
+    One that was reversed later is among them: it was credited.
+    """
+    asked = {"user": user_id, "since": since, "until": until}
+    query = _CREDITED if asset is None else _CREDITED.where(rewards.c.asset == asset)
+    total = await connection.scalar(select(func.count()).select_from(query.subquery()), asked)
+    newest_first = query.order_by(days.c.credited_at.desc(), days.c.day.desc(), rewards.c.asset)
+    found = await connection.execute(newest_first.offset(offset).limit(limit), asked)
+    return CreditedPage(
+        [CreditedReward(row.asset, row.reward, row.average, row.credited_at) for row in found], total or 0
+    )

@@ -1,0 +1,90 @@
+"""Bearer tokens of product services: what each may do. Only a hash of a token is kept."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger
+from ledger.errors import UnknownToken
+from ledger.schema import AnyRow, service_tokens
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    READ = "read"
+    ACTIVATE = "activate"
+    DEACTIVATE = "deactivate"
+
+
+@dataclass(frozen=True)
+class ServiceToken:
+    """A product service's token. ``token_id`` is no secret: it is how the token is found and revoked."""
+
+    token_id: str
+    name: str
+    scopes: frozenset[Scope]
+    token_hash: bytes
+    """SHA-256 of the whole token."""
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+_TOKEN_IN_USE = select(service_tokens).where(
+    service_tokens.c.token_id == bindparam("id"), service_tokens.c.revoked_at.is_(None)
+)
+
+
+async def add_token(ledger: Ledger, token: ServiceToken) -> None:
+    """Records a new token."""
+    async with ledger.write() as connection:
+        await connection.execute(
+            service_tokens.insert().values(
+                token_id=token.token_id,
+                name=token.name,
+                scopes=" ".join(sorted(token.scopes)),
+                token_hash=token.token_hash,
+                created_at=token.created_at,
+            )
+        )
+
+
+async def token_in_use(connection: AsyncConnection, token_id: str) -> ServiceToken | None:
+    """The token, unless it is unknown or revoked."""
+    row = (await connection.execute(_TOKEN_IN_USE, {"id": token_id})).one_or_none()
+    return None if row is None else _token(row)
+
+
+async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:
+    """Every token ever made, revoked ones too, the oldest first."""
+    query = select(service_tokens).order_by(service_tokens.c.created_at, service_tokens.c.token_id)
+    return [_token(row) for row in await connection.execute(query)]
+
+
+async def revoke_token(ledger: Ledger, token_id: str, *, now: datetime) -> ServiceToken:
+    """Takes a token out of use, for good; a repeat answers the first. Raises UnknownToken."""
+    async with ledger.write() as connection:
+        await connection.execute(
+            update(service_tokens)
+            .where(service_tokens.c.token_id == token_id, service_tokens.c.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        query = select(service_tokens).where(service_tokens.c.token_id == token_id)
+        row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise UnknownToken("there is no such token; the tokens are listed by: starter.py tokens list")
+        return _token(row)
+
+
+def _token(row: AnyRow) -> ServiceToken:
+    return ServiceToken(
+        token_id=row.token_id,
+        name=row.name,
+        scopes=frozenset(Scope(scope) for scope in row.scopes.split()),
+        token_hash=row.token_hash,
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+    )

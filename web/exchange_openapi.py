@@ -1,0 +1,128 @@
+"""What the OpenAPI tells of the endpoints that existing clients speak: their parameters and answers."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Product(BaseModel):
+    """One asset of the program, and how the account stands in it."""
+
+    asset: str
+    minAmount: str
+    maxCap: str
+    apr: str
+    stakedAmount: str
+    totalProfit: str
+
+
+class ProductList(BaseModel):
+    status: bool
+    totalRewardsUsdt: str
+    rows: list[Product]
+    total: int
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": True,
+                    "totalRewardsUsdt": "3.09827182",
+                    "rows": [
+                        {
+                            "asset": "BNB",
+                            "minAmount": "0.5",
+                            "maxCap": "1000",
+                            "apr": "0.0015",
+                            "stakedAmount": "2.14",
+                            "totalProfit": "0.00171234",
+                        }
+                    ],
+                    "total": 2,
+                }
+            ]
+        }
+    )
+
+
+class RewardRecord(BaseModel):
+    """One credited reward; ``time`` in milliseconds."""
+
+    asset: str
+    rewards: str
+    rewardAsset: str
+    avgAmount: str
+    time: int
+
+
+class RewardsHistory(BaseModel):
+    rows: list[RewardRecord]
+    total: int
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "rows": [
+                        {
+                            "asset": "BNB",
+                            "rewards": "0.00000557",
+                            "rewardAsset": "BNB",
+                            "avgAmount": "2.14",
+                            "time": 1754007978000,
+                        }
+                    ],
+                    "total": 2,
+                }
+            ]
+        }
+    )
+
+
+class SetAnswer(BaseModel):
+    success: bool
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"success": True}]})
+
+
+class ErrorAnswer(BaseModel):
+    code: int
+    msg: str
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"code": -1022, "msg": "Signature for this request is not valid."}]}
+    )
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+_OF_EVERY_REQUEST = [
+    _parameter(
+        "recvWindow",
+        {"type": "integer", "minimum": 0, "maximum": 60_000, "default": 5_000},
+        "For how many milliseconds after `timestamp` the request is valid.",
+    ),
+    _parameter(
+        "timestamp",
+        {"type": "integer", "minimum": 0},
+        "When the request was made, in milliseconds or microseconds.",
+        required=True,
+    ),
+    _parameter(
+        "signature", {"type": "string"}, "The last parameter, over all that precedes `&signature=`.", required=True
+    ),
+]
+_OF_A_PAGE = [
+    _parameter("asset", {"type": "string", "pattern": "^[A-Za-z0-9]{1,20}$"}, "Only this asset."),
+    _parameter("current", {"type": "integer", "minimum": 1, "default": 1}, "The page, from 1."),
+    _parameter("size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}, "Rows on a page."),
+]
+_OF_A_SPAN = [
+    _parameter(name, {"type": "integer", "minimum": 0}, "Milliseconds.") for name in ("startTime", "endTime")
+]
+_SWITCH = _parameter("softStaking", {"type": "string", "enum": ["true", "false"]}, "In any case.", required=True)
+PAGE_PARAMETERS = [*_OF_A_PAGE, *_OF_EVERY_REQUEST]
+SPAN_PARAMETERS = [*_OF_A_PAGE, *_OF_A_SPAN, *_OF_EVERY_REQUEST]
+SWITCH_PARAMETERS = [_SWITCH, *_OF_EVERY_REQUEST]

@@ -1,0 +1,121 @@
+"""The query string of a signed request: its parameters, read strictly, and what its signature is over."""
+
+import re
+from collections.abc import Collection
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
+
+from web import exchange_errors
+
+_Value = TypeVar("_Value")
+_INTEGER = "^[0-9]{1,20}$"
+_ASSET = "^[A-Za-z0-9]{1,20}$"
+_BOOLEANS = {"true": True, "false": False}
+_SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW = "signature", "timestamp", "recvWindow"
+_OF_EVERY_REQUEST = (_SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW)
+_RECEIVE_WINDOW_MS, _RECEIVE_WINDOW_MS_MAX = 5_000, 60_000
+_AHEAD_US = 1_000_000
+_LAST_MILLISECOND = 100_000_000_000_000
+"""What is greater counts microseconds. In milliseconds this is in the year 5138, in microseconds in 1973."""
+
+
+class SignedQuery:
+    """The parameters of one request. Every method raises ExchangeError for what it cannot read.
+
+    ``names`` are the endpoint's own parameters, beside those that every signed request has.
+    """
+
+    def __init__(self, raw: bytes, names: Collection[str]) -> None:
+        parts = [part.partition(b"=") for part in raw.split(b"&") if part]
+        sent = [(_decoded(name), value) for name, _, value in parts]
+        self._values = dict(sent)
+        if len(self._values) < len(sent):
+            raise exchange_errors.duplicated()
+        read = [name for name in self._values if name in names or name in _OF_EVERY_REQUEST]
+        if len(read) < len(sent):
+            raise exchange_errors.unread(len(read), len(sent))
+        self._is_signed_last = bool(sent) and sent[-1][0] == _SIGNATURE
+        self.payload = raw.rpartition(b"&")[0]
+        """What the signature is over: all that came before it, as it came."""
+        self.timestamp_us = microseconds(self._mandatory(_TIMESTAMP, self.integer(_TIMESTAMP)))
+        self.receive_window_ms = self._receive_window()
+        self._mandatory(_SIGNATURE, self._text(_SIGNATURE))
+
+    @property
+    def signature(self) -> str:
+        """Empty if anything follows it, which would not be signed. A plus sign need not be encoded."""
+        return (self._text(_SIGNATURE) or "") if self._is_signed_last else ""
+
+    def asset(self, name: str = "asset") -> str | None:
+        """An asset code, if one was sent."""
+        return self._matching(name, _ASSET)
+
+    def integer(self, name: str) -> int | None:
+        """A number from 0 on, if one was sent."""
+        text = self._matching(name, _INTEGER)
+        return None if text is None else int(text)
+
+    def integer_in(self, name: str, *, least: int, most: int | None, default: int) -> int:
+        """A number within bounds."""
+        number = self.integer(name)
+        if number is None:
+            return default
+        if number < least or (most is not None and number > most):
+            upper = "" if most is None else f" to {most}"
+            raise exchange_errors.malformed(name, f"it is a number from {least}{upper}")
+        return number
+
+    def boolean(self, name: str) -> bool:
+        """A boolean in any case, which must be sent."""
+        text = self._mandatory(name, self._text(name))
+        value = _BOOLEANS.get(text.lower())
+        if value is None:
+            raise exchange_errors.missing_or_malformed(name)
+        return value
+
+    def check_time(self, now_us: int) -> None:
+        """Refuses a request from more than a second ahead, or from longer ago than its window."""
+        if self.timestamp_us >= now_us + _AHEAD_US:
+            raise exchange_errors.ahead()
+        if now_us - self.timestamp_us > self.receive_window_ms * 1000:
+            raise exchange_errors.outside_window()
+
+    def _receive_window(self) -> int:
+        window_ms = self.integer(_RECEIVE_WINDOW)
+        if window_ms is None:
+            return _RECEIVE_WINDOW_MS
+        if window_ms > _RECEIVE_WINDOW_MS_MAX:
+            raise exchange_errors.bad_receive_window()
+        return window_ms
+
+    def _mandatory(self, name: str, value: _Value | None) -> _Value:
+        if value is None:
+            raise exchange_errors.missing_or_malformed(name)
+        return value
+
+    def _matching(self, name: str, legal: str) -> str | None:
+        text = self._text(name)
+        # fullmatch, since "$" would let a line break follow.
+        if text is not None and not re.fullmatch(legal.strip("^$"), text):
+            raise exchange_errors.illegal_characters(name, legal)
+        return text
+
+    def _text(self, name: str) -> str | None:
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not value:
+            raise exchange_errors.empty(name)
+        return _decoded(value)
+
+
+def microseconds(instant: int) -> int:
+    """An instant since 1970-01-01 UTC, in milliseconds or microseconds, in microseconds."""
+    return instant if instant > _LAST_MILLISECOND else instant * 1000
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise exchange_errors.illegal_characters_somewhere() from None
