@@ -5,7 +5,20 @@ from typing import NoReturn
 
 import typer
 
-from commands import audit, db, demo, enrolment, entrance, imports, ledger, movements, pool, program, rewards
+from commands import (
+    audit,
+    db,
+    demo,
+    enrolment,
+    entrance,
+    imports,
+    ledger,
+    movements,
+    pool,
+    program,
+    rewards,
+    serve,
+)
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
 from ledger.engine import Ledger, open_ledger
 from ledger.entries import Entry, Recorded
@@ -79,6 +92,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(db.app, name="db")
 app.command()(enrolment.retry)
 app.command()(audit.audit)
+app.command()(serve.serve)
 
 
 def main() -> NoReturn:
