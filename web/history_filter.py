@@ -67,9 +67,7 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
         outcome=Outcome(outcome) if outcome else None,
         first=first,
         last=last,
-        page=int(page)
-        if page.isascii() and page.isdecimal() and 0 < len(page) <= _PAGE_DIGITS_MAX and int(page)
-        else 1,
+        page=_page_number(parameters.get("page", "1")),
         problems=tuple(problems),
     )
 
