@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from staking.days import ONE_DAY
-from web.wording import day_text, usdt_text
+from web.wording import amount_text, day_text, fine_usdt_text
 
 DAYS_MAX = 30
 _DAYS_MIN = 7
-WIDTH, HEIGHT = 720, 200
+WIDTH, HEIGHT = 720, 220
 _LEFT, _TOP, _BOTTOM = 4, 28, 26
 _GAP_PERCENT = 28
-_ROUND_STEPS = (1, 2, 5)
+_ROUND_STEPS = (10, 12, 14, 16, 20, 24, 30, 40, 50, 60, 80)
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ def draw(values: Sequence[DayValue]) -> Chart | None:
                 y=_text((HEIGHT - _BOTTOM) * 100 - height),
                 width=_text(width),
                 height=_text(height),
-                title=f"{day_text(value.day)}: {usdt_text(value.value)} USDT",
+                title=f"{day_text(value.day)}: {fine_usdt_text(value.value)} USDT",
             )
         )
     lines = [
-        Line(y=_text((HEIGHT - _BOTTOM) * 100 - plot_height * share * 50), label=usdt_text(top * share // 2))
+        Line(y=_text((HEIGHT - _BOTTOM) * 100 - plot_height * share * 50), label=amount_text(top * share // 2))
         for share in (1, 2)
     ]
     best = max(values, key=lambda value: (value.value, value.day))
@@ -94,7 +94,7 @@ def draw(values: Sequence[DayValue]) -> Chart | None:
         lines=lines,
         labels=_labels(values, slots, slot),
         summary=f"{len(values)} days from {day_text(values[0].day)} to {day_text(values[-1].day)}; the most on "
-        f"{day_text(best.day)} with {usdt_text(best.value)} USDT.",
+        f"{day_text(best.day)} with {fine_usdt_text(best.value)} USDT.",
     )
 
 
@@ -130,9 +130,9 @@ def _labels(values: Sequence[DayValue], slots: int, slot: int) -> list[Label]:
 
 
 def _round_up(value: int) -> int:
-    """The next of 1, 2, 5, 10, 20, 50, …"""
-    magnitude = 10 ** (len(str(value)) - 1)
-    return next(step * magnitude for step in (*_ROUND_STEPS, 10) if step * magnitude >= value)
+    """The next number that starts with a round one, and whose half does too."""
+    magnitude = 10 ** max(len(str(value)) - 2, 0)
+    return next(step * magnitude for step in (*_ROUND_STEPS, 100) if step * magnitude >= value)
 
 
 def _text(hundredths: int) -> str:

@@ -16,6 +16,8 @@ _FILTERS: dict[str, Any] = {
     "exact_amount": wording.exact_amount_text,
     "terms": wording.terms_text,
     "usdt": wording.usdt_text,
+    "fine_usdt": wording.fine_usdt_text,
+    "hue": wording.hue,
     "percent": wording.percent_text,
     "day": wording.day_text,
     "document": wording.document_title,

@@ -27,6 +27,7 @@ from web import chart, wording
 from web.history_filter import Wanted
 
 LINES_PER_PAGE = 20
+_USDT = "USDT"
 Colour = Literal["grey", "yellow"]
 
 
@@ -219,6 +220,8 @@ async def program_in_force(ledger: Ledger, day: date) -> Program | None:
 
 
 def _value(program: Program | None, asset: str, amount: int) -> int | None:
+    if asset == _USDT:
+        return amount
     if program is None or asset not in program.assets:
         return None
     return program.assets[asset].reference_value(amount)

@@ -13,6 +13,8 @@ from staking.tag import qualifies
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CENT = UNITS_PER_TOKEN // 100
+_FINE = UNITS_PER_TOKEN // 10_000
+_HUES = 6
 _MORE_DECIMALS = 4
 _SENTENCES_MAX = 3
 
@@ -50,6 +52,19 @@ def usdt_text(units: int) -> str:
         return amount_text(units)
     whole, cents = divmod(units // _CENT, 100)
     return f"{whole:,}.{cents:02d}"
+
+
+def fine_usdt_text(units: int) -> str:
+    """USDT of rewards, which are small: rounded down to 4 decimals; what is less than one of those, in full."""
+    if 0 < units < _FINE:
+        return amount_text(units)
+    whole, fraction = divmod(units // _FINE, UNITS_PER_TOKEN // _FINE)
+    return f"{whole:,}.{fraction:04d}"
+
+
+def hue(text: str) -> int:
+    """Which of the colours an asset or a person is given, always the same."""
+    return sum(text.encode()) % _HUES
 
 
 def percent_text(apr: str) -> str:
