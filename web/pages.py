@@ -357,10 +357,10 @@ class _Site:
         return visit, form
 
     def _keep_session(self, response: Response, session: Session) -> None:
+        """Until the browser is closed or, whatever its clock says, the session expires by ours."""
         response.set_cookie(
             self._cookie,
             self._sessions.seal(session),
-            expires=session.expires_at,
             httponly=True,
             samesite="lax",
             secure=not self._service.is_development,

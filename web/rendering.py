@@ -31,6 +31,7 @@ _GLOBALS: dict[str, Any] = {
 }
 
 
+@cache
 def templates() -> Environment:
     """The templates; whatever they show is escaped, and a name that they are not given is an error."""
     environment = Environment(
