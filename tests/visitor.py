@@ -10,11 +10,13 @@ from html.parser import HTMLParser
 
 import httpx
 from fastapi import FastAPI
+from staking_service import StakingService
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World
 
 from settings import Settings
+from staking.days import day_of, end_of
 from web.app import create_app
 from web.service import Service
 from workflows.client import SoftStakingClient
@@ -35,6 +37,12 @@ class Clock:
 
     def goes_on(self, span: timedelta) -> None:
         self.instant += span
+
+
+async def in_the_morning(service: StakingService) -> Clock:
+    """The service's clock at 10:00 UTC of a day to come, so that no test meets midnight unawares."""
+    await service.skip_to(end_of(day_of(await service.now())) + timedelta(hours=10))
+    return Clock(await service.now())
 
 
 async def a_site(

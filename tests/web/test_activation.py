@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from staking_service import StakingService, a_service
-from visitor import Clock, Visitor, a_site, a_visitor, tags_of
+from visitor import Clock, Visitor, a_site, a_visitor, in_the_morning, tags_of
 from world import SHIPPED_PROGRAM, World, at
 
 from staking.days import day_of
@@ -22,7 +22,7 @@ async def test_the_whole_journey_needs_no_script(world: World) -> None:
     await world.move("ann", "0.4", "SOL", at("2026-01-01"))
     async with a_service(world) as service:
         await service.start_worker()
-        clock = Clock(await service.now())
+        clock = await in_the_morning(service)
         site = await a_site(world, clock, client=service.client)
         async with a_visitor(site, "ann", region="CU") as ann:
             await refusals(ann)

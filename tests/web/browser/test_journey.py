@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from playwright.async_api import Browser, Page, expect
 from reader import PHONE, Reader, a_reader
 from staking_service import StakingService, a_service
-from visitor import Clock, a_site
+from visitor import Clock, a_site, in_the_morning
 from world import World, at
 
 from staking.days import ONE_DAY, day_of, end_of
@@ -29,7 +29,7 @@ class Journey:
 async def test_from_a_grey_tag_to_the_third_days_reward(world: World, browser: Browser) -> None:
     async with a_service(world) as service:
         await service.start_worker()
-        clock = Clock(await service.now())
+        clock = await in_the_morning(service)
         await world.move("ann", "12", "SOL", clock() - timedelta(days=3))
         await world.move("ann", "250", "USDT", clock() - timedelta(days=3))
         site = await a_site(world, clock, client=service.client, is_development=True)
@@ -143,7 +143,7 @@ async def test_a_refusal_lists_every_reason_and_what_to_do_and_is_read_first(
     await world.move("ann", "0.4", "SOL", at("2026-01-01"))
     async with a_service(world) as service:
         await service.start_worker()
-        clock = Clock(await service.now())
+        clock = await in_the_morning(service)
         site = await a_site(world, clock, client=service.client, is_development=True)
         async with a_reader(browser, site, viewport=PHONE) as reader:
             page = reader.page
