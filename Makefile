@@ -12,8 +12,8 @@ help: ## Say what can be made
 demo: $(VENV)/installed ## Thirty days of rewards, paid by real workflows, in a ledger that proves itself
 	@$(BIN)/python starter.py demo --movements examples/transactions.csv --program examples/program.toml
 
-run: $(VENV)/installed ## A whole installation: Temporal with its web UI, the ledger, a worker; Ctrl-C stops it
-	@$(BIN)/python worker.py --dev --program program.toml
+run: $(VENV)/installed ## A whole installation: the pages, Temporal with its web UI, the ledger, a worker; Ctrl-C stops it
+	@$(BIN)/python worker.py --dev --program program.toml --samples
 
 test: $(VENV)/installed ## Every test
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -18,6 +18,7 @@ from commands import (
     pool,
     program,
     rewards,
+    serve,
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
@@ -95,6 +96,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
 app.command()(enrolment.retry)
 app.command()(audit.audit)
+app.command()(serve.serve)
 
 
 def main() -> NoReturn:

@@ -1,6 +1,5 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,13 +16,19 @@ from activities import all_activities
 from commands import entrance
 from commands.entrance import now, say
 from commands.program import read_program
-from embedded.exiting import exit_process
+from commands.serve import DEFAULT_PORT
 from embedded.temporal_server import persistent_server
 from ledger.engine import Ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
 from staking.program import Program
 from staking.steps import TASK_QUEUE
+from web.app import create_app
+from web.samples import make_samples
+from web.server import LOOPBACK, serving
+from web.service import Service
+from web.sessions import signing_secret
+from workflows.client import SoftStakingClient
 from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
 
@@ -60,19 +65,27 @@ def work(
         Path | None,
         typer.Option(metavar="FILE.toml", help="Apply this program if the ledger has none yet."),
     ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the pages; with --dev.")] = DEFAULT_PORT,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Offer sample users at every stage on the pages; with --dev.")
+    ] = False,
 ) -> None:
     """Run a worker until it is told to stop (Ctrl-C or SIGTERM); running steps finish first.
 
     The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), the
     ledger by SOFT_STAKING_DATABASE_URL. With --dev both are here: one command is a whole installation, kept in
-    SOFT_STAKING_DATA_DIR (.soft-staking), and starting it again goes on where it was.
+    SOFT_STAKING_DATA_DIR (.soft-staking), and starting it again goes on where it was. The pages are served then
+    too, to this machine alone, and whoever opens them chooses whose account to see.
     """
+    if samples and not dev:
+        raise typer.BadParameter("--samples goes with --dev")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    entrance.run(_work(dev=dev, ui_port=ui_port, program=program and read_program(program)))
+    terms = program and read_program(program)
+    entrance.run(_work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples))
 
 
-async def _work(*, dev: bool, ui_port: int, program: Program | None) -> None:
-    stop = _stop_signal()
+async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int, samples: bool) -> None:
+    stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
     async with AsyncExitStack() as stack:
@@ -84,30 +97,17 @@ async def _work(*, dev: bool, ui_port: int, program: Program | None) -> None:
         client = await connect(config)
         worker = await stack.enter_async_context(build_worker(client, ledger))
         say(f"Ledger      {ledger.where}")
+        if samples:
+            await make_samples(ledger, client, now())
+        if dev:
+            service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
+            signing_secret(settings)
+            pages = await stack.enter_async_context(serving(create_app(service), host=LOOPBACK, port=port))
+            say(f"Pages       {pages}")
         address = config.get("target_host", DEFAULT_ADDRESS)
         say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
         await stop.wait()
         say("stopping: running steps finish first")
-
-
-def _stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    counts_again_at = 0.0
-
-    def on_signal() -> None:
-        nonlocal counts_again_at
-        if not stop.is_set():
-            # `timeout` and `make` pass a signal on that the terminal has sent to the whole group already.
-            counts_again_at = loop.time() + 1
-            stop.set()
-        elif loop.time() > counts_again_at:
-            say("stopped at once; what was running will be repeated safely")
-            exit_process(entrance.FAILED)
-
-    for number in entrance.stop_signals():
-        loop.add_signal_handler(number, on_signal)
-    return stop
 
 
 @asynccontextmanager

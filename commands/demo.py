@@ -20,7 +20,6 @@ from commands.output import (
     JsonOption,
     print_json,
     progress,
-    reward_row,
 )
 from commands.program import read_program
 from commands.reward_tables import print_calendar, print_totals
@@ -31,6 +30,7 @@ from ledger.history_export import Export, ExportLine, parse_export, read_export_
 from ledger.imports import ImportRefused, ImportReport, import_export
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
+from ledger.statement_text import reward_row
 from ledger.statements import StatementLine, credited_days, statement
 from settings import SHIPPED_PROGRAM_FILE
 from staking.days import ONE_DAY, day_of, start_of

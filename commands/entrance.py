@@ -116,6 +116,26 @@ def run(work: Coroutine[Any, Any, _Answer]) -> _Answer:
         raise KeyboardInterrupt from None
 
 
+def stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    counts_again_at = 0.0
+
+    def on_signal() -> None:
+        nonlocal counts_again_at
+        if not stop.is_set():
+            # `timeout` and `make` pass a signal on that the terminal has sent to the whole group already.
+            counts_again_at = loop.time() + 1
+            stop.set()
+        elif loop.time() > counts_again_at:
+            say("stopped at once; what was running will be repeated safely")
+            exit_process(FAILED)
+
+    for number in stop_signals():
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
 def stop_signals() -> list[signal.Signals]:
     """What ends a process in good order; a hang-up only where nobody asked to outlive it (nohup)."""
     outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -7,16 +7,8 @@ import typer
 
 from commands.enrolment import UserArgument
 from commands.entrance import day_argument, run, the_ledger
-from commands.output import (
-    STATEMENT_COLUMNS,
-    Column,
-    JsonOption,
-    print_csv_header,
-    print_csv_lines,
-    print_json,
-    print_table,
-    reward_row,
-)
+from commands.output import Column, JsonOption, print_json, print_table
+from ledger.statement_text import STATEMENT_COLUMNS, csv_header, csv_text, reward_row
 from ledger.statements import StatementLine, statement, statement_in_parts
 
 _NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
@@ -61,9 +53,9 @@ def rewards(
 
 async def _print_csv(user: str, first: date | None, last: date | None) -> None:
     async with the_ledger() as ledger:
-        print_csv_header(STATEMENT_COLUMNS)
+        print(csv_header(), end="")
         async for part in statement_in_parts(ledger, user, first=first, last=last):
-            print_csv_lines(STATEMENT_COLUMNS, map(reward_row, part))
+            print(csv_text(part), end="")
 
 
 def _print_table(user: str, lines: list[StatementLine]) -> None:

@@ -1,10 +1,12 @@
 """What the ledger tells: a user's standing, and a line for every accrual day and asset."""
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.earnings import totals
@@ -13,8 +15,9 @@ from ledger.enrolments import receipt_of, recollection
 from ledger.errors import NoProgram
 from ledger.journal import holdings_before
 from ledger.programs import all_versions, program_on
-from ledger.schema import days, enrolments, entries, rewards, snapshots
-from staking.days import ONE_DAY, day_of, first_accrual_day
+from ledger.schema import accounts, days, enrolments, entries, postings, rewards, snapshots
+from staking.average import DayHolding, day_holding
+from staking.days import ONE_DAY, day_of, end_of, first_accrual_day, start_of
 from staking.models import Enrolment, Receipt
 from staking.rewards import Outcome
 from staking.tag import tagged_asset
@@ -82,6 +85,76 @@ async def statement(
     last: date | None = None,
 ) -> list[StatementLine]:
     """The credited lines, ordered by user, day and asset; of all users if none are named."""
+    query = _credited_lines(first, last).order_by(snapshots.c.user_id, snapshots.c.day, snapshots.c.asset)
+    if user_ids is not None:
+        query = query.where(snapshots.c.user_id.in_(user_ids))
+    return await _read_lines(connection, query)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a user's lines, the newest day first."""
+
+    lines: list[StatementLine]
+    count: int
+    """Of all lines that were asked for."""
+    offset: int
+    """How many of them come before."""
+
+
+async def statement_page(
+    connection: AsyncConnection,
+    user_id: str,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    asset: str | None = None,
+    outcome: Outcome | None = None,
+    page: int,
+    size: int,
+) -> Page:
+    """A page, from 1 on, of a user's credited lines, the newest day first. Beyond the last: the last."""
+    query = _credited_lines(first, last).where(snapshots.c.user_id == user_id)
+    if asset is not None:
+        query = query.where(snapshots.c.asset == asset)
+    if outcome is not None:
+        query = query.where(rewards.c.outcome == outcome.value)
+    count = await connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+    offset = min(page - 1, max(count - 1, 0) // size) * size
+    newest_first = query.order_by(snapshots.c.day.desc(), snapshots.c.asset).limit(size).offset(offset)
+    return Page(await _read_lines(connection, newest_first), count, offset)
+
+
+async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str]:
+    """The assets that a user's statement has lines of, by code."""
+    rows = await connection.execute(
+        select(rewards.c.asset).where(rewards.c.user_id == user_id).distinct().order_by(rewards.c.asset)
+    )
+    return list(rows.scalars())
+
+
+async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: date) -> dict[str, DayHolding]:
+    """By asset, what a day in progress comes to if the user's holdings stay as they are."""
+    opened = await holdings_before(connection, user_id, start_of(day))
+    rows = await connection.execute(
+        select(accounts.c.asset, postings.c.effective_at, postings.c.amount)
+        .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
+        .where(
+            accounts.c.user_id == user_id,
+            postings.c.effective_at >= start_of(day),
+            postings.c.effective_at < end_of(day),
+        )
+    )
+    moved: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
+    for row in rows:
+        moved[row.asset].append((row.effective_at, row.amount))
+    return {
+        asset: day_holding(day, opened.get(asset, 0), moved[asset])
+        for asset in sorted(opened.keys() | moved.keys())
+    }
+
+
+def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any, ...]]:
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
@@ -99,15 +172,16 @@ async def statement(
         .join(days, and_(days.c.user_id == snapshots.c.user_id, days.c.day == snapshots.c.day))
         .outerjoin(_reversals, _reversals.c.reverses == days.c.entry_id)
         .where(days.c.credited_at.is_not(None))
-        .order_by(snapshots.c.user_id, snapshots.c.day, snapshots.c.asset)
     )
-    if user_ids is not None:
-        query = query.where(snapshots.c.user_id.in_(user_ids))
     for table in (snapshots, rewards, days):  # each said, since PostgreSQL infers no bounds from joins
         if first is not None:
             query = query.where(table.c.day >= first)
         if last is not None:
             query = query.where(table.c.day <= last)
+    return query
+
+
+async def _read_lines(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> list[StatementLine]:
     programs = {version.version: version.program for version in await all_versions(connection)}
     return [
         StatementLine(

@@ -129,7 +129,7 @@ class Installation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
-        port, self.ui_port = free_ports(2)
+        port, self.ui_port, self.pages_port = free_ports(3)
         self.address = f"127.0.0.1:{port}"
         self.variables = {"SOFT_STAKING_DATA_DIR": str(self.data_dir), "TEMPORAL_ADDRESS": self.address}
 
@@ -141,7 +141,8 @@ class Installation:
 
     def try_to_start(self, *arguments: str, **environment: str) -> "Worker":
         variables = self.variables | environment
-        return Worker(self.folder, variables, "--dev", "--ui-port", str(self.ui_port), *arguments)
+        ports = ("--ui-port", str(self.ui_port), "--port", str(self.pages_port))
+        return Worker(self.folder, variables, "--dev", *ports, *arguments)
 
     @property
     def server_pid(self) -> int:

@@ -14,8 +14,8 @@ import typer.main
 import commands.program
 import starter
 import worker
-from commands.output import STATEMENT_COLUMNS
 from ledger.history_export import parse_export
+from ledger.statement_text import STATEMENT_COLUMNS
 from settings import Settings
 from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of

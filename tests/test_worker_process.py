@@ -1,6 +1,7 @@
 """worker.py as a process: what it survives, what it leaves behind, and how it ends."""
 
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -86,6 +87,36 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
     assert pids_with(str(place.data_dir)) == []
 
 
+STAGES = {
+    "Holds too little": "Not active; no tag",
+    "Sees a grey tag": "Not active; a grey tag on SOL",
+    "Activated today": "Active since today",
+    "Thirty days of rewards": "Active; 30 days of rewards",
+    "Stopped": "Stopped",
+}
+
+
+def test_sample_users_are_offered_at_every_stage_and_are_not_made_twice(
+    place: Installation, cli: CommandLine
+) -> None:
+    pages = f"http://127.0.0.1:{place.pages_port}"
+
+    def stages() -> dict[str, str]:
+        with urllib.request.urlopen(f"{pages}/people") as page:
+            found = re.findall(r"<h2>([^<]+)</h2><p class=\"note\">\w+ · ([^<]+)</p>", page.read().decode())
+        return dict(found)
+
+    for _ in range(2):
+        with stopped(place.start(*PROGRAM, "--samples")) as worker:
+            said = worker.said
+            eventually(lambda: stages() == STAGES, "every stage is reached")
+            rewards = len(cli.json("rewards", "dan")), len(cli.json("rewards", "eve"))
+            assert worker.stop(signal.SIGTERM).code == 0
+        assert f"Pages       {pages}\n" in said
+        assert rewards[1] == 26
+    assert cli.json("audit")["clean"] is True
+
+
 def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
     with stopped(place.start(*PROGRAM)) as worker:
         server = place.server_pid
@@ -155,6 +186,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "broken temporal.toml": ({"TEMPORAL_CONFIG_FILE": "broken.toml"}, (), 1, "TOML parse error"),
     "a program that is missing": ({}, ("--program", "missing.toml"), 1, "missing.toml cannot be read"),
     "no port for the UI": ({}, ("--dev", "--ui-port", "0"), 2, "--ui-port"),
+    "samples without an installation": ({}, ("--samples",), 2, "--samples goes with --dev"),
     "one word too many": ({}, ("now",), 2, "(now)"),
 }
 

@@ -1,0 +1,79 @@
+"""serve: the pages over HTTP, and who it believes."""
+
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from commandline import CommandLine, Forks, Installation, eventually, free_ports
+
+
+def status_of(address: str, **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=named)) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError:
+        return 0
+
+
+@contextmanager
+def serving(cli: CommandLine) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    (port,) = free_ports(1)
+    process = cli.start("serve", "--port", str(port))
+    try:
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: status_of(address) or process.poll() is not None, "the pages are served")
+        yield address, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
+    forks: Forks, installation: Installation, tmp_path: Path
+) -> None:
+    cli = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="127.0.0.1")
+    with serving(cli) as (address, process):
+        assert status_of(f"{address}/", X_User_Id="ann", X_User_Region="FR") == 200
+        assert status_of(f"{address}/") == 401
+        # A header says nothing about who is at the other end, neither for nor against it.
+        assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="203.0.113.9") == 200
+        assert status_of(f"{address}/people", X_User_Id="ann") == 404
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert (process.returncode, out) == (0, "")
+    assert f"Pages       {address}" in err
+    assert "Traceback" not in err
+
+
+def test_nobody_is_believed_unless_it_was_configured(cli: CommandLine) -> None:
+    with serving(cli) as (address, process):
+        assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="127.0.0.1") == 401
+        assert status_of(f"{address}/people") == 401
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 0
+    assert "SOFT_STAKING_GATEWAY_PEERS" in err
+
+
+def test_what_hinders_serving_is_one_sentence(
+    alone: CommandLine, cli: CommandLine, installation: Installation, forks: Forks, tmp_path: Path
+) -> None:
+    no_server = alone.run("serve", "--timeout", "1")
+    taken = cli.run("serve", "--port", str(installation.pages_port))
+    bad = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="gateway.internal")
+    misconfigured = bad.run("serve")
+    assert [answer.code for answer in (no_server, taken, misconfigured)] == [1, 1, 2]
+    for answer, words in (
+        (no_server, "no Temporal server answers at 127.0.0.1:1"),
+        (taken, f"Port {installation.pages_port} on 127.0.0.1 cannot be used"),
+        (misconfigured, "gateway_peers: 'gateway.internal'"),
+    ):
+        assert len(answer.sentences) == 1
+        assert words in answer.err

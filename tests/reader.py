@@ -1,0 +1,79 @@
+"""Somebody with a real browser, who notices what no visitor should see: errors, other hosts, things that move."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.async_playwright import Axe
+from fastapi import FastAPI
+from playwright.async_api import Browser, Page, expect
+
+from web.server import LOOPBACK, serving
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+ZONE = "Europe/Paris"
+_SHIFTS = """
+() => new Promise((resolve) => {
+  let sum = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) sum += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve(sum)));
+})
+"""
+
+
+class Reader:
+    """A tab of a browser, at the address of the pages."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.context.on("request", lambda request: self.hosts.add("/".join(request.url.split("/")[:3])))
+
+    async def goes_to(self, path: str) -> None:
+        await self.page.goto(self.address + path)
+
+    async def chooses(self, user: str, region: str = "FR") -> None:
+        """Picks a person on the demonstration's page."""
+        await self.goes_to("/people")
+        await self.page.get_by_label("User id").fill(user)
+        await self.page.get_by_label("Lives in").fill(region)
+        await self.page.get_by_role("button", name="Look in", exact=True).click()
+        await expect(self.page.get_by_role("heading", level=1)).to_have_text("Spot assets")
+
+    async def heading_is(self, text: str) -> None:
+        await expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
+
+    async def finds_nothing_to_complain_of(self, name: str = "") -> None:
+        """The page is accessible as far as axe sees, fits the window, and stands still; and is from us alone."""
+        found: dict[str, Any] = (await Axe().run(self.page)).response
+        violations = {
+            f"{each['id']}: {each['help']}": [node["html"] for node in each["nodes"]]
+            for each in found["violations"]
+        }
+        assert violations == {}
+        assert await self.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await self.page.evaluate(_SHIFTS) == 0
+        assert self.complaints == []
+        assert self.hosts == {self.address}
+        if (folder := os.environ.get("SCREENSHOTS")) and name:
+            await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+@asynccontextmanager
+async def a_reader(browser: Browser, site: FastAPI, **options: Any) -> AsyncGenerator[Reader]:
+    """A new browser, without cookies, in front of a site that is served for it."""
+    async with serving(site, host=LOOPBACK, port=0) as address:
+        context = await browser.new_context(**{"viewport": DESKTOP, "timezone_id": ZONE} | options)
+        try:
+            yield Reader(await context.new_page(), address)
+        finally:
+            await context.close()

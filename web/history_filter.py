@@ -1,0 +1,78 @@
+"""The filter of a reward history, as it stands in an address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from ledger.statements import StatementLine
+from staking.program import check_asset_code
+from staking.rewards import Outcome
+
+_PAGE_DIGITS_MAX = 6
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines of the history are wanted, and what was not understood of the wish."""
+
+    asset: str | None = None
+    outcome: Outcome | None = None
+    first: date | None = None
+    last: date | None = None
+    page: int = 1
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        return not (self.asset or self.outcome or self.first or self.last)
+
+    def includes(self, line: StatementLine) -> bool:
+        """Whether a line of the wanted days is of the wanted asset and outcome."""
+        return self.asset in (None, line.asset) and self.outcome in (None, line.outcome)
+
+    def parameters(self) -> dict[str, str]:
+        """The filter as the parameters of an address, without the page."""
+        chosen = {"asset": self.asset, "outcome": self.outcome, "from": self.first, "to": self.last}
+        return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
+def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
+    """The filter of a history's address; what cannot be understood is named and left out."""
+    problems: list[str] = []
+
+    def parsed_day(name: str) -> date | None:
+        text = parameters.get(name, "").strip()
+        try:
+            return date.fromisoformat(text) if text else None
+        except ValueError:
+            problems.append(f"{text[:40]} is not a day such as 2026-10-01.")
+            return None
+
+    first, last = parsed_day("from"), parsed_day("to")
+    if first and last and first > last:
+        problems.append(f"The first day, {first}, is after the last one, {last}.")
+    asset = parameters.get("asset", "").strip() or None
+    if asset is not None:
+        try:
+            check_asset_code(asset)
+        except ValueError:
+            problems.append("That is not an asset.")
+            asset = None
+    outcome = parameters.get("outcome", "").strip()
+    if outcome and outcome not in set(Outcome):
+        problems.append("That is not an outcome.")
+        outcome = ""
+    return Wanted(
+        asset=asset,
+        outcome=Outcome(outcome) if outcome else None,
+        first=first,
+        last=last,
+        page=_page_number(parameters.get("page", "1")),
+        problems=tuple(problems),
+    )
+
+
+def _page_number(text: str) -> int:
+    """From 1 on; 1 for what is no number."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _PAGE_DIGITS_MAX
+    return max(int(text), 1) if is_number else 1

@@ -1,0 +1,81 @@
+"""Who asks: the person that the exchange's gateway names, or in the demonstration one that was chosen."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import HTTPConnection
+
+from settings import Settings
+from staking.models import check_user_id
+from staking.program import RegionCode
+from web.service import Service
+
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+_REGION: TypeAdapter[str] = TypeAdapter(RegionCode)
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account holder, and where they live, as the exchange says."""
+
+    user_id: str
+    region: str | None
+    """ISO 3166-1 or 3166-2; None where the exchange did not say, and nothing can be activated then."""
+
+
+def person_named_by_gateway(connection: HTTPConnection, settings: Settings) -> Person | None:
+    """The person in the gateway's headers, which anyone can send and only a configured peer is believed to."""
+    if not _is_gateway(_peer(connection), settings):
+        return None
+    user_id = _only_value(connection, settings.gateway_user_header)
+    if user_id is None:
+        return None
+    try:
+        check_user_id(user_id)
+    except ValueError:
+        return None
+    return Person(user_id, region_code(_only_value(connection, settings.gateway_region_header)))
+
+
+def may_choose_person(connection: HTTPConnection, service: Service) -> bool:
+    """The demonstration's choice of a person: with --dev, and from this machine alone.
+
+    The name that the browser asked for counts too, since a page of another host may have its name point here.
+    """
+    peer = _peer(connection)
+    host = connection.headers.get("host", "")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return service.is_development and peer is not None and peer.is_loopback and name in _LOOPBACK_NAMES
+
+
+def region_code(text: str | None) -> str | None:
+    """An ISO 3166-1 or 3166-2 code in upper case; None for what is none."""
+    if text is None or not text.isascii():
+        return None
+    try:
+        return _REGION.validate_python(text.strip().upper())
+    except ValidationError:
+        return None
+
+
+def _is_gateway(peer: IPv4Address | IPv6Address | None, settings: Settings) -> bool:
+    networks = (ip_network(part.strip()) for part in settings.gateway_peers.split(",") if part.strip())
+    return peer is not None and any(peer in network for network in networks)
+
+
+def _peer(connection: HTTPConnection) -> IPv4Address | IPv6Address | None:
+    """The address at the other end of the connection; what a header says of it is not asked."""
+    try:
+        address = ip_address(connection.client.host) if connection.client else None
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def _only_value(connection: HTTPConnection, header: str) -> str | None:
+    """A header's value; None if it came twice, since then one of them is not the gateway's."""
+    values = connection.headers.getlist(header)
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,63 @@
+"""The templates, and the words and time zones that they know."""
+
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, available_timezones
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from web import wording
+
+_FILTERS: dict[str, Any] = {
+    "amount": wording.amount_text,
+    "exact_amount": wording.exact_amount_text,
+    "terms": wording.terms_text,
+    "usdt": wording.usdt_text,
+    "fine_usdt": wording.fine_usdt_text,
+    "hue": wording.hue,
+    "percent": wording.percent_text,
+    "day": wording.day_text,
+    "document": wording.document_title,
+    "calculation": wording.calculation,
+    "query": urlencode,
+}
+_GLOBALS: dict[str, Any] = {
+    "instant_text": wording.instant_text,
+    "span_text": wording.span_text,
+    "outcome_names": wording.OUTCOME_NAMES,
+}
+
+
+@cache
+def templates() -> Environment:
+    """The templates; whatever they show is escaped, and a name that they are not given is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FILTERS, iso=_iso)
+    environment.globals.update(_GLOBALS)
+    return environment
+
+
+@cache
+def time_zones() -> list[str]:
+    """The names that this system knows; UTC alone where it has no time zone database."""
+    return sorted(available_timezones() - {"localtime", "Factory"} | {"UTC"})
+
+
+def time_zone(name: str | None) -> ZoneInfo | None:
+    """The zone that a reader has chosen; None for a name that is none."""
+    if name is None or name not in time_zones() or (name == "UTC" and name not in available_timezones()):
+        return None
+    return ZoneInfo(name)
+
+
+def _iso(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")

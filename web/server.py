@@ -1,0 +1,62 @@
+"""The HTTP server, within the process and the event loop of its caller."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator
+
+import uvicorn
+from fastapi import FastAPI
+
+from workflows.connection import BadConfiguration
+
+LOOPBACK = "127.0.0.1"
+_STARTED_LOOK_S = 0.01
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that it is a part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI, *, host: str, port: int) -> AsyncGenerator[str]:
+    """Serves an application until the context is left, and yields its address; port 0 takes a free one.
+
+    Raises BadConfiguration, in one sentence, if the port cannot be used.
+    """
+    listener = _listen(host, port)
+    # Who is at the other end decides whom the pages believe, so no header may say so (proxy_headers).
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not running.done():  # noqa: ASYNC110  # it has no event for that
+            await asyncio.sleep(_STARTED_LOOK_S)
+        name = f"[{host}]" if ":" in host else host
+        yield f"http://{name}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise BadConfiguration(
+            f"Port {port} on {host} cannot be used ({error.strerror}): stop the program that uses it, or choose "
+            "another port."
+        ) from None
