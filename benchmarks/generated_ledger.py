@@ -36,8 +36,6 @@ _IN_THE_END = (
                                           WHERE d.user_id = users.user_id),
        latest_effective_at = (SELECT max(effective_at) FROM entries e
                               WHERE e.user_id = users.user_id AND e.kind <> 'reward')""",
-    # Which a database that has grown up has: it plans by its statistics.
-    "ANALYZE",
 )
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, TERMS_COLUMNS, Check, Recomputation, StoredRow, terms_row
+from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, Check, Recomputation, StoredRow, terms_table
 from ledger.engine import Ledger
 from ledger.schema import UtcDay, program_versions
 from staking.days import ONE_DAY, day_of, start_of
@@ -20,7 +20,7 @@ from staking.program import Program
 
 BREACHES_SHOWN_MAX = 100
 OWED_USERS_SHOWN_MAX = 100
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 10_000
 _EPOCH_DAY = date(1970, 1, 1)
 _READABLE_PROGRAMS = ("I7", "every program version reads as it was applied")
 _POSTGRESQL_SETTINGS = (
@@ -104,7 +104,7 @@ async def audit(ledger: Ledger, *, now: datetime, on_progress: Progress | None =
         say(_READABLE_PROGRAMS[1], 1, total)
         programs, readable = await _programs(connection)
         checks = [readable]
-        terms = _terms_table(programs)
+        terms = terms_table(programs)
         for number, check in enumerate(CHECKS, start=2):
             say(check.promise, number, total)
             checks.append(await _checked(connection, check, terms))
@@ -132,16 +132,6 @@ async def _programs(connection: AsyncConnection) -> tuple[dict[int, Program], Ch
             values = {"effective_from": row.effective_from, "problem": problem}
             breaches.append(Breach("program_versions", {"version": row.version}, values, what))
     return programs, Checked(*_READABLE_PROGRAMS, breaches[:BREACHES_SHOWN_MAX], len(breaches), recomputed=0)
-
-
-def _terms_table(programs: dict[int, Program]) -> str:
-    nothing = "(0, '', '', '', '', 0, 0, 0, 1, 0, -1)"  # a table has at least one row; versions begin at 1
-    rows = [
-        terms_row(version, asset, terms)
-        for version, program in programs.items()
-        for asset, terms in program.assets.items()
-    ]
-    return f"terms({TERMS_COLUMNS}) AS (VALUES {', '.join([nothing, *rows])})"
 
 
 async def _checked(connection: AsyncConnection, check: Check, terms: str) -> Checked:

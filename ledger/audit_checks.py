@@ -7,13 +7,13 @@ comparing all rows of an account with each other; and where SQLite would begin w
 tells it the order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from staking.days import MICROSECONDS_PER_DAY, REWARD_WINDOW
-from staking.program import AssetTerms
+from staking.program import AssetTerms, Program
 from staking.rewards import DAYS_PER_YEAR, outcome_and_reward
 
 AMOUNTS = {
@@ -77,15 +77,29 @@ _WINDOW = str(REWARD_WINDOW.seconds * 1_000_000)
 _SUM = _sum("p.amount")
 _RUNNING_SUM = "sum(p.amount >> 32) OVER w * 4294967296 + sum(p.amount & 4294967295) OVER w"
 
-TERMS_COLUMNS = (
+_TERMS_COLUMNS = (
     "version, asset, minimum_text, cap_text, apr_text, minimum, cap, numerator, denominator, paused, base_max"
 )
-"""Of the table ``terms`` that every check may read: an asset's terms in a program version. The reward is
-base × numerator / denominator, which fits 64 bits for a base up to base_max."""
 
 
-def terms_row(version: int, asset: str, terms: AssetTerms) -> str:
-    """A row of the table ``terms`` in SQL. Its texts come from a checked program, and hold no quotes."""
+def terms_table(programs: Mapping[int, Program]) -> str:
+    """The table ``terms`` that every check may read, in SQL: an asset's terms in a program version. The reward is
+    base × numerator / denominator, which fits 64 bits for a base up to base_max."""
+    nothing = "(0, '', '', '', '', 0, 0, 0, 1, 0, -1)"  # a table has at least one row; versions begin at 1
+    rows = [
+        _terms_row(version, asset, terms)
+        for version, program in programs.items()
+        for asset, terms in program.assets.items()
+    ]
+    # With types, without which SQLite would look through all rows every time rather than make an index.
+    key = "CAST(column1 AS INTEGER), CAST(column2 AS TEXT)"
+    others = ", ".join(f"column{number}" for number in range(3, 12))
+    values = ", ".join([nothing, *rows])
+    return f"terms({_TERMS_COLUMNS}) AS (SELECT DISTINCT {key}, {others} FROM (VALUES {values}) AS v)"
+
+
+def _terms_row(version: int, asset: str, terms: AssetTerms) -> str:
+    # The texts come from a program that was checked, and hold no quotes.
     numerator, denominator = terms.apr_ratio
     denominator *= DAYS_PER_YEAR
     base_max = INT64_MAX // max(numerator, 1) if denominator <= INT64_MAX else -1
@@ -315,11 +329,13 @@ _CLOSED_DAYS = (
         "user {user_id}'s {asset} moved on {day}, which was closed without it",
         f"""SELECT DISTINCT d.user_id, d.day, a.asset
             FROM accounts a
-            JOIN postings p ON p.account_id = a.account_id
-            JOIN days d ON d.user_id = a.user_id AND d.day = p.effective_at / {_DAY}
-            JOIN terms t ON t.version = d.program_version AND t.asset = a.asset
-            LEFT JOIN snapshots s ON s.user_id = d.user_id AND s.day = d.day AND s.asset = a.asset
-            WHERE s.user_id IS NULL""",
+            CROSS JOIN postings p
+            CROSS JOIN days d
+            CROSS JOIN terms t
+            WHERE p.account_id = a.account_id AND d.user_id = a.user_id AND d.day = p.effective_at / {_DAY}
+              AND t.version = d.program_version AND t.asset = a.asset
+              AND NOT EXISTS (SELECT 1 FROM snapshots s
+                              WHERE s.user_id = d.user_id AND s.day = d.day AND s.asset = a.asset)""",
     ),
     Check(
         "I4",
