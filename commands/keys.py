@@ -20,14 +20,12 @@ from ledger.api_keys import (
 )
 from settings import Settings
 from staking.models import Activation
-from web.tokens import random_text
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Keys with which users' own programs sign their requests; a key belongs to one user. "
     "What they can ask is in docs/http-api.md.",
 )
-_KEY_LENGTH = 64
 
 
 def _user(text: str | None) -> str | None:
@@ -65,31 +63,27 @@ def create(
     if region is not None:
         region = Activation(region=region, channel="api").region
     created_at = now()
-    api_key = random_text(_KEY_LENGTH)
-    kind = KeyKind.ED25519 if ed25519 else KeyKind.RSA if rsa else KeyKind.HMAC
-    secret = random_text(_KEY_LENGTH) if kind is KeyKind.HMAC else None
     file = ed25519 or rsa
+    kind = KeyKind.ED25519 if ed25519 else KeyKind.RSA if rsa else KeyKind.HMAC
     public_key = _read_public_key(kind, file) if file else None
 
-    async def work() -> tuple[ApiKey, Mapping[str, str]]:
+    async def work() -> tuple[ApiKey, str | None, Mapping[str, str]]:
         async with the_ledger() as ledger:
             async with ledger.read() as connection:
                 latest = await profile_of_latest_enrolment(connection, user)
             accepted = await documents_in_force(ledger, created_at) if accept_terms else latest.documents
-            key = ApiKey(
-                api_key=api_key,
-                user_id=user,
-                kind=kind,
-                read_only=read_only,
+            key, secret = _new_key(
+                user,
+                now=created_at,
                 region=region or latest.region,
-                created_at=created_at,
-                sealed_secret=None if secret is None else _sealed(secret, api_key),
+                kind=kind,
                 public_key=public_key,
+                read_only=read_only,
             )
             await add_key(ledger, key, accepted)
-            return key, accepted
+            return key, secret, accepted
 
-    key, documents = run(work())
+    key, secret, documents = run(work())
     if as_json:
         print_json({**_json(key), "secret": secret, "documents": documents})
     else:
@@ -110,11 +104,12 @@ def _read_public_key(kind: KeyKind, file: Path) -> str:
         raise CommandFailed(f"{file}: {error}") from None
 
 
-def _sealed(secret: str, api_key: str) -> bytes:
+def _new_key(user: str, **content: Any) -> tuple[ApiKey, str | None]:
     from web.key_encryption import EncryptionKeyUnusable, KeyEncryption  # as above
+    from web.keys import new_key
 
     try:
-        return KeyEncryption(Settings()).seal(secret, api_key)
+        return new_key(user, KeyEncryption(Settings()), **content)
     except EncryptionKeyUnusable as error:
         raise CommandFailed(str(error)) from None
 

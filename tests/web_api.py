@@ -25,14 +25,15 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at
 
-from ledger.api_keys import ApiKey, KeyKind, add_key
+from ledger.api_keys import KeyKind, add_key
 from ledger.engine import utc_now
 from ledger.service_tokens import Scope, add_token
 from settings import Settings
 from web.app import create_app
 from web.key_encryption import KeyEncryption
+from web.keys import new_key
 from web.service import Service
-from web.tokens import new_token, random_text
+from web.tokens import new_token
 from worker import build_worker
 from workflows.client import SoftStakingClient
 
@@ -106,21 +107,19 @@ async def make_program(
     documents: Mapping[str, str] = SHIPPED_PROGRAM.documents,
 ) -> Program:
     """A program with a key of its own."""
-    api_key, secret = random_text(64), random_text(64) if kind is KeyKind.HMAC else ""
     public = {KeyKind.RSA: RSA_KEY, KeyKind.ED25519: ED25519_KEY}.get(kind)
-    key = ApiKey(
-        api_key=api_key,
-        user_id=user,
-        kind=kind,
-        read_only=read_only,
+    key, secret = new_key(
+        user,
+        KeyEncryption(settings),
+        now=LONG_AGO,
         region=region,
-        created_at=LONG_AGO,
-        sealed_secret=KeyEncryption(settings).seal(secret, api_key) if secret else None,
+        kind=kind,
         public_key=public_pem(public).decode() if public else None,
+        read_only=read_only,
     )
     await add_key(world.ledger, key, documents)
-    signs = {KeyKind.HMAC: lambda payload: hmac_of(secret, payload), KeyKind.RSA: rsa_of}
-    return Program(api_key, secret, signs.get(kind, ed25519_of))
+    signs = {KeyKind.HMAC: lambda payload: hmac_of(secret or "", payload), KeyKind.RSA: rsa_of}
+    return Program(key.api_key, secret or "", signs.get(kind, ed25519_of))
 
 
 async def make_token(world: World, *scopes: Scope) -> dict[str, str]:

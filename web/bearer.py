@@ -46,12 +46,10 @@ class Bearers:
 
     async def _token(self, request: Request, text: str) -> ServiceToken:
         token_id = token_id_in(text)
-        stranger = f"address {self._address_of(request)}"
-        self._count(stranger, 0)
         async with self._service.ledger.read() as connection:
             known = None if token_id is None else await token_in_use(connection, token_id)
         if not is_the_token(known, text) or known is None:
-            self._count(stranger, 1)
+            self._count(f"address {self._address_of(request)}")
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "unauthorized",
@@ -59,12 +57,12 @@ class Bearers:
                 "a bearer token that is in use is needed; an operator makes one with: starter.py tokens create",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        self._count(f"token {known.token_id}", 1)
+        self._count(f"token {known.token_id}")
         return known
 
-    def _count(self, subject: str, calls: int) -> None:
+    def _count(self, subject: str) -> None:
         now = self._service.now()
-        if self._limit.is_over(self._limit.use(subject, calls, now=now)):
+        if self._limit.is_over(self._limit.use(subject, 1, now=now)):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too-many-calls",

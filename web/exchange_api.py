@@ -262,25 +262,17 @@ class _Endpoints:
     ) -> tuple[ApiKey, _Asked]:
         """The key that signed a request, and what it asks. Raises ExchangeError, for the first that is wrong of
         key, parameters, timestamp, signature and permission."""
-        key = await self._known_key(connection, call)
+        key = await _known_key(connection, call.request)
         query = SignedQuery(call.request.scope["query_string"], names)
         asked = read(query)
         query.check_time((call.now - _EPOCH) // _MICROSECOND)
         if not self._is_signed(key, query):
             raise exchange_errors.bad_signature()
+        # Not before: a key is no secret, and whoever knows it could use up its limit.
+        self._check_weight(self._limit.use(f"key {key.api_key}", _WEIGHT_OF_A_CALL, now=call.now), call.now)
         if changes and key.read_only:
             raise exchange_errors.not_permitted()
         return key, asked
-
-    async def _known_key(self, connection: AsyncConnection, call: _Call) -> ApiKey:
-        text = call.request.headers.get("x-mbx-apikey", "")
-        if not _API_KEY.fullmatch(text):
-            raise exchange_errors.bad_key_format()
-        key = await key_in_use(connection, text)
-        if key is None:
-            raise exchange_errors.rejected_key()
-        self._check_weight(self._limit.use(f"key {key.api_key}", _WEIGHT_OF_A_CALL, now=call.now), call.now)
-        return key
 
     def _is_signed(self, key: ApiKey, query: SignedQuery) -> bool:
         if key.kind is KeyKind.HMAC:
@@ -291,6 +283,16 @@ class _Endpoints:
     def _check_weight(self, used: int, now: datetime) -> None:
         if self._limit.is_over(used):
             raise exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
+
+
+async def _known_key(connection: AsyncConnection, request: Request) -> ApiKey:
+    text = request.headers.get("x-mbx-apikey", "")
+    if not _API_KEY.fullmatch(text):
+        raise exchange_errors.bad_key_format()
+    key = await key_in_use(connection, text)
+    if key is None:
+        raise exchange_errors.rejected_key()
+    return key
 
 
 def _page(query: SignedQuery) -> _Page:

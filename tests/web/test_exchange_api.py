@@ -535,6 +535,19 @@ async def test_a_key_has_the_same_limit_wherever_it_is_used_from(world: World, t
     assert statuses == [200, 200, 429]
 
 
+async def test_whoever_knows_a_key_and_not_its_secret_cannot_use_up_its_limit(
+    world: World, tmp_path: Path
+) -> None:
+    web = await a_web(world, tmp_path, weight_per_minute=100)
+    ann = await make_program(world, web.settings)
+    thief = Program(ann.api_key, "", lambda payload: "0" * 64)
+    async with web.from_address("203.0.113.2") as client:
+        for _ in range(3):
+            await client.get(f"{LIST}?{thief.asking({})}", headers=thief.headers)
+
+    assert (await web.signed(ann, "/list")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("trusted", "peer", "forwarded", "counted_as_one"),
     [

@@ -390,8 +390,21 @@ async def test_who_tries_tokens_must_soon_wait_and_holds_up_nobody_else(world: W
     statuses = [(await web.get(of("ann", "tag"), {"Authorization": guess})).status_code for guess in guesses]
 
     assert statuses == [401, 401, 429, 429]
-    async with web.from_address("203.0.113.2") as client:
-        assert (await client.get(of("ann", "tag"), headers=reader)).status_code == 200
+    assert (await web.get(of("ann", "tag"), reader)).status_code == 200
+
+
+async def test_a_defect_is_told_in_the_form_of_its_api_and_says_nothing_of_the_inside(
+    web: Web, reader: dict[str, str]
+) -> None:
+    web.clock.instant = None  # pyright: ignore[reportAttributeAccessIssue]  # what no clock answers
+    transport = httpx.ASGITransport(web.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://soft-staking") as client:
+        problem = await client.get(of("ann", "tag"), headers=reader)
+        error = await client.get(f"{SAPI}/list")
+
+    assert "None" not in problem_in(problem, 500, None)["detail"]
+    expected = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+    assert (error.status_code, error.json()) == (500, expected)
 
 
 # Activation, on a real server.
