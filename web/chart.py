@@ -10,7 +10,7 @@ from web.wording import amount_text, day_text, fine_usdt_text
 DAYS_MAX = 30
 _DAYS_MIN = 7
 WIDTH, HEIGHT = 720, 220
-_LEFT, _TOP, _BOTTOM = 4, 28, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 4, 28, 26
 _GAP_PERCENT = 28
 _ROUND_STEPS = (10, 12, 14, 16, 20, 24, 30, 40, 50, 60, 80)
 
@@ -68,7 +68,7 @@ def draw(values: Sequence[DayValue]) -> Chart | None:
     slots = max(len(values), _DAYS_MIN)
     top = _round_up(max(1, *(value.value for value in values)))
     plot_height = HEIGHT - _TOP - _BOTTOM
-    slot = (WIDTH - 2 * _LEFT) * 100 // slots
+    slot = (WIDTH - _LEFT - _RIGHT) * 100 // slots
     bars: list[Bar] = []
     for place, value in enumerate(values, slots - len(values)):
         height = value.value * plot_height * 100 // top

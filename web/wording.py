@@ -166,7 +166,7 @@ def calculation(line: StatementLine) -> list[str]:
         steps.append(
             "It was credited late, after 08:00 UTC of the next day. The sum is the same as if it were not."
         )
-    if line.reversed_by is not None:
+    if line.reward != line.kept:
         steps.append(
             f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more."
         )

@@ -5,10 +5,12 @@ import shutil
 from collections.abc import AsyncGenerator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 REQUIRED = "REQUIRE_BROWSER_TESTS"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PATIENCE_MS = 60_000
+"""How long a test waits for what must come; reached only by a test that fails."""
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -33,6 +35,7 @@ async def browser() -> AsyncGenerator[Browser]:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and {sentence}")
         pytest.skip(sentence)
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=list(QUIET))
         try:

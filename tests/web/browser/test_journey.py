@@ -25,6 +25,13 @@ class Journey:
         await self.service.skip_to(instant)
         self.clock.instant = await self.service.now()
 
+    async def comes_back(self) -> None:
+        """After a night the session is over."""
+        await self.page.reload()
+        await self.reader.heading_is("Whose account do you want to see?")
+        await self.reader.chooses("ann")
+        await self.reader.goes_to("/soft-staking")
+
 
 async def test_from_a_grey_tag_to_the_third_days_reward(world: World, browser: Browser) -> None:
     async with a_service(world) as service:
@@ -95,17 +102,14 @@ async def finds_the_third_days_reward_explained(journey: Journey) -> None:
     page = journey.page
     day_2 = day_of(journey.clock()) + ONE_DAY
     await journey.skips_to(end_of(day_2 - ONE_DAY) + timedelta(minutes=10))
-    await page.reload()
+    await journey.comes_back()
     await expect(page.get_by_text("Every day earns.")).to_be_visible()
     await expect(page.get_by_text(f"For {day_text(day_2)}, if your holdings")).to_be_visible()
     await expect(page.get_by_role("row", name="SOL 0.00026301")).to_be_visible()
 
     await journey.skips_to(end_of(day_2) + timedelta(minutes=10))
     await journey.service.credited_through(day_2)
-    await page.reload()
-    await journey.reader.heading_is("Whose account do you want to see?")  # the session of two days ago is over
-    await journey.reader.chooses("ann")
-    await journey.reader.goes_to("/soft-staking")
+    await journey.comes_back()
     line = page.locator(".history details")
     await expect(line).to_have_count(1)
     await expect(line.locator("summary")).to_contain_text(day_text(day_2))
