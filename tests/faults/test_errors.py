@@ -32,7 +32,7 @@ from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
 from world import LONG_AGO, SHIPPED_PROGRAM, World, activation, paused_before
 
-from ledger.engine import open_ledger
+from ledger.engine import open_ledger, upgrade_ledger
 from ledger.errors import LedgerUnavailable
 from staking.days import ONE_DAY, day_of
 from staking.models import Receipt
@@ -142,6 +142,7 @@ async def test_a_database_file_that_goes_away_in_the_middle_of_a_catch_up_loses_
 @pytest.mark.on_postgresql
 async def test_a_database_server_that_stops_in_the_middle_of_a_catch_up_loses_nothing(tmp_path: Path) -> None:
     with databases.throwaway_server() as server:
+        await upgrade_ledger(server.url())
         async with open_ledger(server.url(), clock=lambda: LONG_AGO) as ledger:
             world = World(ledger)
             await world.apply(SHIPPED_PROGRAM)
