@@ -32,6 +32,7 @@ HELP = {
     "pool fund": ["ASSET", "--key", "the same key again changes nothing"],
     "pool show": ["--json"],
     "retry": ["blocked step"],
+    "serve": ["--port", "SOFT_STAKING_GATEWAY_PEERS", "until told to stop"],
     "audit": ["exit code 1 and every breach named"],
     "demo": ["--movements", "throws both away"],
 }
@@ -55,7 +56,7 @@ def test_the_workers_help_teaches(alone: CommandLine) -> None:
     )
     assert (answer.returncode, answer.stderr) == (0, "")
     text = " ".join(answer.stdout.replace("│", " ").split())
-    for words in ("--dev", "--ui-port", "--program", "SIGTERM", "one command is a whole installation"):
+    for words in ("--dev", "--ui-port", "--port", "--samples", "--program", "SIGTERM", "one command is a whole installation"):
         assert words in text
 
 
