@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.worker import Worker
@@ -29,7 +30,7 @@ from web.server import LOOPBACK, serving
 from web.service import Service
 from web.sessions import signing_secret
 from workflows.client import SoftStakingClient
-from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
+from workflows.connection import DEFAULT_ADDRESS, BadConfiguration, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
@@ -65,7 +66,14 @@ def work(
         Path | None,
         typer.Option(metavar="FILE.toml", help="Apply this program if the ledger has none yet."),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the pages; with --dev.")] = DEFAULT_PORT,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help=f"Port of the pages; with --dev. {DEFAULT_PORT}, or a free one if that is taken.",
+        ),
+    ] = None,
     samples: Annotated[
         bool, typer.Option("--samples", help="Offer sample users at every stage on the pages; with --dev.")
     ] = False,
@@ -84,7 +92,7 @@ def work(
     entrance.run(_work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples))
 
 
-async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int, samples: bool) -> None:
+async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int | None, samples: bool) -> None:
     stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
@@ -102,12 +110,19 @@ async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int, 
         if dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            pages = await stack.enter_async_context(serving(create_app(service), host=LOOPBACK, port=port))
-            say(f"Pages       {pages}")
+            say(f"Pages       {await _serve_pages(stack, create_app(service), port)}")
         address = config.get("target_host", DEFAULT_ADDRESS)
         say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
         await stop.wait()
         say("stopping: running steps finish first")
+
+
+async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:
+    """Their address. Nobody asked for the default port, so whoever has it is no reason to stop."""
+    if port is None:
+        with suppress(BadConfiguration):
+            return await stack.enter_async_context(serving(app, host=LOOPBACK, port=DEFAULT_PORT))
+    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port or 0))
 
 
 @asynccontextmanager

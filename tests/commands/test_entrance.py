@@ -56,7 +56,15 @@ def test_the_workers_help_teaches(alone: CommandLine) -> None:
     )
     assert (answer.returncode, answer.stderr) == (0, "")
     text = " ".join(answer.stdout.replace("│", " ").split())
-    for words in ("--dev", "--ui-port", "--port", "--samples", "--program", "SIGTERM", "one command is a whole installation"):
+    for words in (
+        "--dev",
+        "--ui-port",
+        "--port",
+        "--samples",
+        "--program",
+        "SIGTERM",
+        "one command is a whole installation",
+    ):
         assert words in text
 
 
