@@ -6,13 +6,15 @@ from alembic.operations import Operations
 revision = "3"
 down_revision = "2"
 
+_NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade(op: Operations) -> None:
     op.create_table(
         "api_keys",
         sa.Column("api_key", sa.Text, primary_key=True),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("user_id", _NAME, nullable=False),
+        sa.Column("kind", _NAME, nullable=False),
         sa.Column("sealed_secret", sa.LargeBinary),
         sa.Column("public_key", sa.Text),
         sa.Column("read_only", sa.Boolean, nullable=False),
@@ -30,14 +32,14 @@ def upgrade(op: Operations) -> None:
     op.create_table(
         "api_key_acceptances",
         sa.Column("api_key", sa.Text, sa.ForeignKey("api_keys.api_key"), primary_key=True),
-        sa.Column("document", sa.Text, primary_key=True),
+        sa.Column("document", _NAME, primary_key=True),
         sa.Column("version", sa.Text, nullable=False),
         sqlite_with_rowid=False,
         comment="The document versions that a user had accepted when the key was made; it activates with them.",
     )
     op.create_table(
         "service_tokens",
-        sa.Column("token_id", sa.Text, primary_key=True),
+        sa.Column("token_id", _NAME, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("scopes", sa.Text, nullable=False),
         sa.Column("token_hash", sa.LargeBinary, nullable=False),
