@@ -150,7 +150,7 @@ class SoftStakingClient:
         """The answer to an update, with a start for a user of whom no workflow is running."""
         update_id = str(uuid4())
         start = _start(user_id, self._task_queue, update_id, cause=what)
-        request = self._client.execute_update_with_start_workflow(
+        request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
             update, args=args, id=update_id, start_workflow_operation=start, result_type=answer
         )
         return await _answered(self._client, user_id, what, _sent(request, start), self._task_queue, self._timeout)
