@@ -11,6 +11,7 @@ from commands import (
     demo,
     enrolment,
     entrance,
+    history,
     imports,
     keys,
     ledger,
@@ -83,6 +84,7 @@ app.command()(demo.demo)
 app.command()(enrolment.activate)
 app.command()(enrolment.deactivate)
 app.command()(enrolment.status)
+app.command()(history.history)
 app.command()(rewards.rewards)
 app.command("import")(imports.import_)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.deposit)

@@ -57,9 +57,14 @@ class _Disturbing(ClientInterceptor, Interceptor):
 
 def disturbed_worker(client: Client, ledger: Ledger, disturb: Disturb) -> Worker:
     """The real worker; every attempt at a step goes through ``disturb``."""
+    return worker.build_worker(disturbed(client, disturb), ledger)
+
+
+def disturbed(client: Client, disturb: Disturb) -> Client:
+    """A client for a worker, of which every attempt at a step goes through ``disturb``."""
     config = client.config()
     config["interceptors"] = [*config["interceptors"], _Disturbing(disturb)]
-    return worker.build_worker(Client(**config), ledger)
+    return Client(**config)
 
 
 @dataclass

@@ -1,0 +1,134 @@
+"""history: a user's diary, from the history of the user's workflow."""
+
+import textwrap
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from time import monotonic
+from typing import Annotated, Any
+
+import typer
+from rich.progress import SpinnerColumn, TextColumn
+from rich.text import Text
+
+from commands.enrolment import TimeoutOption, UserArgument
+from commands.entrance import run
+from commands.output import JsonOption, console, print_json, progress
+from staking.steps import workflow_id
+from workflows.connection import connect
+from workflows.history import History, history_of
+from workflows.retelling import Diary, diary_lines, diary_of, instant_text
+
+_SHOWS_PROGRESS_AFTER_S = 2.0
+_DAY_WIDTH = len("2026-10-01") + 2
+_STYLES = {
+    "activated": "green",
+    "ended": "bold",
+    "refused": "yellow",
+    "held": "yellow",
+    "waited_for_pool": "yellow",
+    "retried": "yellow",
+    "no_worker": "yellow",
+    "blocked": "red",
+    "code_failed": "red",
+    "now": "bold",
+}
+
+
+def history(
+    user: UserArgument,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Read the latest runs only; a run has 30 accrual days. Default: all there are."),
+    ] = None,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell a user's story day by day, from the history of the workflow: what happened, what was waited for, and why.
+
+    It goes back as far as the Temporal server keeps histories; `rewards` and `status` know everything from the
+    ledger. A day stands beside what was about it: its reward is credited on the next day.
+    """
+    diary = diary_of(run(_read(user, runs, timedelta(seconds=timeout))))
+    if as_json:
+        print_json(_json(diary))
+    else:
+        _print(diary)
+
+
+async def _read(user: str, runs: int | None, timeout: timedelta) -> History:
+    client = await connect(timeout=timeout)
+    with _Reading() as reading:
+        return await history_of(client, user, runs_max=runs, timeout=timeout, progress=reading.has_read)
+
+
+class _Reading(AbstractContextManager["_Reading"]):
+    """Shows how far the reading is, once it takes a while."""
+
+    def __init__(self) -> None:
+        self._began_at = monotonic()
+        self._shown = progress(SpinnerColumn(), TextColumn("reading the history: {task.completed} runs"))
+        self._task = self._shown.add_task("", total=None)
+        self._is_shown = False
+
+    def has_read(self, runs: int) -> None:
+        """Told after each run."""
+        if not self._is_shown and monotonic() - self._began_at > _SHOWS_PROGRESS_AFTER_S:
+            self._is_shown = True
+            self._shown.start()
+        self._shown.update(self._task, completed=runs)
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            self._shown.stop()
+
+
+def _print(diary: Diary) -> None:
+    terminal = console()
+    width = terminal.width if terminal.is_terminal else None
+    first = diary.runs[0]
+    runs = "1 run" if len(diary.runs) == 1 else f"{len(diary.runs)} runs"
+    terminal.print(
+        f"Soft Staking of {diary.user_id}: {runs} since {instant_text(first.started_at)}. Days and instants are UTC.",
+        soft_wrap=True,
+    )
+    if diary.begins:
+        terminal.print(f"The story {diary.begins}.", soft_wrap=True)
+    terminal.print()
+    for day, kind, text in diary_lines(diary):
+        for number, line in enumerate(_wrapped(text, width)):
+            start = "" if number else day
+            terminal.print(Text(f"{start:<{_DAY_WIDTH}}") + Text(line, _STYLES.get(kind, "")), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """A note for the second column of a terminal; one line for anything else."""
+    return [text] if width is None else textwrap.wrap(text, max(width - _DAY_WIDTH, 40))
+
+
+def _json(diary: Diary) -> dict[str, Any]:
+    return {
+        "user": diary.user_id,
+        "workflow_id": workflow_id(diary.user_id),
+        "runs": [
+            {
+                "run_id": one.run_id,
+                "started_at": one.started_at,
+                "closed_at": one.closed_at,
+                "closed_by": one.closed_by,
+            }
+            for one in diary.runs
+        ],
+        "begins": diary.begins,
+        "notes": [
+            {
+                "day": note.day,
+                "kind": note.kind,
+                "at": note.at,
+                "until": note.until,
+                "text": note.text,
+                "facts": note.facts,
+            }
+            for note in diary.notes
+        ],
+        "now": diary.now,
+    }

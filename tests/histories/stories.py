@@ -1,0 +1,309 @@
+"""The stories that golden histories tell: one of each shape that a user's workflow may have.
+
+Each is told by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin at
+the same instant and nothing in them happens at the same time as anything else, so that a story told again makes the
+same commands, on the same days.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from faults.disturbing import Call, disturbed
+from google.protobuf.json_format import MessageToDict
+from servers import time_skipping
+from staking_service import StakingService, eventually
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import History
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.worker import Worker
+from world import SHIPPED_PROGRAM, a_world, at, program_with
+
+from activities import all_activities
+from staking.days import ONE_DAY, start_of
+from staking.models import Act, Refusal, SearchAttributeUse
+from staking.steps import SNAPSHOT, TASK_QUEUE
+from workflows import search_attributes
+from workflows.soft_staking import SoftStakingWorkflow
+
+DAY_1 = date(2040, 3, 4)
+"""Of every story. A server's clock only goes forward, so it must lie ahead."""
+MORE_THAN_AN_ACCOUNT_HOLDS = "90000000000"
+ANNA = Act(operator="anna", reason="ticket 4711: where the deposit came from is checked")
+A_FLEETS_SPREAD = timedelta(hours=1)
+
+
+def day_of_story(number: int) -> date:
+    return DAY_1 + (number - 1) * ONE_DAY
+
+
+def on_day(number: int, clock: str) -> datetime:
+    """``on_day(3, "08:30")``: in UTC."""
+    return datetime.combine(day_of_story(number), time.fromisoformat(clock), tzinfo=start_of(DAY_1).tzinfo)
+
+
+async def first_days(service: StakingService) -> None:
+    await service.activate()
+    await service.skip_to(on_day(4, "01:00"))
+    await service.credited_through(day_of_story(3))
+
+
+async def outage(service: StakingService) -> None:
+    await service.activate()
+    await service.skip_to(on_day(3, "20:00"))
+    await service.stop_worker_at_rest()
+    await service.skip_without_worker_to(on_day(6, "09:00"))
+    await service.start_worker(forgetful=True)
+    await service.credited_through(day_of_story(5))
+
+
+async def hold_and_release(service: StakingService) -> None:
+    await service.activate()
+    await service.skip_to(on_day(3, "15:00"))
+    await service.client.hold("ann", ANNA)
+    await service.skip_to(on_day(5, "09:00"))
+    await service.client.release("ann", Act(operator="bert", reason="ticket 4711: all is well"))
+    await service.credited_through(day_of_story(4))
+
+
+async def empty_pool(service: StakingService) -> None:
+    """Funded for a day and asked by an operator; then funded for good, and asked by the workflow itself."""
+    await service.activate()
+    await service.skip_to(on_day(3, "00:02"))
+    await service.reaches_state("waiting for pool SOL")
+    await service.world.fund("SOL", "0.00026301")
+    await service.client.retry("ann", Act(operator="anna", reason="the pool is funded"))
+    await service.credited_through(day_of_story(2))
+    await service.skip_to(on_day(4, "00:02"))
+    await service.reaches_state("waiting for pool SOL")
+    await service.world.fund("SOL")
+    await service.skip_to(on_day(4, "00:10"))
+    await service.credited_through(day_of_story(3))
+
+
+async def blocked_and_retried(service: StakingService) -> None:
+    await service.world.move("ann", MORE_THAN_AN_ACCOUNT_HOLDS, "ADA", at("2040-03-02"))
+    await service.activate()
+    await service.skip_to(on_day(4, "09:00"))
+    await service.reaches_state("blocked")
+    await service.world.move("ann", "-1000000", "ADA", on_day(4, "09:00"))
+    await service.client.retry("ann", Act(operator="anna", reason="the account has room again"))
+    await service.credited_through(day_of_story(3))
+
+
+async def deactivation(service: StakingService) -> None:
+    """With an owed day, which is paid before the workflow completes."""
+    await service.activate()
+    await service.skip_to(on_day(3, "00:02"))
+    await service.reaches_state("waiting for pool SOL")
+    await service.deactivate()
+    await service.world.fund("SOL")
+    await service.client.retry("ann")
+    await service.completes()
+
+
+async def continue_as_new(service: StakingService) -> None:
+    await service.activate()
+    await service.skip_to(on_day(33, "01:00"))
+    await service.credited_through(day_of_story(32))
+
+
+async def reactivation(service: StakingService) -> None:
+    """While a day of the enrolment before is still owed."""
+    await service.activate()
+    await service.skip_to(on_day(3, "00:02"))
+    await service.reaches_state("waiting for pool SOL")
+    await service.deactivate()
+    await service.activate()
+    await service.world.fund("SOL")
+    await service.client.retry("ann")
+    await service.credited_through(day_of_story(2))
+    await service.skip_to(on_day(5, "01:00"))
+    await service.credited_through(day_of_story(4))
+
+
+async def back_dated(service: StakingService) -> None:
+    await service.activate(back_dated_to=at("2040-02-27 18:30"))
+    await service.credited_through(DAY_1 - ONE_DAY)
+
+
+async def with_search_attributes(service: StakingService) -> None:
+    """Each of the values that they may have."""
+    await service.activate()
+    await service.client.hold("ann", ANNA)
+    await service.client.release("ann", ANNA)
+    await service.skip_to(on_day(3, "00:00:20"))
+    await service.reaches_state("waiting for pool SOL")
+    await service.world.fund("SOL")
+    await service.client.retry("ann")
+    await service.credited_through(day_of_story(2))
+    await service.client.deactivate("ann", "moved away", operator="anna")
+    await service.completes()
+
+
+async def with_a_wake_offset(service: StakingService) -> None:
+    await service.activate()
+    await service.skip_to(on_day(3, "02:00"))
+    await service.credited_through(day_of_story(2))
+
+
+async def refused(service: StakingService) -> None:
+    await service.world.move("ann", "-11.5", "SOL", at("2040-03-02"))
+    answer = await service.client.activate("ann", region="US", channel="web", documents=SHIPPED_PROGRAM.documents)
+    assert isinstance(answer, Refusal)
+    await service.completes()
+
+
+async def region_restricted(service: StakingService) -> None:
+    """From Day 4 on, by a program that was known before."""
+    stricter = program_with(str(day_of_story(4))).model_copy(update={"restricted_regions": ["FR"]})
+    await service.world.apply(stricter)
+    await service.activate()
+    await service.skip_to(on_day(5, "01:00"))
+    await service.completes()
+
+
+async def resumed(service: StakingService) -> None:
+    """From the ledger, after the workflow was terminated."""
+    await service.activate()
+    await service.skip_to(on_day(3, "01:00"))
+    await service.credited_through(day_of_story(2))
+    await service.workflow.terminate("by mistake")
+    await service.skip_to(on_day(5, "09:00"))
+    await service.client.resume("ann")
+    await service.credited_through(day_of_story(4))
+
+
+async def retried_step(service: StakingService) -> None:
+    """Which leaves no other commands in a history than a step that succeeds at once."""
+    await service.activate()
+    await service.skip_to(on_day(3, "01:00"))
+    await service.credited_through(day_of_story(2))
+
+
+async def told_nothing(service: StakingService) -> None:
+    await service.client.resume("ann")
+    await service.skip_to(on_day(1, "10:05"))
+    await service.completes()
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story of ann, who holds 12 SOL."""
+
+    tell: Callable[[StakingService], Awaitable[None]]
+    pools_are_full: bool = True
+    spread: timedelta = field(default=timedelta())
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
+    has_outage: bool = False
+    """So that a worker must take over from another."""
+    failing: dict[str, int] = field(default_factory=dict)
+    """How often a step fails before it succeeds, by the name of the step."""
+
+    @property
+    def name(self) -> str:
+        return self.tell.__name__
+
+
+STORIES = [
+    Story(first_days),
+    Story(outage, has_outage=True),
+    Story(hold_and_release),
+    Story(empty_pool, pools_are_full=False),
+    Story(blocked_and_retried),
+    Story(deactivation, pools_are_full=False),
+    Story(continue_as_new),
+    Story(reactivation, pools_are_full=False),
+    Story(back_dated),
+    Story(with_search_attributes, pools_are_full=False, search_attributes=SearchAttributeUse.ALL),
+    Story(with_a_wake_offset, spread=A_FLEETS_SPREAD),
+    Story(refused),
+    Story(region_restricted),
+    Story(resumed),
+    Story(retried_step, failing={SNAPSHOT.name: 2}),
+    Story(told_nothing),
+]
+
+
+class LedgerAway(Exception):
+    """What a retry mends."""
+
+
+class Storyteller(StakingService):
+    """The service as a story wants it."""
+
+    story: Story
+
+    async def start_worker(self, *, forgetful: bool = False) -> None:
+        """``forgetful`` as everywhere; a story in which workers come and go is told by none but such."""
+        failures = Counter(self.story.failing)
+
+        async def fail_at_first(call: Call) -> Any:
+            if failures[call.step]:
+                failures[call.step] -= 1
+                raise LedgerAway("the ledger is away")
+            return await call.run()
+
+        worker = Worker(
+            disturbed(self.temporal, fail_at_first),
+            task_queue=TASK_QUEUE,
+            workflows=[SoftStakingWorkflow],
+            activities=all_activities(
+                self.world.ledger, spread=self.story.spread, search_attributes=self.story.search_attributes
+            ),
+            max_cached_workflows=0 if forgetful or self.story.has_outage else 10,
+        )
+        await self._worker.enter_async_context(worker)
+
+    async def register_search_attributes(self) -> None:
+        await self.temporal.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=self.temporal.namespace,
+                search_attributes={key.name: key.indexed_value_type for key in search_attributes.ALL_KEYS},
+            )
+        )
+
+    async def rests(self) -> bool:
+        """Nothing of the latest run is on its way: neither a task of the workflow nor a step."""
+        events = (await self.workflow.fetch_history()).events
+        begun = sum(event.event_type in _BEGINNINGS for event in events)
+        return begun == sum(event.event_type in _ENDINGS for event in events)
+
+
+async def histories_of(story: Story) -> dict[str, dict[str, Any]]:
+    """Tells a story; answers the history of each of its runs, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
+            service = Storyteller(world, environment.client, environment)
+            service.story = story
+            await service.register_search_attributes()
+            await world.apply(SHIPPED_PROGRAM)
+            for asset in ("SOL", "ADA") if story.pools_are_full else ():
+                await world.fund(asset)
+            await world.move("ann", "12", "SOL", at("2040-02-20"))
+            await service.skip_to(on_day(1, "10:00"))
+            await service.start_worker()
+            try:
+                await story.tell(service)
+                await eventually(service.rests)
+            finally:
+                await service.stop_worker()
+            runs = await service.runs()
+    names = (
+        [story.name] if len(runs) == 1 else [f"{story.name}_run_{number}" for number in range(1, len(runs) + 1)]
+    )
+    return {name: MessageToDict(History(events=run)) for name, run in zip(names, runs, strict=True)}
+
+
+_BEGINNINGS = {EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED}
+_ENDINGS = {
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+}

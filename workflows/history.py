@@ -1,0 +1,403 @@
+"""A workflow's history, decoded into what the service did: steps, retries asked for, timers. It judges nothing.
+
+Payloads are decoded with the client's data converter, so that encrypted histories are read like others.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+
+from staking.models import (
+    Act,
+    ActRequest,
+    ComputeRequest,
+    CreditRequest,
+    EndRequest,
+    EnrolRequest,
+    Recollection,
+    SnapshotRequest,
+)
+from staking.steps import (
+    COMPUTE,
+    CREDIT,
+    END_ENROLMENT,
+    ENROL,
+    HOLD,
+    RECALL,
+    RELEASE,
+    SNAPSHOT,
+    workflow_id,
+)
+from workflows.client import NoAnswer, ServiceError
+
+RETRY = "retry"
+_STEPS: dict[str, tuple[Any, Any]] = {
+    RECALL.name: (str, RECALL.answer),
+    ENROL.name: (EnrolRequest, ENROL.answer),
+    SNAPSHOT.name: (SnapshotRequest, SNAPSHOT.answer),
+    COMPUTE.name: (ComputeRequest, COMPUTE.answer),
+    CREDIT.name: (CreditRequest, CREDIT.answer),
+    END_ENROLMENT.name: (EndRequest, END_ENROLMENT.answer),
+    HOLD.name: (ActRequest, HOLD.answer),
+    RELEASE.name: (ActRequest, RELEASE.answer),
+}
+"""What goes in and comes out of each step."""
+_OPTIONAL_ACT: Any = Act | None
+_NOTICED_AFTER = timedelta(minutes=1)
+"""A task that waited less than this for a worker was waiting for its turn."""
+_DEFECTS = {
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES,
+}
+
+
+class NoHistory(ServiceError):
+    """The server has no workflow of the user; the message is one sentence."""
+
+
+@dataclass
+class StepTaken:
+    """One activity. Instants are UTC."""
+
+    name: str
+    request: Any
+    """Of the step's own type; None for a step that this program does not know."""
+    scheduled_at: datetime
+    closed_at: datetime | None = None
+    attempts: int = 1
+    last_failure: str | None = None
+    """Of the attempt before the last one."""
+    answer: Any = None
+    error: str | None = None
+    """That ended the step, where no retry could mend it."""
+    is_for_a_message: bool = False
+    """It was begun while an update was being answered."""
+
+
+@dataclass(frozen=True)
+class RetryAsked:
+    """A request to take up what is blocked or waits."""
+
+    at: datetime
+    act: Act | None
+
+
+@dataclass
+class TimerSet:
+    """A wait that ends by itself."""
+
+    fires_at: datetime
+    is_over: bool = False
+
+
+@dataclass(frozen=True)
+class NoWorker:
+    """A task that no worker took for longer than a turn takes."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class CodeFailed:
+    """A task of the workflow failed: its code has a defect, or the server refused what it asked for."""
+
+    at: datetime
+    message: str
+
+
+Record: TypeAlias = StepTaken | RetryAsked | TimerSet | NoWorker | CodeFailed
+
+
+@dataclass
+class Run:
+    """One run of a user's workflow."""
+
+    run_id: str
+    started_at: datetime
+    continues: str | None
+    """The run that continued as this one."""
+    carried: Recollection | None
+    records: list[Record] = field(default_factory=list[Record])
+    """In the order in which they began."""
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    """How it closed: ``completed``, ``continued as new``, ``terminated``, ``failed`` and why."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A step that is under way just now."""
+
+    name: str
+    attempt: int
+    last_failure: str | None
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True)
+class History:
+    """What the server still has of a user's workflow."""
+
+    user_id: str
+    runs: list[Run]
+    """Oldest first."""
+    pending: list[Pending]
+    failed_tasks: int
+    """How often the workflow's present task has failed in a row."""
+    is_cut: bool
+    """There are older runs, which were not asked for."""
+
+
+async def history_of(
+    client: Client, user_id: str, *, runs_max: int | None, timeout: timedelta, progress: Callable[[int], None]
+) -> History:
+    """The latest runs of a user's workflow, as many as the server still has; ``progress`` is told their number.
+
+    Raises NoHistory, and NoAnswer if the server does not answer.
+    """
+    try:
+        described = await client.get_workflow_handle(workflow_id(user_id)).describe(rpc_timeout=timeout)
+        runs: list[Run] = []
+        is_cut = False
+        async for run_id in _runs_backwards(client, described, runs, timeout):
+            if len(runs) == runs_max:
+                is_cut = True
+                break
+            handle = client.get_workflow_handle(workflow_id(user_id), run_id=run_id)
+            runs.insert(0, await read_run(await _events(handle, timeout), client.data_converter))
+            progress(len(runs))
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise NoHistory(
+                f"the Temporal server has no workflow of user {user_id}: there never was one, or it closed longer "
+                f"ago than the server keeps histories; `starter.py status {user_id}` says what the ledger knows"
+            ) from None
+        raise NoAnswer(f"the history cannot be read: {error.message}") from error
+    raw = described.raw_description
+    return History(
+        user_id=user_id,
+        runs=runs,
+        pending=[await _pending(activity, client.data_converter) for activity in raw.pending_activities],
+        failed_tasks=max(raw.pending_workflow_task.attempt - 1, 0),
+        is_cut=is_cut,
+    )
+
+
+async def _runs_backwards(
+    client: Client, latest: WorkflowExecutionDescription, read: list[Run], timeout: timedelta
+) -> AsyncIterator[str]:
+    """The ids of the runs, latest first. Each must have been put before ``read`` when the next is asked for."""
+    yield latest.run_id
+    while True:
+        before = read[0].continues or await _execution_before(client, latest.id, read[0], timeout)
+        if before is None or not await _is_kept(client, latest.id, before, timeout):
+            return
+        yield before
+
+
+async def _execution_before(client: Client, id_of_workflow: str, run: Run, timeout: timedelta) -> str | None:
+    """The run that closed before an execution of the same user began."""
+    executions = client.list_workflows(f"WorkflowId = '{id_of_workflow}'", rpc_timeout=timeout)
+    try:
+        before = [one async for one in executions if one.start_time < run.started_at and one.run_id != run.run_id]
+    except RPCError as error:
+        # A server without visibility has nothing to say of what closed.
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED):
+            return None
+        raise
+    return max(before, key=lambda one: one.start_time).run_id if before else None
+
+
+async def _is_kept(client: Client, id_of_workflow: str, run_id: str, timeout: timedelta) -> bool:
+    try:
+        await client.get_workflow_handle(id_of_workflow, run_id=run_id).describe(rpc_timeout=timeout)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+async def _events(handle: WorkflowHandle[Any, Any], timeout: timedelta) -> list[HistoryEvent]:
+    return [event async for event in handle.fetch_history_events(rpc_timeout=timeout)]
+
+
+async def _pending(activity: PendingActivityInfo, converter: DataConverter) -> Pending:
+    waits = activity.HasField("next_attempt_schedule_time")
+    return Pending(
+        name=activity.activity_type.name,
+        attempt=activity.attempt,
+        last_failure=await _failure_text(activity.last_failure, converter),
+        next_attempt_at=_instant(activity.next_attempt_schedule_time) if waits else None,
+    )
+
+
+async def read_run(events: Iterable[HistoryEvent], converter: DataConverter) -> Run:
+    """A run, from all of its events."""
+    first, *others = events
+    reader = _Reader(await _begun(first, converter), converter)
+    for event in others:
+        await reader.read(event)
+    return reader.run
+
+
+async def _begun(event: HistoryEvent, converter: DataConverter) -> Run:
+    started = event.workflow_execution_started_event_attributes
+    carried: Recollection | None = None
+    if len(started.input.payloads) > 1:
+        carried = (await converter.decode(started.input.payloads, [str, Recollection]))[1]
+    return Run(
+        run_id=started.original_execution_run_id,
+        started_at=_instant(event.event_time),
+        continues=started.continued_execution_run_id or None,
+        carried=carried,
+    )
+
+
+class _Reader:
+    """Takes the events of a run one after the other."""
+
+    def __init__(self, run: Run, converter: DataConverter) -> None:
+        self.run = run
+        self._converter = converter
+        self._begun: dict[int, HistoryEvent] = {}
+        """Tasks and steps that wait for a worker, by the id of the event that began them."""
+        self._steps: dict[int, StepTaken] = {}
+        self._timers: dict[int, TimerSet] = {}
+        self._messages: set[str] = set()
+        """The ids of updates that are being answered."""
+
+    async def read(self, event: HistoryEvent) -> None:
+        at = _instant(event.event_time)
+        match event.event_type:
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                self._begun[event.event_id] = event
+                await self._step_scheduled(event)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+                await self._step_started(event)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                completed = event.activity_task_completed_event_attributes
+                step = self._steps[completed.scheduled_event_id]
+                step.closed_at = at
+                step.answer = await self._decode_answer(step.name, completed.result)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                failed = event.activity_task_failed_event_attributes
+                step = self._steps[failed.scheduled_event_id]
+                step.closed_at, step.error = at, await _failure_text(failed.failure, self._converter)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+                timed_out = event.activity_task_timed_out_event_attributes
+                step = self._steps[timed_out.scheduled_event_id]
+                step.closed_at, step.error = at, await _failure_text(timed_out.failure, self._converter)
+            case EventType.EVENT_TYPE_TIMER_STARTED:
+                fires_at = at + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+                self._timers[event.event_id] = TimerSet(fires_at)
+                self.run.records.append(self._timers[event.event_id])
+            case EventType.EVENT_TYPE_TIMER_FIRED:
+                self._timers[event.timer_fired_event_attributes.started_event_id].is_over = True
+            case EventType.EVENT_TYPE_TIMER_CANCELED:
+                self._timers[event.timer_canceled_event_attributes.started_event_id].is_over = True
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+                await self._update_accepted(event)
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+                self._messages.discard(event.workflow_execution_update_completed_event_attributes.meta.update_id)
+            case _:
+                await self._task_or_end(event)
+
+    async def _task_or_end(self, event: HistoryEvent) -> None:
+        at = _instant(event.event_time)
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
+                self._begun[event.event_id] = event
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+                self._taken_up(event.workflow_task_started_event_attributes.scheduled_event_id, at)
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                failed = event.workflow_task_failed_event_attributes
+                if failed.cause in _DEFECTS:
+                    message = await _failure_text(failed.failure, self._converter) or "it does not say why"
+                    self.run.records.append(CodeFailed(at, message))
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+                self._closed(at, "completed")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                self._closed(at, "continued as new")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+                reason = event.workflow_execution_terminated_event_attributes.reason
+                self._closed(at, f"terminated: {reason}" if reason else "terminated")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+                failure = event.workflow_execution_failed_event_attributes.failure
+                self._closed(at, f"failed: {await _failure_text(failure, self._converter)}")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+                self._closed(at, "cancelled")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+                self._closed(at, "timed out")
+            case _:
+                pass
+
+    def _closed(self, at: datetime, by: str) -> None:
+        self.run.closed_at, self.run.closed_by = at, by
+
+    def _taken_up(self, scheduled_event_id: int, at: datetime) -> None:
+        since = _instant(self._begun.pop(scheduled_event_id).event_time)
+        if at - since >= _NOTICED_AFTER:
+            self.run.records.append(NoWorker(since, at))
+
+    async def _step_scheduled(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_scheduled_event_attributes
+        name = scheduled.activity_type.name
+        request = None
+        if name in _STEPS:
+            [request] = await self._converter.decode(scheduled.input.payloads, [_STEPS[name][0]])
+        step = StepTaken(name, request, _instant(event.event_time), is_for_a_message=bool(self._messages))
+        self._steps[event.event_id] = step
+        self.run.records.append(step)
+
+    async def _step_started(self, event: HistoryEvent) -> None:
+        """Written with the end of a step: it tells of the last attempt, and of the failure before."""
+        started = event.activity_task_started_event_attributes
+        step = self._steps[started.scheduled_event_id]
+        step.attempts = started.attempt
+        step.last_failure = await _failure_text(started.last_failure, self._converter)
+        if started.attempt == 1:
+            self._taken_up(started.scheduled_event_id, _instant(event.event_time))
+
+    async def _update_accepted(self, event: HistoryEvent) -> None:
+        request = event.workflow_execution_update_accepted_event_attributes.accepted_request
+        self._messages.add(request.meta.update_id)
+        asked = request.input
+        if asked.name == RETRY:
+            act: Act | None = None
+            if asked.args.payloads:
+                [act] = await self._converter.decode(asked.args.payloads[:1], [_OPTIONAL_ACT])
+            self.run.records.append(RetryAsked(_instant(event.event_time), act))
+
+    async def _decode_answer(self, name: str, result: Payloads) -> Any:
+        if name not in _STEPS:
+            return None
+        [answer] = await self._converter.decode(result.payloads or [Payload()], [_STEPS[name][1]])
+        return answer
+
+
+async def _failure_text(failure: Failure, converter: DataConverter) -> str | None:
+    """What went wrong at the root of a failure."""
+    if not failure.ByteSize():
+        return None
+    error: BaseException = await converter.decode_failure(failure)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return getattr(error, "message", None) or str(error) or type(error).__name__
+
+
+def _instant(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(UTC)
