@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test check bench-ledger clean
+.PHONY: help demo run test check golden bench-ledger clean
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -22,6 +22,9 @@ check: $(VENV)/checkers ## Lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
+
+golden: $(VENV)/installed ## Record golden histories of the stories that have another shape than before
+	@PYTHONPATH=tests $(BIN)/python -m histories.record
 
 bench-ledger: $(VENV)/installed ## What a user's day costs in the ledger, on both databases, small and large
 	@$(BIN)/python -m benchmarks.ledger

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 
-from staking.models import Activation, Blocked, Enrolment, Hold
+from staking.days import end_of
+from staking.models import Activation, Blocked, CreditRequest, EndRequest, Enrolment, Hold
 from staking.money import format_amount
 
 _SUMMARY_BYTES_MAX = 150
 """A server allows 400 bytes, of a payload in which every character may be escaped and all of it encrypted."""
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 STEPS_OF_A_DAY = (
     "One execution per user. At every boundary (00:00 UTC) it runs `snapshot`, `compute` and `credit` for the day "
     "that closed. It waits while a pool is short, while an operator holds the user, or while a step is blocked, "
@@ -42,6 +44,17 @@ def activation_text(activation: Activation) -> str:
     return text
 
 
+def step_text(day: date, step: str, request: object) -> str:
+    """What a step of a day is about to do; a credit names its amounts."""
+    text = f"{day} · {step}"
+    if isinstance(request, EndRequest):
+        return f"{text} · {request.reason}"
+    if isinstance(request, CreditRequest):
+        amounts = {line.asset: line.reward for line in request.rewards.lines if line.reward}
+        return f"{text} {_amounts_text(amounts)}"
+    return text
+
+
 def hold_text(hold: Hold) -> str:
     """A hold in one line."""
     return f"held by {hold.operator} since {_instant_text(hold.held_at)}: {hold.reason}"
@@ -49,6 +62,7 @@ def hold_text(hold: Hold) -> str:
 
 def current_details(
     *,
+    user_id: str,
     state: str,
     enrolment: Enrolment | None,
     wakes_at: datetime | None,
@@ -57,24 +71,30 @@ def current_details(
     hold: Hold | None,
     blocked: Blocked | None,
 ) -> str:
-    """Where a user's loop stands, as a Markdown table. Instants and days are UTC, amounts tokens."""
+    """Where a user's loop stands, as a Markdown table, and what it is. Instants and days are UTC, amounts tokens.
+
+    The summary and details of a start do not outlive its run, so that these must be enough.
+    """
+    sleeps_until = wakes_at if state == "sleeping" else None
     rows = {
         "state": state,
         "active since": enrolment and _instant_text(enrolment.receipt.activated_at),
         "last accrual day": enrolment and enrolment.last_accrual_day,
         "last credited day": last_credited_day or "none yet",
         "day in progress": enrolment and enrolment.next_day,
-        "next boundary": wakes_at and _instant_text(wakes_at),
-        "credited so far": ", ".join(f"{format_amount(units)} {asset}" for asset, units in credited.items())
-        or "nothing yet",
-        "waits for": _what_it_waits_for(state, wakes_at, hold, blocked),
+        "next boundary": enrolment and sleeps_until and _instant_text(end_of(enrolment.next_day)),
+        "credited so far": _amounts_text(credited),
+        "waits for": _what_it_waits_for(state, sleeps_until, hold, blocked),
     }
-    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value is not None]
-    return "\n".join(["| Soft Staking | |", "|---|---|", *lines])
+    # A browser would break the names where it could rather break the values.
+    lines = [
+        f"| {name.replace(' ', _NO_BREAK)} | {_cell(value)} |" for name, value in rows.items() if value is not None
+    ]
+    return "\n".join([f"| Soft{_NO_BREAK}Staking | of user {user_id} |", "|---|---|", *lines, "", STEPS_OF_A_DAY])
 
 
 def _what_it_waits_for(
-    state: str, wakes_at: datetime | None, hold: Hold | None, blocked: Blocked | None
+    state: str, sleeps_until: datetime | None, hold: Hold | None, blocked: Blocked | None
 ) -> str | None:
     if hold is not None:
         return f"a release: {hold_text(hold)}"
@@ -82,7 +102,11 @@ def _what_it_waits_for(
         return f"a retry of {blocked.step} of {blocked.day}: {blocked.message}"
     if state.startswith("waiting for pool"):
         return f"the {state.removeprefix('waiting for ')} to be funded; it is asked again by itself"
-    return None if wakes_at is None else "the boundary"
+    return sleeps_until and f"its time to wake, {_instant_text(sleeps_until)}"
+
+
+def _amounts_text(units_by_asset: Mapping[str, int]) -> str:
+    return ", ".join(f"{format_amount(units)} {asset}" for asset, units in units_by_asset.items()) or "nothing"
 
 
 def _cell(value: object) -> str:

@@ -243,7 +243,7 @@ class SoftStakingWorkflow:
                     reason=reason,
                     operator=operator,
                 ),
-                f"end_enrolment · {reason}",
+                f"end_enrolment · {operator}: {reason}" if operator else f"end_enrolment · {reason}",
             )
             self._remember_end(end, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
             self._note()
@@ -317,7 +317,8 @@ class SoftStakingWorkflow:
             await self._until_released(day, step)
             self._enter("processing")
             try:
-                return await self._execute(step, request(), f"{day} · {step.name}")
+                asked = request()
+                return await self._execute(step, asked, diary.step_text(day, step.name, asked))
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
@@ -488,6 +489,7 @@ class SoftStakingWorkflow:
         first = self._first_unfinished()
         workflow.set_current_details(
             diary.current_details(
+                user_id=self._user_id,
                 state=self._state_now(),
                 enrolment=first,
                 wakes_at=first and self._wakes_at(first.next_day),

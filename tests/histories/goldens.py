@@ -1,25 +1,32 @@
 """Golden histories: files that show what the histories of running workflows look like.
 
-``first_days.2.json`` is the second shape that the story ``first_days`` has had. Older shapes stay, since workflows
-that look so may be running still. ``first_days.txt`` is the fingerprint of the latest: the commands, to be read in a
-diff. ``first_days.2.diary.txt`` is what `starter.py history` makes of the golden.
+``first_days.2.json`` is the second shape that the story ``first_days`` has had. Older shapes stay: workflows that
+look so may be running still. ``first_days.commands.txt`` is the fingerprint of the latest shape: its commands, to
+be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history` makes of the golden.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
 
 from staking.steps import TASK_QUEUE, workflow_id
+from workflows.history import History as UserHistory
+from workflows.history import read_run
+from workflows.retelling import diary_lines, diary_of
+from workflows.soft_staking import SoftStakingWorkflow
 
 FOLDER = Path(__file__).parent
 _FILE = re.compile(r"(?P<name>[a-z0-9_]+)\.(?P<number>[0-9]+)\.json")
@@ -30,7 +37,7 @@ _NOTE = " · "
 
 @dataclass(frozen=True, order=True)
 class Golden:
-    """One file."""
+    """One shape of one run of a story; the story is ann's."""
 
     name: str
     number: int
@@ -50,10 +57,11 @@ class Golden:
     def history(self) -> WorkflowHistory:
         return WorkflowHistory.from_json(workflow_id("ann"), self.file.read_text(encoding="utf-8"))
 
-    def write(self, history: dict[str, Any]) -> None:
+    def write(self, history: History) -> None:
         """An event a line. Nothing of the machine that recorded it."""
         events = ",\n".join(
-            json.dumps(_without_this_machine(event), separators=(",", ":")) for event in history["events"]
+            json.dumps(_without_this_machine(event), separators=(",", ":"))
+            for event in MessageToDict(history)["events"]
         )
         self.file.write_text(f'{{"events":[\n{events}\n]}}\n', encoding="utf-8")
 
@@ -69,12 +77,13 @@ def latest_goldens() -> dict[str, Golden]:
 
 
 def fingerprint_file(name: str) -> Path:
-    return FOLDER / f"{name}.txt"
+    return FOLDER / f"{name}.commands.txt"
 
 
 def fingerprint(history: History | WorkflowHistory) -> str:
-    """The commands of a history, one a line. What follows " · " is for the reader and no part of the comparison."""
-    return "".join(f"{line}\n" for event in history.events for line in _command(event))
+    """The commands of a history, one a line. What follows " · " is for the reader and is not compared."""
+    updates: dict[str, str] = {}
+    return "".join(f"{line}\n" for event in history.events for line in _command(event, updates))
 
 
 def commands(fingerprint_text: str) -> list[str]:
@@ -82,11 +91,54 @@ def commands(fingerprint_text: str) -> list[str]:
     return [line.split(_NOTE)[0] for line in fingerprint_text.splitlines()]
 
 
-def history_from(events: dict[str, Any]) -> History:
-    return ParseDict(events, History())
+def fields(history: History | WorkflowHistory) -> set[str]:
+    """The names of everything in the payloads of a history: what today's models must be able to read."""
+    found: set[str] = set()
+
+    def look_into(value: Any) -> None:
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            look_into(inner)
+        found.update(value if isinstance(value, dict) else ())
+
+    for data in _payloads(MessageToDict(History(events=history.events))):
+        look_into(json.loads(base64.b64decode(data)))
+    return found
 
 
-def _command(event: HistoryEvent) -> Iterator[str]:
+def _payloads(value: Any) -> Iterator[str]:
+    if isinstance(value, dict) and {"metadata", "data"} <= value.keys():
+        yield value["data"]
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _payloads(inner)
+
+
+async def replay_failure(golden: Golden) -> str | None:
+    """Why today's code does not decide on a golden as it is written; None if it does."""
+    replayer = Replayer(workflows=[SoftStakingWorkflow], data_converter=pydantic_data_converter)
+    result = await replayer.replay_workflow(golden.history, raise_on_replay_failure=False)
+    return None if result.replay_failure is None else str(result.replay_failure)
+
+
+async def diary_text(golden: Golden) -> str:
+    """The diary of a golden, as the terminal shows it."""
+    run = await read_run(golden.history.events, pydantic_data_converter)
+    diary = diary_of(UserHistory(user_id="ann", runs=[run], pending=[], failed_tasks=0, is_cut=False))
+    lines = [f"The story {diary.begins}."] if diary.begins else []
+    lines += [f"{day:<12}{text}" for day, _, text in diary_lines(diary)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def differences(before: str, now: str) -> str:
+    """Two fingerprints beside each other; empty where the commands are the same."""
+    if commands(before) == commands(now):
+        return ""
+    return "\n".join(
+        unified_diff(before.splitlines(), now.splitlines(), "as committed", "today", lineterm="", n=3)
+    )
+
+
+def _command(event: HistoryEvent, updates: dict[str, str]) -> Iterator[str]:
     kind = EventType.Name(event.event_type)
     attributes = getattr(event, str(event.WhichOneof("attributes")))
     match kind.removeprefix("EVENT_TYPE_"):
@@ -95,9 +147,10 @@ def _command(event: HistoryEvent) -> Iterator[str]:
         case "TIMER_STARTED":
             yield f"timer{_note(event)}"
         case "WORKFLOW_EXECUTION_UPDATE_ACCEPTED":
+            updates[attributes.accepted_request.meta.update_id] = attributes.accepted_request.input.name
             yield f"accept update {attributes.accepted_request.input.name}"
         case "WORKFLOW_EXECUTION_UPDATE_COMPLETED":
-            yield "complete update"
+            yield f"complete update {updates[attributes.meta.update_id]}"
         case "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES":
             yield f"search attributes {', '.join(sorted(attributes.search_attributes.indexed_fields))}"
         case "MARKER_RECORDED":

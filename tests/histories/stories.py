@@ -1,8 +1,8 @@
 """The stories that golden histories tell: one of each shape that a user's workflow may have.
 
-Each is told by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin at
-the same instant and nothing in them happens at the same time as anything else, so that a story told again makes the
-same commands, on the same days.
+Each is told by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin
+at one instant, and in none do two things happen at once, so that a story told again makes the same commands on the
+same days.
 """
 
 import tempfile
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from faults.disturbing import Call, disturbed
-from google.protobuf.json_format import MessageToDict
 from servers import time_skipping
 from staking_service import StakingService, eventually
 from temporalio.api.enums.v1 import EventType
@@ -73,12 +72,12 @@ async def hold_and_release(service: StakingService) -> None:
 async def empty_pool(service: StakingService) -> None:
     """Funded for a day and asked by an operator; then funded for good, and asked by the workflow itself."""
     await service.activate()
-    await service.skip_to(on_day(3, "00:02"))
+    await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
     await service.world.fund("SOL", "0.00026301")
     await service.client.retry("ann", Act(operator="anna", reason="the pool is funded"))
     await service.credited_through(day_of_story(2))
-    await service.skip_to(on_day(4, "00:02"))
+    await service.skip_to(on_day(4, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
     await service.world.fund("SOL")
     await service.skip_to(on_day(4, "00:10"))
@@ -98,7 +97,7 @@ async def blocked_and_retried(service: StakingService) -> None:
 async def deactivation(service: StakingService) -> None:
     """With an owed day, which is paid before the workflow completes."""
     await service.activate()
-    await service.skip_to(on_day(3, "00:02"))
+    await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
     await service.deactivate()
     await service.world.fund("SOL")
@@ -115,7 +114,7 @@ async def continue_as_new(service: StakingService) -> None:
 async def reactivation(service: StakingService) -> None:
     """While a day of the enrolment before is still owed."""
     await service.activate()
-    await service.skip_to(on_day(3, "00:02"))
+    await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
     await service.deactivate()
     await service.activate()
@@ -136,7 +135,7 @@ async def with_search_attributes(service: StakingService) -> None:
     await service.activate()
     await service.client.hold("ann", ANNA)
     await service.client.release("ann", ANNA)
-    await service.skip_to(on_day(3, "00:00:20"))
+    await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
     await service.world.fund("SOL")
     await service.client.retry("ann")
@@ -274,7 +273,7 @@ class Storyteller(StakingService):
         return begun == sum(event.event_type in _ENDINGS for event in events)
 
 
-async def histories_of(story: Story) -> dict[str, dict[str, Any]]:
+async def histories_of(story: Story) -> dict[str, History]:
     """Tells a story; answers the history of each of its runs, by name."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
@@ -293,10 +292,10 @@ async def histories_of(story: Story) -> dict[str, dict[str, Any]]:
             finally:
                 await service.stop_worker()
             runs = await service.runs()
-    names = (
-        [story.name] if len(runs) == 1 else [f"{story.name}_run_{number}" for number in range(1, len(runs) + 1)]
-    )
-    return {name: MessageToDict(History(events=run)) for name, run in zip(names, runs, strict=True)}
+    names = [story.name]
+    if len(runs) > 1:
+        names = [f"{story.name}_run_{number}" for number in range(1, len(runs) + 1)]
+    return {name: History(events=run) for name, run in zip(names, runs, strict=True)}
 
 
 _BEGINNINGS = {EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED}
