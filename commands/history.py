@@ -43,7 +43,7 @@ def history(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell a user's story day by day, from the history of the workflow: what happened, what was waited for, and why.
+    """Tell a user's story day by day, from the workflow's history: what happened, and what it waited for.
 
     It goes back as far as the Temporal server keeps histories; `rewards` and `status` know everything from the
     ledger. A day stands beside what was about it: its reward is credited on the next day.
@@ -85,12 +85,10 @@ class _Reading(AbstractContextManager["_Reading"]):
 def _print(diary: Diary) -> None:
     terminal = console()
     width = terminal.width if terminal.is_terminal else None
-    first = diary.runs[0]
     runs = "1 run" if len(diary.runs) == 1 else f"{len(diary.runs)} runs"
-    terminal.print(
-        f"Soft Staking of {diary.user_id}: {runs} since {instant_text(first.started_at)}. Days and instants are UTC.",
-        soft_wrap=True,
-    )
+    since = instant_text(diary.runs[0].started_at)
+    heading = f"Soft Staking of {diary.user_id}: {runs} since {since}. Days and instants are UTC."
+    terminal.print(heading, style="bold", soft_wrap=True)
     if diary.begins:
         terminal.print(f"The story {diary.begins}.", soft_wrap=True)
     terminal.print()

@@ -15,6 +15,12 @@ from histories.stories import STORIES, Story, histories_of
 from world import ROOT
 
 GOLDENS = all_goldens()
+DOES_NOT_REPLAY = """
+Today's code does not replay {golden}: workflows that are where it is would stand still on a worker with this code.
+Put the change behind workflow.patched, so that they take the old path: docs/changing-workflows.md says how.
+
+{failure}
+"""
 WHAT_TO_DO = """
 The workflow makes other commands than before in the story {name}:
 
@@ -28,7 +34,8 @@ behind workflow.patched, see that the old goldens still replay, and record the n
 
 @pytest.mark.parametrize("golden", GOLDENS, ids=str)
 async def test_todays_code_replays_what_earlier_code_began(golden: Golden) -> None:
-    assert await replay_failure(golden) is None
+    failure = await replay_failure(golden)
+    assert failure is None, DOES_NOT_REPLAY.format(golden=golden, failure=failure)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
