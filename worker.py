@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -19,6 +20,7 @@ from commands.entrance import now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
 from embedded.temporal_server import persistent_server
+from fleet.options import WorkerOptions
 from ledger.engine import Ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
@@ -40,7 +42,13 @@ DEFAULT_UI_PORT = 8233
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
-def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE) -> Worker:
+def build_worker(
+    client: Client,
+    ledger: Ledger,
+    options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
+    *,
+    task_queue: str = TASK_QUEUE,
+) -> Worker:
     """A worker on an open ledger; ``client`` must use the pydantic data converter."""
     return Worker(
         client,
@@ -48,7 +56,23 @@ def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE
         workflows=[SoftStakingWorkflow],
         activities=all_activities(ledger),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        max_cached_workflows=options.max_cached_workflows,
+        max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
+        max_concurrent_activities=options.max_concurrent_activities,
+        deployment_config=options.deployment_config,
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    worker: WorkerOptions
+    dev: bool
+    ui_port: int
+    program: Program | None
+    port: int | None
+    samples: bool
 
 
 @app.command()
@@ -88,29 +112,36 @@ def work(
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    terms = program and read_program(program)
-    entrance.run(_work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples))
+    asked = Asked(
+        worker=WorkerOptions(),
+        dev=dev,
+        ui_port=ui_port,
+        program=program and read_program(program),
+        port=port,
+        samples=samples,
+    )
+    entrance.run(_work(asked))
 
 
-async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int | None, samples: bool) -> None:
+async def _work(asked: Asked) -> None:
     stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
     async with AsyncExitStack() as stack:
-        if dev:
-            config = await stack.enter_async_context(_embedded_server(settings, config, ui_port))
+        if asked.dev:
+            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port))
         ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
-        if program is not None:
-            await _apply_if_none(ledger, program)
+        if asked.program is not None:
+            await _apply_if_none(ledger, asked.program)
         client = await connect(config)
-        worker = await stack.enter_async_context(build_worker(client, ledger))
+        worker = await stack.enter_async_context(build_worker(client, ledger, asked.worker))
         say(f"Ledger      {ledger.where}")
-        if samples:
+        if asked.samples:
             await make_samples(ledger, client, now())
-        if dev:
+        if asked.dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            say(f"Pages       {await _serve_pages(stack, create_app(service), port)}")
+            say(f"Pages       {await _serve_pages(stack, create_app(service), asked.port)}")
         address = config.get("target_host", DEFAULT_ADDRESS)
         say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
         await stop.wait()
