@@ -24,7 +24,7 @@ from commands.program import read_program
 from commands.serve import DEFAULT_PORT
 from embedded.temporal_server import persistent_server
 from fleet.alone import Alone
-from fleet.options import WorkerOptions
+from fleet.options import WorkerOptions, deployment_version
 from fleet.reporting import State, reporting
 from fleet.supervision import Fleet
 from ledger.engine import Ledger, open_ledger
@@ -260,11 +260,14 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
 
 
 def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVersion | None:
-    if deployment and build_id:
-        return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
     if deployment is None and build_id is None:
         return None
-    raise typer.BadParameter("--deployment and --build-id go together, and neither is empty")
+    if deployment is None or build_id is None:
+        raise typer.BadParameter("--deployment and --build-id go together")
+    try:
+        return deployment_version(deployment, build_id)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:

@@ -1,9 +1,13 @@
 """What one worker process takes on at once, and as which version of the code."""
 
+import re
 from dataclasses import dataclass
 
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
+
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,14 @@ class WorkerOptions:
             use_worker_versioning=True,
             default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
         )
+
+
+def deployment_version(deployment: str, build_id: str) -> WorkerDeploymentVersion:
+    """The version of that name. Raises ValueError for one that Temporal does not take: each poll would be refused,
+    and the SDK would ask again for ever and say nothing."""
+    for name, pattern in ((deployment, _DEPLOYMENT), (build_id, _BUILD_ID)):
+        if not pattern.fullmatch(name):
+            raise ValueError(
+                f"{name[:80]!r} is no name: use up to 100 letters, digits, - and _, in a build id also ."
+            )
+    return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
