@@ -16,8 +16,9 @@ from temporalio.worker import (
     Worker,
 )
 
-import worker
+from fleet.options import WorkerOptions
 from ledger.engine import Ledger
+from worker import build_worker
 
 
 class ProcessDied(Exception):
@@ -55,9 +56,14 @@ class _Disturbing(ClientInterceptor, Interceptor):
         return _Between(next, self._disturb)
 
 
-def disturbed_worker(client: Client, ledger: Ledger, disturb: Disturb) -> Worker:
+def disturbed_worker(
+    client: Client,
+    ledger: Ledger,
+    disturb: Disturb,
+    options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
+) -> Worker:
     """The real worker; every attempt at a step goes through ``disturb``."""
-    return worker.build_worker(disturbed(client, disturb), ledger)
+    return build_worker(disturbed(client, disturb), ledger, options)
 
 
 def disturbed(client: Client, disturb: Disturb) -> Client:
