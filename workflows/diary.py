@@ -9,7 +9,6 @@ from staking.money import format_amount
 
 _SUMMARY_BYTES_MAX = 150
 """A server allows 400 bytes, of a payload in which every character may be escaped and all of it encrypted."""
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 STEPS_OF_A_DAY = (
     "One execution per user. At every boundary (00:00 UTC) it runs `snapshot`, `compute` and `credit` for the day "
     "that closed. It waits while a pool is short, while an operator holds the user, or while a step is blocked, "
@@ -75,26 +74,24 @@ def current_details(
 
     The summary and details of a start do not outlive its run, so that these must be enough.
     """
-    sleeps_until = wakes_at if state == "sleeping" else None
+    boundary = end_of(enrolment.next_day) if enrolment and state == "sleeping" else None
     rows = {
         "state": state,
         "active since": enrolment and _instant_text(enrolment.receipt.activated_at),
         "last accrual day": enrolment and enrolment.last_accrual_day,
         "last credited day": last_credited_day or "none yet",
         "day in progress": enrolment and enrolment.next_day,
-        "next boundary": enrolment and sleeps_until and _instant_text(end_of(enrolment.next_day)),
+        "next boundary": boundary and _instant_text(boundary),
         "credited so far": _amounts_text(credited),
-        "waits for": _what_it_waits_for(state, sleeps_until, hold, blocked),
+        "waits for": _what_it_waits_for(state, boundary, wakes_at, hold, blocked),
     }
-    # A browser would break the names where it could rather break the values.
-    lines = [
-        f"| {name.replace(' ', _NO_BREAK)} | {_cell(value)} |" for name, value in rows.items() if value is not None
-    ]
-    return "\n".join([f"| Soft{_NO_BREAK}Staking | of user {user_id} |", "|---|---|", *lines, "", STEPS_OF_A_DAY])
+    lines = [f"| {_name(name)} | {_cell(value)} |" for name, value in rows.items() if value is not None]
+    heading = f"| {_name('Soft Staking')} | of user {user_id} |"
+    return "\n".join([heading, "|:--|:--|", *lines, "", STEPS_OF_A_DAY])
 
 
 def _what_it_waits_for(
-    state: str, sleeps_until: datetime | None, hold: Hold | None, blocked: Blocked | None
+    state: str, boundary: datetime | None, wakes_at: datetime | None, hold: Hold | None, blocked: Blocked | None
 ) -> str | None:
     if hold is not None:
         return f"a release: {hold_text(hold)}"
@@ -102,11 +99,18 @@ def _what_it_waits_for(
         return f"a retry of {blocked.step} of {blocked.day}: {blocked.message}"
     if state.startswith("waiting for pool"):
         return f"the {state.removeprefix('waiting for ')} to be funded; it is asked again by itself"
-    return sleeps_until and f"its time to wake, {_instant_text(sleeps_until)}"
+    if boundary is None or wakes_at is None:
+        return None
+    return "the boundary" if wakes_at == boundary else f"its turn after the boundary, {_instant_text(wakes_at)}"
 
 
 def _amounts_text(units_by_asset: Mapping[str, int]) -> str:
     return ", ".join(f"{format_amount(units)} {asset}" for asset, units in units_by_asset.items()) or "nothing"
+
+
+def _name(name: str) -> str:
+    """A browser would put names close to the values, and break them where it could rather break the values."""
+    return f"{name} ".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _cell(value: object) -> str:

@@ -208,7 +208,7 @@ class SoftStakingWorkflow:
                     activated_at=back_dating.activated_at if back_dating else now,
                     now=workflow.now(),
                 ),
-                f"enrol · {diary.activation_text(activation)}",
+                diary.activation_text(activation),
             )
             if isinstance(answer, Receipt):
                 self._know(enrolments=[*self._known.enrolments, _enrolled(answer, activation)])
@@ -243,7 +243,7 @@ class SoftStakingWorkflow:
                     reason=reason,
                     operator=operator,
                 ),
-                f"end_enrolment · {operator}: {reason}" if operator else f"end_enrolment · {reason}",
+                f"{operator}: {reason}" if operator else reason,
             )
             self._remember_end(end, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
             self._note()
@@ -261,7 +261,7 @@ class SoftStakingWorkflow:
         """Stops the loop before its next step, until it is released. A repeat gets the first hold."""
         async with self._one_message():
             if self._known.hold is None:
-                held = await self._ask(HOLD, self._act_request(act), _act_text("hold", act))
+                held = await self._ask(HOLD, self._act_request(act), _act_text(act))
                 self._know(hold=held)
                 self._note()
             assert self._known.hold is not None
@@ -273,7 +273,7 @@ class SoftStakingWorkflow:
         async with self._one_message():
             if self._known.hold is None:
                 return None
-            ended = await self._ask(RELEASE, self._act_request(act), _act_text("release", act))
+            ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
             self._know(hold=None)
             self._note()
             return ended
@@ -396,7 +396,7 @@ class SoftStakingWorkflow:
     async def _recall_unless_carried(self) -> None:
         """What the ledger knows to be unfinished is taken up, whatever became of an earlier run."""
         if not self._is_ready:
-            self._known = await self._ask(RECALL, self._user_id, "recall · what the ledger knows of the user")
+            self._known = await self._ask(RECALL, self._user_id, "what the ledger knows of the user")
             self._is_ready = True
         if not self._known.enrolments and not self._was_told_something:
             await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
@@ -521,8 +521,8 @@ def _enrolled(receipt: Receipt, activation: Activation) -> Enrolment:
     return Enrolment(receipt=receipt, next_day=day_of(receipt.activated_at), region=activation.region)
 
 
-def _act_text(kind: str, act: Act) -> str:
-    return f"{kind} · {act.operator}: {act.reason}"
+def _act_text(act: Act) -> str:
+    return f"{act.operator}: {act.reason}"
 
 
 def _check_act(act: Act) -> None:

@@ -2,7 +2,7 @@
 
 ``first_days.2.json`` is the second shape that the story ``first_days`` has had. Older shapes stay: workflows that
 look so may be running still. ``first_days.commands.txt`` is the fingerprint of the latest shape: its commands, to
-be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history` makes of the golden.
+be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history USER` makes of the golden.
 """
 
 import base64

@@ -171,7 +171,7 @@ async def resumed(service: StakingService) -> None:
     await service.activate()
     await service.skip_to(on_day(3, "01:00"))
     await service.credited_through(day_of_story(2))
-    await service.workflow.terminate("by mistake")
+    await service.workflow.terminate(reason="by mistake")
     await service.skip_to(on_day(5, "09:00"))
     await service.client.resume("ann")
     await service.credited_through(day_of_story(4))
