@@ -3,13 +3,14 @@
 It only decodes, and tells Temporal nothing: plain text goes to the one who asked.
 """
 
+import json
 from collections.abc import Collection
 from http import HTTPStatus
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import PayloadCodec
 
 from ledger.service_tokens import Scope
@@ -54,10 +55,7 @@ def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[s
             asked = Parse(await request.body(), Payloads(), ignore_unknown_fields=True)
         except (ParseError, UnicodeDecodeError):
             raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is not payloads in JSON") from None
-        try:
-            readable = await codec.decode(asked.payloads)
-        except PayloadUnreadable as error:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+        readable = [await _readable(codec, payload) for payload in asked.payloads]
         return Response(MessageToJson(Payloads(payloads=readable), indent=None), media_type="application/json")
 
     router = APIRouter(
@@ -67,3 +65,12 @@ def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[s
     for path in ("/decode", "/{namespace}/decode"):
         router.add_api_route(path, decode, methods=["POST"])
     return router
+
+
+async def _readable(codec: PayloadCodec, payload: Payload) -> Payload:
+    """The payload as it was, or a sentence in its place: an error would hide the whole history from its reader."""
+    try:
+        (decoded,) = await codec.decode([payload])
+    except PayloadUnreadable as error:
+        return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(str(error)).encode())
+    return decoded
