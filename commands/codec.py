@@ -44,7 +44,7 @@ def codec(
     It has the keys in SOFT_STAKING_PAYLOAD_KEYS. On loopback it serves whoever is on this machine; on any other
     address a caller needs a bearer token with the scope decode, which is read from the ledger.
     """
-    needs_token = require_token or not _is_loopback(host)
+    needs_token = require_token or not is_loopback(host)
 
     async def work() -> None:
         stop = stop_signal()
@@ -73,7 +73,8 @@ def local_codec(settings: Settings, ui_port: int) -> FastAPI:
     return create_codec_app(PayloadEncryption(settings.payload_keys_by_id), Anyone(now, settings), origins)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
-    DefaultFailureConverterWithEncodedAttributes,
+    DefaultFailureConverter,
     PayloadCodec,
+    PayloadConverter,
 )
 
 from workflows.client import ServiceError
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 _NONCE_BYTES = 12
+_FAILURE_BYTES_MAX = 3_000
+"""Temporal keeps 4 KiB of an activity's failure; encryption adds some to what is counted here."""
+_FAILURE_MESSAGE_LENGTH_MAX, _STACK_TRACE_LENGTH_MAX = 1_500, 600
 _VARIABLE = "SOFT_STAKING_PAYLOAD_KEYS"
 
 
@@ -88,13 +93,40 @@ class PayloadEncryption(PayloadCodec):
             ) from None
 
 
+class BriefFailures(DefaultFailureConverter):
+    """What failures say becomes payloads, which are encrypted as every other is.
+
+    Of a failure that is too large Temporal keeps what it can read, which of these is nothing. So they are brief:
+    the end of the stack trace, and only as many causes as there is room for. The worker's log has all of it.
+    """
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """As the base class, which comes back here for each cause."""
+        super().to_failure(exception, payload_converter, failure)
+        said = {
+            "message": failure.message[:_FAILURE_MESSAGE_LENGTH_MAX],
+            "stack_trace": failure.stack_trace[-_STACK_TRACE_LENGTH_MAX:],
+        }
+        failure.encoded_attributes.CopyFrom(payload_converter.to_payload(said))
+        failure.message = "Encoded failure"
+        failure.stack_trace = ""
+        while failure.ByteSize() > _FAILURE_BYTES_MAX and failure.HasField("cause"):
+            _without_last_cause(failure)
+
+
+def _without_last_cause(failure: Failure) -> None:
+    while failure.cause.HasField("cause"):
+        failure = failure.cause
+    failure.ClearField("cause")
+
+
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The pydantic data converter, which encrypts payloads and what failures say, if there are keys."""
     converter = replace(pydantic_data_converter, payload_codec=PayloadEncryption(keys))
     if not keys:
         # Still with its codec: whoever lacks the keys is told so where an encrypted payload is met.
         return converter
-    return replace(converter, failure_converter_class=DefaultFailureConverterWithEncodedAttributes)
+    return replace(converter, failure_converter_class=BriefFailures)
 
 
 def is_encrypted(client: Client) -> bool:

@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from servers import full_server
 from staking_service import StakingService
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from world import SHIPPED_PROGRAM, a_world, activation
 
 from ledger.engine import utc_now
@@ -102,6 +104,35 @@ def test_a_payload_is_not_read_under_another_name_of_its_key() -> None:
 def test_who_lacks_the_key_is_told_which(keys: dict[str, bytes]) -> None:
     with pytest.raises(PayloadUnreadable, match="under the key 'old', which is not among those of SOFT_STAKING_"):
         decoded(keys, encoded(OLD, PAYLOAD))
+
+
+def test_a_failure_keeps_its_sentence_however_much_stands_behind_it() -> None:
+    def fail(depth: int) -> None:
+        sentence = f"cause {depth} {'at length ' * 40}"
+        if depth == 0:
+            raise ValueError(sentence)
+        try:
+            fail(depth - 1)
+        except ValueError as error:
+            raise ValueError(sentence) from error
+
+    async def there_and_back() -> tuple[Failure, BaseException]:
+        failure = Failure()
+        try:
+            fail(20)
+        except ValueError as error:
+            await data_converter(OLD).encode_failure(error, failure)
+        sent = Failure.FromString(failure.SerializeToString())
+        return sent, await data_converter(OLD).decode_failure(failure)
+
+    sent, read = asyncio.run(there_and_back())
+
+    assert sent.ByteSize() < 4_096
+    assert b"at length" not in sent.SerializeToString()
+    assert isinstance(read, ApplicationError)
+    assert read.message == f"cause 20 {'at length ' * 40}"
+    assert isinstance(read.cause, ApplicationError)
+    assert read.cause.message.startswith("cause 19")
 
 
 BASE64 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
