@@ -1,15 +1,26 @@
 """Our own settings, from SOFT_STAKING_* variables. Temporal's connection has its own standard ones."""
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 SHIPPED_PROGRAM_FILE = Path(__file__).with_name("program.toml")
+
+
+def _separated(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_separated)]
+"""Addresses and networks; in a variable with commas between."""
 
 
 class Settings(BaseSettings):
@@ -25,28 +36,21 @@ class Settings(BaseSettings):
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is
     embedded."""
-    trusted_proxies: str = ""
-    """Addresses or networks, with a comma between, whose X-Forwarded-For says who a request is from."""
+    trusted_proxies: Networks = ()
+    """The proxies whose X-Forwarded-For says who a request is from."""
     weight_per_minute: int = Field(default=12_000, ge=50)
     """How much weight an address, and a key, may use in a minute of the API that existing clients speak."""
     calls_per_minute: int = Field(default=6_000, ge=1)
     """How many calls of a token, or of an address without a valid one, the API for product services takes in a
     minute."""
-    gateway_peers: str = ""
-    """The addresses or networks, separated by commas, of the gateway whose word on who asks is believed."""
+    gateway_peers: Networks = ()
+    """The gateway whose word on who asks is believed."""
     gateway_user_header: str = "X-User-Id"
     """The header in which the gateway says who asks."""
     gateway_region_header: str = "X-User-Region"
     """The header in which it says where that person lives: an ISO 3166-1 or 3166-2 code."""
     session_secret: SecretStr = SecretStr("")
     """What sessions of the pages are signed with; empty: session.key in data_dir, made where it is missing."""
-
-    @field_validator("gateway_peers")
-    @classmethod
-    def _are_networks(cls, peers: str) -> str:
-        for peer in filter(None, (part.strip() for part in peers.split(","))):
-            ip_network(peer)
-        return peers
 
     @field_validator("gateway_user_header", "gateway_region_header")
     @classmethod

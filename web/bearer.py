@@ -7,7 +7,7 @@ from fastapi import Depends, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from ledger.service_tokens import Scope, ServiceToken, token_in_use
-from web.client_address import address_finder
+from web.client_address import address_of
 from web.problems import Problem
 from web.rate_limits import MinuteLimit, seconds_left
 from web.service import Service
@@ -22,7 +22,6 @@ class Bearers:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._limit = MinuteLimit(service.settings.calls_per_minute)
-        self._address_of = address_finder(service.settings.trusted_proxies)
 
     def may(self, scope: Scope) -> params.Security:
         """A dependency that only lets callers with a scope pass."""
@@ -49,7 +48,7 @@ class Bearers:
         async with self._service.ledger.read() as connection:
             known = None if token_id is None else await token_in_use(connection, token_id)
         if not is_the_token(known, text) or known is None:
-            self._count(f"address {self._address_of(request)}")
+            self._count(f"address {address_of(request, self._service.settings.trusted_proxies)}")
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "unauthorized",

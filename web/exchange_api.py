@@ -25,7 +25,7 @@ from staking.money import format_amount
 from staking.program import AssetTerms
 from staking.tag import qualifies
 from web import exchange_errors
-from web.client_address import address_finder
+from web.client_address import address_of
 from web.exchange_errors import ExchangeError
 from web.exchange_openapi import (
     PAGE_PARAMETERS,
@@ -61,10 +61,7 @@ _Asked = TypeVar("_Asked")
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application.
-
-    Raises NotAnAddress or EncryptionKeyUnusable for a setting that cannot be read.
-    """
+    """Adds the routes to an application. Raises EncryptionKeyUnusable for a setting that cannot be read."""
     part = FastAPI(
         title="Soft Staking for existing clients",
         openapi_url="/sapi/v1/openapi.json",
@@ -140,7 +137,6 @@ class _Endpoints:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._limit = MinuteLimit(service.settings.weight_per_minute)
-        self._address_of = address_finder(service.settings.trusted_proxies)
         self._encryption = KeyEncryption(service.settings)
         self._encryption.check_setting()
 
@@ -233,7 +229,7 @@ class _Endpoints:
     ) -> JSONResponse:
         """Counts the call, and answers it or says why not."""
         now = self._service.now()
-        address = f"address {self._address_of(request)}"
+        address = f"address {address_of(request, self._service.settings.trusted_proxies)}"
         used = self._limit.use(address, _WEIGHT_OF_A_CALL, now=now)
         headers = {"x-sapi-used-ip-weight-1m": str(used)}
         try:
@@ -241,15 +237,12 @@ class _Endpoints:
             return JSONResponse(await endpoint(_Call(request, now)), headers=headers)
         except ExchangeError as error:
             return _error_answer(error, headers)
-        except RequestRefused as error:
+        except (RequestRefused, LedgerUnavailable, EncryptionKeyUnusable) as error:
             _log.error("%s", error)
             return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
         except ServiceError as error:
             _log.error("%s", error)
             return _error_answer(exchange_errors.no_answer(_RETRY_AFTER_S), headers)
-        except (LedgerUnavailable, EncryptionKeyUnusable) as error:
-            _log.error("%s", error)
-            return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
 
     async def _admit(
         self,

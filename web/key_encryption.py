@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from settings import Settings
+from workflows.connection import BadConfiguration
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -18,7 +19,7 @@ _VARIABLE = "SOFT_STAKING_KEY_ENCRYPTION_KEY"
 _ADVICE = "32 random bytes in base64, as `openssl rand -base64 32` prints them"
 
 
-class EncryptionKeyUnusable(Exception):
+class EncryptionKeyUnusable(BadConfiguration):
     """Secrets can be neither kept nor read; the message is a sentence for the operator."""
 
 

@@ -130,6 +130,7 @@ def test_a_secret_that_others_can_read_or_that_is_short_is_refused_with_what_to_
     [
         ("session_secret", "short", "at least 32 characters"),
         ("gateway_peers", "10.0.0.1, gateway.internal", "gateway.internal"),
+        ("trusted_proxies", "10.1.2.3/8", "has host bits set"),
         ("gateway_user_header", "X User", "not the name of a header"),
     ],
 )
