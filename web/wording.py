@@ -168,7 +168,8 @@ def calculation(line: StatementLine) -> list[str]:
         )
     if line.reward != line.kept:
         steps.append(
-            f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more."
+            f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more. "
+            f"The reason that was given: “{line.reversal_reason}”."
         )
     return steps
 

@@ -346,6 +346,7 @@ async def test_a_reversed_line_says_so_and_counts_no_more(example: World) -> Non
     reversed_line = page.lines()[1]
     assert "Taken back" in reversed_line
     assert f"by entry {taken.entry.entry_id} of the ledger, and is in no total any more" in reversed_line
+    assert "The reason that was given: “an error”." in reversed_line
     assert "<s>0.00023014</s>" in page.html
     assert "S SOL 0.00045205" in page.section("Rewards so far")
     assert "3 Oct 2026 none 0.0000" in page.section("Daily rewards")
