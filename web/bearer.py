@@ -37,7 +37,7 @@ class Bearers:
                     HTTPStatus.FORBIDDEN,
                     "insufficient-scope",
                     "Insufficient scope",
-                    f"this token has not the scope {scope}",
+                    f"this token does not have the scope {scope}",
                     headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
                 )
 
