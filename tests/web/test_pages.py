@@ -497,7 +497,7 @@ async def test_stopping_says_what_is_still_owed(example: World, now: str, words:
 async def test_after_the_end_the_page_says_so_and_still_shows_what_is_owed(example: World) -> None:
     await example.end("ann", at("2026-10-06 02:00"))
     page = await page_of(example, "ann", "/soft-staking", "2026-10-06 03:00")
-    assert "Off You stopped; no day earns since." in page.text
+    assert "Off Stopped; no day earns since." in page.text
     status = page.section("Status")
     assert "Was active since 1 Oct 2026, 10:00 UTC" in status
     assert "Stopped 6 Oct 2026, 02:00 UTC" in status
@@ -505,6 +505,26 @@ async def test_after_the_end_the_page_says_so_and_still_shows_what_is_owed(examp
     assert "Estimated next reward" not in page.text
     assert '<a class="button" href="/soft-staking/activate">Start again</a>' in page.html
     assert len(page.lines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("asked by the user", "Off Stopped; no day earns since."),
+        ("case 4711", "Off Stopped; no day earns since."),
+        (
+            "region_restricted:CU",
+            "Off Ended, since Soft Staking is not offered in region CU; no day earns from then on.",
+        ),
+    ],
+)
+async def test_the_page_says_what_ended_it(world: World, reason: str, words: str) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    await world.enrol("ann", at("2026-10-05 09:30"))
+    await world.end("ann", at("2026-10-05 09:40"), reason=reason)
+    page = await page_of(world, "ann", "/soft-staking")
+    assert words in page.text
+    assert page.section("Rewards so far").endswith("None yet.")
 
 
 # When something is wrong.
