@@ -347,7 +347,7 @@ class _Site:
             raise HTTPException(413)
         form = await request.form(max_fields=_FORM_FIELDS_MAX, max_files=0)
         token = form.get("token")
-        if visit.is_new or not isinstance(token, str) or not self._sessions.is_form_token(visit.session, token):
+        if not isinstance(token, str) or not self._sessions.is_form_token(visit.session, token):
             raise FormRefused
         return visit, form
 

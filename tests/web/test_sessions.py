@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,6 +92,14 @@ def test_a_form_token_is_its_sessions_alone() -> None:
     assert not sessions("another secret, which is long enough").is_form_token(one, token)
     for wrong in ("", token[:-1], token + "0", token.upper(), "ü" * 64):
         assert not sessions().is_form_token(one, wrong)
+
+
+def test_a_form_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append(other) or real(one, other))
+    assert not sessions().is_form_token(sessions().begin("ann"), "0" * 64)
+    assert compared == [b"0" * 64]
 
 
 def test_the_secret_is_the_setting_or_else_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
