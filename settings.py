@@ -4,11 +4,12 @@ import base64
 import binascii
 import re
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from staking.days import SPREAD_MAX
 
@@ -18,6 +19,16 @@ KEY_BYTES = 32
 KEY_ADVICE = "32 random bytes in base64, as `openssl rand -base64 32` prints them"
 _PAYLOAD_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHIPPED_PROGRAM_FILE = Path(__file__).with_name("program.toml")
+
+
+def _separated(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_separated)]
+"""Addresses and networks; in a variable with commas between."""
 
 
 class Settings(BaseSettings):
@@ -35,15 +46,15 @@ class Settings(BaseSettings):
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is
     embedded."""
-    trusted_proxies: str = ""
-    """Addresses or networks, with a comma between, whose X-Forwarded-For says who a request is from."""
+    trusted_proxies: Networks = ()
+    """The proxies whose X-Forwarded-For says who a request is from."""
     weight_per_minute: int = Field(default=12_000, ge=50)
     """How much weight an address, and a key, may use in a minute of the API that existing clients speak."""
     calls_per_minute: int = Field(default=6_000, ge=1)
     """How many calls of a token, or of an address without a valid one, the API for product services takes in a
     minute."""
-    gateway_peers: str = ""
-    """The addresses or networks, separated by commas, of the gateway whose word on who asks is believed."""
+    gateway_peers: Networks = ()
+    """The gateway whose word on who asks is believed."""
     gateway_user_header: str = "X-User-Id"
     """The header in which the gateway says who asks."""
     gateway_region_header: str = "X-User-Region"
@@ -53,13 +64,6 @@ class Settings(BaseSettings):
     payload_keys: SecretStr = SecretStr("")
     """What Temporal's payloads are encrypted under, as ID:KEY with a comma between, the newest first; empty: they
     are not encrypted."""
-
-    @field_validator("gateway_peers")
-    @classmethod
-    def _are_networks(cls, peers: str) -> str:
-        for peer in filter(None, (part.strip() for part in peers.split(","))):
-            ip_network(peer)
-        return peers
 
     @field_validator("gateway_user_header", "gateway_region_header")
     @classmethod

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from ledger.engine import Ledger
 from ledger.service_tokens import Scope, ServiceToken, token_in_use
 from settings import Settings
-from web.client_address import address_finder
+from web.client_address import address_of
 from web.problems import Problem
 from web.rate_limits import MinuteLimit, seconds_left
 from web.tokens import is_the_token, token_id_in
@@ -40,7 +40,7 @@ class Bearers:
                     HTTPStatus.FORBIDDEN,
                     "insufficient-scope",
                     "Insufficient scope",
-                    f"this token has not the scope {scope}",
+                    f"this token does not have the scope {scope}",
                     headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
                 )
 
@@ -85,11 +85,11 @@ class _CallLimit:
     def __init__(self, now: Callable[[], datetime], settings: Settings) -> None:
         self._now = now
         self._limit = MinuteLimit(settings.calls_per_minute)
-        self._address_of = address_finder(settings.trusted_proxies)
+        self._proxies = settings.trusted_proxies
 
     def count_address(self, request: Request) -> None:
         """Counts a call of an address. Raises Problem if that is one too many."""
-        self.count(f"address {self._address_of(request)}")
+        self.count(f"address {address_of(request, self._proxies)}")
 
     def count(self, subject: str) -> None:
         """Counts a call. Raises Problem if that is one too many."""

@@ -10,12 +10,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from settings import KEY_ADVICE, KEY_BYTES, Settings, decoded_key
+from workflows.connection import BadConfiguration
 
 _NONCE_BYTES = 12
 _VARIABLE = "SOFT_STAKING_KEY_ENCRYPTION_KEY"
 
 
-class EncryptionKeyUnusable(Exception):
+class EncryptionKeyUnusable(BadConfiguration):
     """Secrets can be neither kept nor read; the message is a sentence for the operator."""
 
 

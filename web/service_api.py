@@ -209,7 +209,7 @@ _ACTIVATION_EXAMPLES: dict[str, Any] = {
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application. Raises NotAnAddress for a setting that cannot be read."""
+    """Adds the routes to an application."""
     part = FastAPI(
         title="Soft Staking for product services",
         description=_DESCRIPTION,
