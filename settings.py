@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,11 @@ class Settings(BaseSettings):
     """Where an embedded installation keeps its ledger and its Temporal server's state."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How a worker or server logs; auto: text on a terminal, else JSON."""
+    log_level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR"] = ""
+    """From which level on; empty: INFO in JSON, with a line for every credited day, and WARNING in text."""
 
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is

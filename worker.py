@@ -1,6 +1,5 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -11,10 +10,12 @@ import typer
 from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from activities import all_activities
 from commands import entrance
+from commands.arguments import MetricsOption
 from commands.entrance import now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
@@ -24,6 +25,12 @@ from ledger.programs import all_versions, apply_program
 from settings import Settings
 from staking.program import Program
 from staking.steps import TASK_QUEUE
+from telemetry.ledger_metrics import LedgerMetrics, watching
+from telemetry.logs import start_logging
+from telemetry.requests import measure_requests
+from telemetry.runtime import MetricsAddress, meter_of
+from telemetry.steps import StepTelemetry
+from telemetry.tracing import tracing
 from web.app import create_app
 from web.samples import make_samples
 from web.server import LOOPBACK, serving
@@ -47,6 +54,7 @@ def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
         activities=all_activities(ledger),
+        interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
 
@@ -77,6 +85,7 @@ def work(
     samples: Annotated[
         bool, typer.Option("--samples", help="Offer sample users at every stage on the pages; with --dev.")
     ] = False,
+    metrics: MetricsOption = None,
 ) -> None:
     """Run a worker until it is told to stop (Ctrl-C or SIGTERM); running steps finish first.
 
@@ -87,30 +96,45 @@ def work(
     """
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(Settings())
     terms = program and read_program(program)
-    entrance.run(_work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples))
+    entrance.run(
+        _work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples, metrics=metrics),
+        metrics=metrics,
+    )
 
 
-async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int | None, samples: bool) -> None:
+async def _work(
+    *,
+    dev: bool,
+    ui_port: int,
+    program: Program | None,
+    port: int | None,
+    samples: bool,
+    metrics: MetricsAddress | None,
+) -> None:
     stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
     async with AsyncExitStack() as stack:
         if dev:
             config = await stack.enter_async_context(_embedded_server(settings, config, ui_port))
-        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
+        meter = Runtime.default().metric_meter
+        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
         if program is not None:
             await _apply_if_none(ledger, program)
-        client = await connect(config)
+        client = await connect(config, interceptors=stack.enter_context(tracing()))
         worker = await stack.enter_async_context(build_worker(client, ledger))
         say(f"Ledger      {ledger.where}")
+        if metrics is not None:
+            await stack.enter_async_context(watching(ledger, meter, now))
+            say(f"Metrics     {metrics.url}")
         if samples:
             await make_samples(ledger, client, now())
         if dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            say(f"Pages       {await _serve_pages(stack, create_app(service), port)}")
+            say(f"Pages       {await _serve_pages(stack, measure_requests(create_app(service), meter), port)}")
         address = config.get("target_host", DEFAULT_ADDRESS)
         say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
         await stop.wait()

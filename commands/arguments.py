@@ -11,6 +11,7 @@ from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
 from staking.program import check_asset_code
+from telemetry.runtime import MetricsAddress
 
 _Text = TypeVar("_Text", str, str | None)
 _Value = TypeVar("_Value")
@@ -73,4 +74,13 @@ AssetArgument = Annotated[
 ]
 AmountArgument = Annotated[
     int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens above 0, such as 12 or 0.5.")
+]
+MetricsOption = Annotated[
+    MetricsAddress | None,
+    typer.Option(
+        "--metrics",
+        parser=wrong_usage(MetricsAddress.parse),
+        metavar="HOST:PORT",
+        help="Serve Prometheus metrics at this address, at /metrics.",
+    ),
 ]

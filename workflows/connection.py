@@ -2,10 +2,11 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
@@ -35,8 +36,13 @@ def connect_config() -> ClientConnectConfig:
     return config
 
 
-async def connect(config: ClientConnectConfig | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Client:
-    """A client with the pydantic data converter.
+async def connect(
+    config: ClientConnectConfig | None = None,
+    *,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+    interceptors: Sequence[Interceptor] = (),
+) -> Client:
+    """A client with the pydantic data converter; ``interceptors`` are its workers' too, where they can be.
 
     Raises NoAnswer if no server answers in time, and BadConfiguration for an address or namespace that is none.
     """
@@ -49,6 +55,7 @@ async def connect(config: ClientConnectConfig | None = None, *, timeout: timedel
         tls=config.get("tls"),
         rpc_metadata=config.get("rpc_metadata", {}),
         data_converter=pydantic_data_converter,
+        interceptors=interceptors,
     )
     try:
         client = await asyncio.wait_for(connecting, timeout.total_seconds())

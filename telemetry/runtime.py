@@ -1,0 +1,110 @@
+"""The SDK's runtime, which serves its own metrics and ours at one address."""
+
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import MetricMeter
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
+
+from workflows.connection import BadConfiguration
+
+_PORT_MAX = 65535
+_FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""From what a read costs to what ends a step."""
+LEDGER_TRANSACTION_SECONDS: Final = "soft_staking_ledger_transaction_seconds"
+LEDGER_BATCH_REQUESTS: Final = "soft_staking_ledger_batch_requests"
+HTTP_REQUEST_SECONDS: Final = "soft_staking_http_request_seconds"
+_BUCKETS = {
+    LEDGER_TRANSACTION_SECONDS: _FAST_S,
+    HTTP_REQUEST_SECONDS: _FAST_S,
+    LEDGER_BATCH_REQUESTS: (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0),
+}
+
+
+@dataclass(frozen=True)
+class MetricsAddress:
+    """Where a process serves its metrics: HOST:PORT."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "MetricsAddress":
+        """``127.0.0.1:9464``, ``0.0.0.0:9464``, ``localhost:9464`` or ``[::]:9464``. Raises ValueError."""
+        host, _, port = text.rpartition(":")
+        is_bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if is_bracketed else host
+        if not host or (":" in host) != is_bracketed or not port.isdecimal() or not 1 <= int(port) <= _PORT_MAX:
+            raise ValueError(f"{text[:80]!r} is no address for metrics: HOST:PORT such as 127.0.0.1:9464")
+        return cls(host, int(port))
+
+    def of_process(self, index: int) -> "MetricsAddress":
+        """That of one of several processes: the port goes up by one for each. Raises BadConfiguration."""
+        if self.port + index > _PORT_MAX:
+            raise BadConfiguration(
+                f"process {index} would serve its metrics at port {self.port + index}, beyond {_PORT_MAX}: choose "
+                "a lower one"
+            )
+        return MetricsAddress(self.host, self.port + index)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """What a scraper asks for."""
+        return f"http://{self}/metrics"
+
+
+def start_runtime(metrics: MetricsAddress | None = None) -> Runtime:
+    """Makes a runtime this process's own, which serves metrics at an address from now on.
+
+    What the SDK's core logs, on standard output by itself, goes the way of every other log record. Raises
+    BadConfiguration if the address cannot be used.
+    """
+    try:
+        runtime = Runtime(telemetry=_telemetry(metrics and _resolved(metrics)))
+    except ValueError as error:
+        raise BadConfiguration(
+            f"metrics cannot be served at {metrics} ({error}): stop the program that uses it, or choose another"
+        ) from None
+    Runtime.set_default(runtime, error_if_already_set=False)
+    return runtime
+
+
+def meter_of(client: Client) -> MetricMeter:
+    """Where to record what is done with a client; records nothing where no metrics are served."""
+    return (client.service_client.config.runtime or Runtime.default()).metric_meter
+
+
+def _telemetry(metrics: MetricsAddress | None) -> TelemetryConfig:
+    # Its fields go their own way: among them is what a failed workflow task says, which may name amounts.
+    forwarding = LogForwardingConfig(
+        logger=logging.getLogger("temporalio.core"),
+        append_target_to_name=False,
+        append_log_fields_to_message=False,
+    )
+    logs = LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
+    if metrics is None:
+        return TelemetryConfig(logging=logs)
+    prometheus = PrometheusConfig(
+        bind_address=str(metrics),
+        counters_total_suffix=True,
+        unit_suffix=True,
+        durations_as_seconds=True,
+        histogram_bucket_overrides=_BUCKETS,
+    )
+    # Whoever scrapes says which service it is, in `job`.
+    return TelemetryConfig(logging=logs, metrics=prometheus, attach_service_name=False)
+
+
+def _resolved(metrics: MetricsAddress) -> MetricsAddress:
+    """The SDK takes no names."""
+    try:
+        (*_, address), *_ = socket.getaddrinfo(metrics.host, metrics.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    return MetricsAddress(str(address[0]), metrics.port)
