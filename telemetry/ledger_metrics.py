@@ -17,9 +17,9 @@ from staking.models import CreditReceipt, RewardLine
 from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 
 READ_EVERY_S = 30
-REST_PER_READING = 50
-"""A reading is followed by a rest of at least this many times as long as it took: so however large the ledger, it
-is read for a fiftieth of the time."""
+READ_EVERY_S_MAX = 300
+_REST_PER_READING = 50
+"""A reading is followed by a rest this many times as long, within these bounds: a large ledger is read more seldom."""
 _log = logging.getLogger("soft_staking.ledger")
 
 
@@ -106,4 +106,5 @@ async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -
             _log.warning("the ledger's gauges could not be read", exc_info=True)
         except Exception:
             _log.exception("the ledger's gauges could not be read")
-        await asyncio.sleep(max(READ_EVERY_S, REST_PER_READING * (time.monotonic() - began_s)))
+        took_s = time.monotonic() - began_s
+        await asyncio.sleep(min(max(READ_EVERY_S, _REST_PER_READING * took_s), READ_EVERY_S_MAX))
