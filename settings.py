@@ -1,12 +1,15 @@
 """Our own settings, from SOFT_STAKING_* variables. Temporal's connection has its own standard ones."""
 
 import re
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from staking.days import SPREAD_MAX
 
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -20,6 +23,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".soft-staking"))
     """Where an embedded installation keeps its ledger and its Temporal server's state."""
+    spread: timedelta = Field(default=timedelta(), ge=timedelta(), le=SPREAD_MAX)
+    """Over how long after a boundary the loops of all users wake, in seconds or as 1:30:00; at most 7 h."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
 

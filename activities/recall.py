@@ -1,24 +1,32 @@
-"""recall: what the ledger knows to be unfinished, when a run starts without carried state."""
+"""recall: what a run must know of its user, when it starts without carried state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from temporalio import activity
 
 from activities.finality import refusals_are_final
 from ledger.engine import Ledger
 from ledger.enrolments import recall
-from staking.models import Recollection
+from staking.days import wake_offset
+from staking.models import Recollection, RunSettings, SearchAttributeUse
 from staking.steps import RECALL
 
 
 @dataclass(frozen=True)
 class RecallStep:
-    """The recall step."""
+    """The recall step, with the settings that it hands to every run that starts."""
 
     ledger: Ledger
+    spread: timedelta = field(default=timedelta())
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
 
     @activity.defn(name=RECALL.name)
     async def recall(self, user_id: str) -> Recollection:
-        """Enrolments of the user that are open or have owed days. Reads only."""
+        """Unfinished enrolments, hold and totals of the user, and the run's settings. Reads only."""
         with refusals_are_final():
-            return await recall(self.ledger, user_id)
+            known = await recall(self.ledger, user_id)
+        settings = RunSettings(
+            wake_offset=wake_offset(user_id, self.spread), search_attributes=self.search_attributes
+        )
+        return known.model_copy(update={"settings": settings})

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import hold_of, record_deactivation
+from ledger.earnings import totals
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
@@ -16,6 +18,7 @@ from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
+    Act,
     ComputeRequest,
     End,
     EndRequest,
@@ -101,6 +104,10 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
                 "end_reason": request.reason,
                 "owed_days_at_end": _days_in(first_owed, last_accrual_day),
             }
+            if request.operator is not None:
+                act = Act(operator=request.operator, reason=request.reason)
+                now = max(request.ended_at, ledger.clock())
+                await record_deactivation(connection, request.user_id, request.enrolment_id, act, now)
         else:
             taken_back = _days_in(max(last_accrual_day + ONE_DAY, row.first_accrual_day), row.last_accrual_day)
             changes["owed_days_at_end"] = row.owed_days_at_end - taken_back
@@ -114,13 +121,20 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
 
 
 async def recall(ledger: Ledger, user_id: str) -> Recollection:
-    """What is unfinished for a user: enrolments that are open or have owed days, oldest first."""
+    """What a run must know of its user: what is unfinished, the hold, and what was credited so far."""
     async with ledger.read() as connection:
-        return await recollection(connection, user_id)
+        known = await recollection(connection, user_id)
+        return known.model_copy(
+            update={
+                "hold": await hold_of(connection, user_id),
+                "last_credited_day": await _last_credited_day(connection, user_id),
+                "credited": await totals(connection, user_id),
+            }
+        )
 
 
 async def recollection(connection: AsyncConnection, user_id: str) -> Recollection:
-    """What recall answers, as one of several things read at once."""
+    """Enrolments that are open or have owed days, oldest first, and the user's last end."""
     rows = await connection.execute(
         select(enrolments)
         .where(enrolments.c.user_id == user_id)
@@ -135,6 +149,7 @@ async def recollection(connection: AsyncConnection, user_id: str) -> Recollectio
             receipt=receipt_of(row),
             next_day=await _next_day(connection, row),
             last_accrual_day=row.last_accrual_day,
+            region=row.region,
         )
         if not enrolment.is_finished:
             unfinished.append(enrolment)
@@ -306,10 +321,14 @@ async def _check_back_dating(
         )
 
 
-async def _last_credited_day(connection: AsyncConnection, user_id: str, enrolment_id: str) -> date | None:
+async def _last_credited_day(
+    connection: AsyncConnection, user_id: str, enrolment_id: str | None = None
+) -> date | None:
+    """Of one enrolment, or of all."""
+    of_one = [] if enrolment_id is None else [days.c.enrolment_id == enrolment_id]
     return await connection.scalar(
         select(days.c.day)
-        .where(days.c.user_id == user_id, days.c.enrolment_id == enrolment_id, days.c.credited_at.is_not(None))
+        .where(days.c.user_id == user_id, days.c.credited_at.is_not(None), *of_one)
         # From the end, where the first row decides; a maximum would read the user's whole history.
         .order_by(days.c.day.desc())
         .limit(1)

@@ -313,7 +313,23 @@ service_tokens = Table(
     comment="Bearer tokens of product services: the SHA-256 of each, never the token itself.",
 )
 
-_WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards)
+acts = Table(
+    "acts",
+    metadata,
+    Column("act_number", _Id, primary_key=True),
+    Column("act_id", _Name, nullable=False, unique=True),
+    Column("user_id", _Name, ForeignKey("users.user_id"), nullable=False),
+    Column("kind", _Name, nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recorded_at", UtcInstant, nullable=False),
+    CheckConstraint("kind IN ('hold', 'release', 'deactivate', 'retry', 'resume')", name="act_kind"),
+    comment="What operators did to a user's loop, who and why. Held: the last of hold and release is a hold.",
+)
+Index("acts_of_a_user", acts.c.user_id, acts.c.act_number)
+Index("acts_of_a_kind", acts.c.kind, acts.c.user_id, acts.c.act_number)
+
+_WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)
 
 
 def _refuse(table: Table, action: str, *, when: str = "", why: str) -> None:

@@ -1,11 +1,14 @@
 """Days and boundaries. A day is a UTC calendar day [00:00, 24:00); a boundary is the 00:00 that closes one."""
 
+import hashlib
 from datetime import UTC, date, datetime, time, timedelta
 
 ONE_DAY = timedelta(days=1)
 MICROSECONDS_PER_DAY = 86_400_000_000
 REWARD_WINDOW = timedelta(hours=8)
 """Rule 1: a day's reward is credited within this long after the boundary that closed the day."""
+SPREAD_MAX = timedelta(hours=7)
+"""Of a fleet's wakes: the last user still has an hour of the reward window left."""
 
 
 def in_utc(instant: datetime) -> datetime:
@@ -36,6 +39,14 @@ def end_of(day: date) -> datetime:
 def credit_deadline(day: date) -> datetime:
     """Rule 1: 08:00 UTC of the day after the accrual day. A later credit is late (rule 11)."""
     return end_of(day) + REWARD_WINDOW
+
+
+def wake_offset(user_id: str, spread: timedelta) -> timedelta:
+    """How long after a boundary a user's loop wakes: the same for a user every day, and spread over the fleet."""
+    if not spread:
+        return timedelta()
+    digest = hashlib.sha256(user_id.encode()).digest()
+    return timedelta(milliseconds=int.from_bytes(digest[:8]) % (spread // timedelta(milliseconds=1)))
 
 
 def first_accrual_day(activated_at: datetime) -> date:

@@ -1,7 +1,8 @@
 """The models that cross Temporal and the program's other borders. Instants are UTC, days are UTC days."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
@@ -107,6 +108,8 @@ class Enrolment(Model):
     """The next day to close: the activation day at first, then each accrual day."""
     last_accrual_day: date | None = None
     """None while open."""
+    region: str | None = None
+    """That the user enrolled from; None in the memory of runs that did not keep it."""
 
     @property
     def activation_day(self) -> date:
@@ -121,18 +124,50 @@ class Enrolment(Model):
         )
 
 
+class Act(Model):
+    """Who acts as an operator, and why."""
+
+    operator: Reason
+    reason: Reason
+
+
+class Hold(Model):
+    """An operator's hold: the user's loop stops before its next step until the hold is released."""
+
+    held_at: Instant
+    operator: str
+    reason: str
+
+
+class SearchAttributeUse(StrEnum):
+    """Which search attributes a run writes. They are never encrypted."""
+
+    NONE = "none"
+    """The server does not know them, and a workflow that writes one regardless stands still."""
+    ALL = "all"
+    WITHOUT_TERMS = "without_terms"
+    """Where histories are encrypted: neither region nor the wording of a reason."""
+
+
+class RunSettings(Model):
+    """What a worker's settings decide for a user's runs; fixed when the first one starts, then carried."""
+
+    wake_offset: timedelta = timedelta()
+    """How long after a boundary the loop wakes. It moves the wake, never a number."""
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
+
+
 class Recollection(Model):
-    """What the ledger knows of a user's unfinished business, oldest enrolment first."""
+    """What is known of a user when a run starts: from the ledger, or carried from the run before."""
 
-    enrolments: list[Enrolment]
-    last_end: End | None
-
-
-class Carried(Model):
-    """The state that continue-as-new hands to the next run."""
-
-    enrolments: list[Enrolment]
-    last_end: End | None
+    enrolments: list[Enrolment] = Field(default_factory=list[Enrolment])
+    """Those with unfinished business, oldest first."""
+    last_end: End | None = None
+    hold: Hold | None = None
+    last_credited_day: date | None = None
+    credited: dict[str, Units] = Field(default_factory=dict[str, Units])
+    """Rewards credited so far by asset; corrections made since are in the ledger alone."""
+    settings: RunSettings = Field(default_factory=RunSettings)
 
 
 class Blocked(Model):
@@ -147,13 +182,14 @@ class LiveStatus(Model):
     """What only the workflow knows. Closed days, totals and holdings come from the ledger."""
 
     state: str
-    """``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked`` or ``idle``."""
+    """``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked``, ``held`` or ``idle``."""
     enrolment_id: str | None
     day_in_progress: date | None
     """The day whose boundary is awaited, or that is being processed."""
     next_boundary: Instant | None
     """The first boundary still to come."""
     blocked: Blocked | None = None
+    hold: Hold | None = None
 
 
 class EnrolRequest(Model):
@@ -169,6 +205,17 @@ class EndRequest(Model):
     enrolment_id: str
     ended_at: Instant
     reason: str
+    operator: str | None = None
+    """Who ended it, where it was neither the user nor a rule."""
+
+
+class ActRequest(Model):
+    """An operator holds a user, or releases one."""
+
+    user_id: UserId
+    act_id: str
+    act: Act
+    now: Instant
 
 
 class SnapshotRequest(Model):

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from staking.models import (
     ActivationAnswer,
+    ActRequest,
     ComputeAnswer,
     ComputeRequest,
     CreditAnswer,
@@ -12,6 +13,7 @@ from staking.models import (
     End,
     EndRequest,
     EnrolRequest,
+    Hold,
     Recollection,
     Snapshot,
     SnapshotRequest,
@@ -46,3 +48,5 @@ SNAPSHOT: Step[SnapshotRequest, Snapshot] = Step("snapshot", Snapshot)
 COMPUTE: Step[ComputeRequest, ComputeAnswer] = Step("compute", ComputeAnswer)
 CREDIT: Step[CreditRequest, CreditAnswer] = Step("credit", CreditAnswer)
 END_ENROLMENT: Step[EndRequest, End] = Step("end_enrolment", End)
+HOLD: Step[ActRequest, Hold] = Step("hold", Hold)
+RELEASE: Step[ActRequest, Hold | None] = Step("release", Hold | None)

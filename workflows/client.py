@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -25,8 +25,9 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from staking.models import Activation, End, LiveStatus, Receipt, Refusal, check_user_id
+from staking.models import Act, Activation, End, Hold, LiveStatus, Receipt, Refusal, check_user_id
 from staking.steps import STARTED_BY, TASK_QUEUE, workflow_id
+from workflows import diary
 from workflows.soft_staking import SoftStakingWorkflow
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
@@ -85,20 +86,45 @@ class SoftStakingClient:
             self._client, user_id, activation, task_queue=self._task_queue, timeout=self._timeout
         )
 
-    async def deactivate(self, user_id: str, reason: str = "asked by the user") -> End:
-        """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10)."""
-        update_id = str(uuid4())
-        start = _start(user_id, self._task_queue, update_id)
-        request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
-            SoftStakingWorkflow.deactivate, reason, id=update_id, start_workflow_operation=start
-        )
-        sent = _sent(request, start)
-        return await _answered(self._client, user_id, "deactivation", sent, self._task_queue, self._timeout)
+    async def deactivate(
+        self, user_id: str, reason: str = "asked by the user", *, operator: str | None = None
+    ) -> End:
+        """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10).
 
-    async def retry(self, user_id: str) -> bool:
+        ``operator`` is who ends it, where it is not the user.
+        """
+        return await self._ask_or_start(
+            user_id, "deactivation", "deactivate", [reason, operator] if operator else [reason], End
+        )
+
+    async def hold(self, user_id: str, act: Act) -> Hold:
+        """Stops a user's loop before its next step until it is released; a repeat gets the first hold.
+
+        A user who is not enrolled is held too, from the next activation on.
+        """
+        return await self._ask_or_start(user_id, "hold", "hold", [act], Hold)
+
+    async def release(self, user_id: str, act: Act) -> Hold | None:
+        """Lets a held loop go on, which catches up; answers the hold that this ended, None if there was none."""
+        return await self._ask_or_start(user_id, "release", "release", [act], Hold | None)
+
+    async def resume(self, user_id: str) -> None:
+        """Starts the user's workflow, if none is running, from what the ledger knows to be unfinished."""
+        starting = self._client.start_workflow(  # pyright: ignore[reportUnknownMemberType]  # as below
+            SoftStakingWorkflow.run,
+            args=[check_user_id(user_id)],
+            id=workflow_id(user_id),
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=diary.user_summary(user_id),
+            static_details=diary.start_details("an operator's resume"),
+        )
+        await _answered(self._client, user_id, "start", starting, self._task_queue, self._timeout)
+
+    async def retry(self, user_id: str, act: Act | None = None) -> bool:
         """Takes a user's blocked step up again; False if nothing was blocked or waiting."""
         retry = SoftStakingWorkflow.retry
-        request = self._handle(user_id).execute_update(retry)  # pyright: ignore[reportUnknownMemberType]  # as above
+        request = self._handle(user_id).execute_update(retry, act)  # pyright: ignore[reportUnknownMemberType]  # as below
         try:
             return await _answered(self._client, user_id, "retry", request, self._task_queue, self._timeout)
         except RequestRefused as error:
@@ -120,6 +146,15 @@ class SoftStakingClient:
         request = handle.query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
         return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
 
+    async def _ask_or_start(self, user_id: str, what: str, update: str, args: list[Any], answer: Any) -> Any:
+        """The answer to an update, with a start for a user of whom no workflow is running."""
+        update_id = str(uuid4())
+        start = _start(user_id, self._task_queue, update_id, cause=what)
+        request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
+            update, args=args, id=update_id, start_workflow_operation=start, result_type=answer
+        )
+        return await _answered(self._client, user_id, what, _sent(request, start), self._task_queue, self._timeout)
+
     def _handle(self, user_id: str) -> "WorkflowHandle[SoftStakingWorkflow, None]":
         return self._client.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id(check_user_id(user_id)))
 
@@ -134,7 +169,7 @@ async def send_activation(
 ) -> Receipt | Refusal:
     """Sends an activation, back-dated ones of operators too. Raises what SoftStakingClient's requests raise."""
     update_id = str(uuid4())
-    start = _start(user_id, task_queue, update_id)
+    start = _start(user_id, task_queue, update_id, cause=diary.activation_text(activation))
     request = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
         SoftStakingWorkflow.activate,
         activation,
@@ -145,7 +180,7 @@ async def send_activation(
 
 
 def _start(
-    user_id: str, task_queue: str, update_id: str
+    user_id: str, task_queue: str, update_id: str, *, cause: str
 ) -> "WithStartWorkflowOperation[SoftStakingWorkflow, None]":
     return WithStartWorkflowOperation(
         SoftStakingWorkflow.run,
@@ -154,7 +189,8 @@ def _start(
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         memo={STARTED_BY: update_id},
-        static_summary=f"Soft Staking of user {user_id}",
+        static_summary=diary.user_summary(user_id),
+        static_details=diary.start_details(cause),
     )
 
 

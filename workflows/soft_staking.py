@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -12,9 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from staking.days import ONE_DAY, day_of, end_of, start_of
     from staking.models import (
+        Act,
         Activation,
+        ActRequest,
         Blocked,
-        Carried,
         ComputeRequest,
         CreditReceipt,
         CreditRequest,
@@ -23,8 +25,10 @@ with workflow.unsafe.imports_passed_through():
         EndsHere,
         Enrolment,
         EnrolRequest,
+        Hold,
         LiveStatus,
         Receipt,
+        Recollection,
         Refusal,
         Rewards,
         Snapshot,
@@ -36,7 +40,9 @@ with workflow.unsafe.imports_passed_through():
         CREDIT,
         END_ENROLMENT,
         ENROL,
+        HOLD,
         RECALL,
+        RELEASE,
         SNAPSHOT,
         STARTED_BY,
         WORKFLOW_TYPE,
@@ -45,6 +51,7 @@ with workflow.unsafe.imports_passed_through():
         Step,
         workflow_id,
     )
+    from workflows import diary, search_attributes
 
 ACCRUAL_DAYS_PER_RUN = 30
 """Then the run continues as new, so that no history grows without bound."""
@@ -71,10 +78,9 @@ class SoftStakingWorkflow:
     """Belongs to the user, not to one enrolment: a later activation enrols anew while owed days still wait."""
 
     @workflow.init
-    def __init__(self, user_id: str, carried: Carried | None = None) -> None:
+    def __init__(self, user_id: str, carried: Recollection | None = None) -> None:
         self._user_id = user_id
-        self._enrolments = list(carried.enrolments) if carried else []
-        self._last_end = carried.last_end if carried else None
+        self._known = carried or Recollection()
         self._is_ready = carried is not None
         self._was_told_something = carried is not None
         self._state = "starting"
@@ -84,7 +90,7 @@ class SoftStakingWorkflow:
         self._one_message_at_a_time = asyncio.Lock()
 
     @workflow.run
-    async def run(self, user_id: str, carried: Carried | None = None) -> None:
+    async def run(self, user_id: str, carried: Recollection | None = None) -> None:
         """Pays the user every day, until nothing is enrolled and nothing is owed."""
         self._check_it_is_the_users_own()
         await self._recall_unless_carried()
@@ -102,6 +108,8 @@ class SoftStakingWorkflow:
                         continue
                     await self._credit(rewards, enrolment)
                 self._is_done_with(day, enrolment)
+        if self._known.last_end is not None:
+            self._note(search_attributes.ENDED)
 
     # The steps of a day.
 
@@ -111,9 +119,11 @@ class SoftStakingWorkflow:
         def has_ended() -> bool:
             return self._current(enrolment).is_finished
 
-        while workflow.now() < end_of(day) and not has_ended():
-            self._state = "sleeping"
-            await self._wait(has_ended, end_of(day) - workflow.now(), f"{day} · until its boundary")
+        wakes_at = self._wakes_at(day)
+        while workflow.now() < wakes_at and not has_ended():
+            self._enter("sleeping")
+            self._note(search_attributes.EARNING)
+            await self._wait(has_ended, wakes_at - workflow.now(), f"{day} · until its boundary")
         # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
         return not has_ended()
@@ -154,9 +164,10 @@ class SoftStakingWorkflow:
                 ),
             )
             if isinstance(answer, CreditReceipt):
-                self._credited_in_this_run += 1
+                self._remember_credit(rewards)
                 return
-            self._state = f"{WAITING_FOR_POOL} {', '.join(answer.assets)}"
+            self._enter(f"{WAITING_FOR_POOL} {', '.join(answer.assets)}")
+            self._note(search_attributes.WAITING_FOR_POOL)
             await self._wait_for_retry(ask_again_after, f"{rewards.day} · {self._state}")
             ask_again_after = min(ask_again_after * 2, POOL_ASKED_AGAIN_AFTER_MAX)
 
@@ -197,9 +208,11 @@ class SoftStakingWorkflow:
                     activated_at=back_dating.activated_at if back_dating else now,
                     now=workflow.now(),
                 ),
+                f"enrol · {diary.activation_text(activation)}",
             )
             if isinstance(answer, Receipt):
-                self._enrolments.append(Enrolment(receipt=answer, next_day=day_of(answer.activated_at)))
+                self._know(enrolments=[*self._known.enrolments, _enrolled(answer, activation)])
+                self._note(search_attributes.EARNING)
             return answer
 
     @activate.validator
@@ -209,15 +222,18 @@ class SoftStakingWorkflow:
             raise _refused("an activation is missing", "BadActivation")
 
     @workflow.update
-    async def deactivate(self, reason: str) -> End:
-        """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer."""
+    async def deactivate(self, reason: str, operator: str | None = None) -> End:
+        """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer.
+
+        ``operator`` is who ended it, where it was not the user.
+        """
         ended_at = workflow.now()
         async with self._one_message():
             still_open = self._open_enrolment()
             if still_open is None:
-                if self._last_end is None:
+                if self._known.last_end is None:
                     raise _refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
-                return self._last_end
+                return self._known.last_end
             end = await self._ask(
                 END_ENROLMENT,
                 EndRequest(
@@ -225,19 +241,57 @@ class SoftStakingWorkflow:
                     enrolment_id=still_open.receipt.enrolment_id,
                     ended_at=ended_at,
                     reason=reason,
+                    operator=operator,
                 ),
+                f"end_enrolment · {reason}",
             )
             self._remember_end(end, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
+            self._note()
             return end
 
     @deactivate.validator
-    def _reason_is_short(self, reason: str) -> None:
+    def _reason_is_short(self, reason: str, operator: str | None = None) -> None:
         if not 1 <= len(reason) <= REASON_LENGTH_MAX:
             raise _refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", "BadReason")
+        if operator is not None and not 1 <= len(operator) <= REASON_LENGTH_MAX:
+            raise _refused(f"an operator's name has 1 to {REASON_LENGTH_MAX} characters", "BadOperator")
 
     @workflow.update
-    def retry(self) -> bool:
-        """Takes a blocked step up again, or asks an empty pool now; False if nothing waited for it."""
+    async def hold(self, act: Act) -> Hold:
+        """Stops the loop before its next step, until it is released. A repeat gets the first hold."""
+        async with self._one_message():
+            if self._known.hold is None:
+                held = await self._ask(HOLD, self._act_request(act), _act_text("hold", act))
+                self._know(hold=held)
+                self._note()
+            assert self._known.hold is not None
+            return self._known.hold
+
+    @workflow.update
+    async def release(self, act: Act) -> Hold | None:
+        """Lets a held loop go on: ordinary catch-up. Answers the hold that this ended, None if there was none."""
+        async with self._one_message():
+            if self._known.hold is None:
+                return None
+            ended = await self._ask(RELEASE, self._act_request(act), _act_text("release", act))
+            self._know(hold=None)
+            self._note()
+            return ended
+
+    @hold.validator
+    def _hold_is_given(self, act: Act) -> None:
+        _check_act(act)
+
+    @release.validator
+    def _release_is_given(self, act: Act) -> None:
+        _check_act(act)
+
+    @workflow.update
+    def retry(self, act: Act | None = None) -> bool:
+        """Takes a blocked step up again, or asks an empty pool now; False if nothing waited for it.
+
+        ``act`` is kept in the history alone.
+        """
         waits = self._blocked is not None or self._state.startswith(WAITING_FOR_POOL)
         self._retry_asked = waits
         return waits
@@ -245,14 +299,14 @@ class SoftStakingWorkflow:
     @workflow.query
     def status(self) -> LiveStatus:
         """What only the workflow knows; closed days and totals are in the ledger."""
-        unfinished = [enrolment for enrolment in self._enrolments if not enrolment.is_finished]
-        first = unfinished[0] if unfinished else None
+        first = self._first_unfinished()
         return LiveStatus(
-            state=self._state if first else "idle",
+            state=self._state_now(),
             enrolment_id=first and first.receipt.enrolment_id,
             day_in_progress=first and first.next_day,
             next_boundary=first and end_of(max(first.next_day, day_of(workflow.now()))),
             blocked=self._blocked,
+            hold=self._known.hold,
         )
 
     # What the loop and the messages share.
@@ -260,23 +314,40 @@ class SoftStakingWorkflow:
     async def _step(self, step: Step[Request, Answer], day: date, request: Callable[[], Request]) -> Answer:
         """One step of a day. What a retry cannot mend parks the loop until someone asks for a retry."""
         while True:
-            self._state = "processing"
+            await self._until_released(day, step)
+            self._enter("processing")
             try:
                 return await self._execute(step, request(), f"{day} · {step.name}")
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
                 self._blocked = Blocked(step=step.name, day=day, message=_message(error))
-                self._state = "blocked"
+                self._enter("blocked")
+                self._note(search_attributes.BLOCKED)
                 await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
                 self._blocked = None
-                if self._enrolments[0].is_finished:
-                    raise NothingIsOwed from None
+                self._check_something_is_owed()
 
-    async def _ask(self, step: Step[Request, Answer], request: Request) -> Answer:
+    async def _until_released(self, day: date, step: Step[Any, Any]) -> None:
+        """An operator's hold stops the loop before a step; what comes after the release is ordinary catch-up."""
+        while self._known.hold is not None:
+            self._enter("held")
+            self._note()
+            await self._wait(
+                lambda: self._known.hold is None or self._known.enrolments[0].is_finished,
+                None,
+                f"{day} · held before {step.name}",
+            )
+            self._check_something_is_owed()
+
+    def _check_something_is_owed(self) -> None:
+        if self._known.enrolments[0].is_finished:
+            raise NothingIsOwed
+
+    async def _ask(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
         """One step for a message: what a retry cannot mend is the message's answer."""
         try:
-            return await self._execute(step, request, step.name)
+            return await self._execute(step, request, summary)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -289,12 +360,12 @@ class SoftStakingWorkflow:
             result_type=step.answer,
             start_to_close_timeout=STEP_TIMEOUT,
             retry_policy=RETRY_WITHOUT_LIMIT,
-            summary=summary,
+            summary=diary.summary(summary),
         )
 
     async def _wait_for_retry(self, timeout: timedelta | None, summary: str) -> None:
         self._retry_asked = False
-        await self._wait(lambda: self._retry_asked or self._enrolments[0].is_finished, timeout, summary)
+        await self._wait(lambda: self._retry_asked or self._known.enrolments[0].is_finished, timeout, summary)
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None, summary: str) -> None:
         """The one way to wait. Messages fill a history too, so a wait ends where it grows too long."""
@@ -304,15 +375,14 @@ class SoftStakingWorkflow:
 
         with suppress(asyncio.TimeoutError):
             await workflow.wait_condition(
-                lambda: until() or history_is_full(), timeout=timeout, timeout_summary=summary
+                lambda: until() or history_is_full(), timeout=timeout, timeout_summary=diary.summary(summary)
             )
         if history_is_full():
             await self._continue_as_new()
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        carried = Carried(enrolments=self._enrolments, last_end=self._last_end)
-        workflow.continue_as_new(args=[self._user_id, carried])
+        workflow.continue_as_new(args=[self._user_id, self._known])
 
     def _check_it_is_the_users_own(self) -> None:
         try:
@@ -325,24 +395,24 @@ class SoftStakingWorkflow:
     async def _recall_unless_carried(self) -> None:
         """What the ledger knows to be unfinished is taken up, whatever became of an earlier run."""
         if not self._is_ready:
-            known = await self._ask(RECALL, self._user_id)
-            self._enrolments = known.enrolments
-            self._last_end = known.last_end
+            self._known = await self._ask(RECALL, self._user_id, "recall · what the ledger knows of the user")
             self._is_ready = True
-        if not self._enrolments and not self._was_told_something:
+        if not self._known.enrolments and not self._was_told_something:
             await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
 
     async def _oldest_unfinished_enrolment(self) -> Enrolment | None:
         """None only when no enrolment is open, no day is owed and no message is being answered."""
 
-        def unfinished() -> list[Enrolment]:
-            return [enrolment for enrolment in self._enrolments if not enrolment.is_finished]
-
-        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and unfinished():
+        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and self._first_unfinished():
             await self._continue_as_new()
-        await workflow.wait_condition(lambda: bool(unfinished()) or workflow.all_handlers_finished())
-        self._enrolments = unfinished()
-        return self._enrolments[0] if self._enrolments else None
+        await workflow.wait_condition(
+            lambda: self._first_unfinished() is not None or workflow.all_handlers_finished()
+        )
+        self._know(enrolments=[known for known in self._known.enrolments if not known.is_finished])
+        return self._first_unfinished()
+
+    def _first_unfinished(self) -> Enrolment | None:
+        return next((known for known in self._known.enrolments if not known.is_finished), None)
 
     @asynccontextmanager
     async def _one_message(self) -> AsyncGenerator[None]:
@@ -364,24 +434,99 @@ class SoftStakingWorkflow:
             started_the_run = started_by == update.id
         return info.workflow_start_time if started_the_run else workflow.now()
 
+    def _wakes_at(self, day: date) -> datetime:
+        return end_of(day) + self._known.settings.wake_offset
+
     def _open_enrolment(self) -> Enrolment | None:
-        return next((known for known in self._enrolments if known.last_accrual_day is None), None)
+        return next((known for known in self._known.enrolments if known.last_accrual_day is None), None)
 
     def _current(self, enrolment: Enrolment) -> Enrolment:
         """An enrolment as it is by now: a message may have ended it."""
         enrolment_id = enrolment.receipt.enrolment_id
-        return next(known for known in self._enrolments if known.receipt.enrolment_id == enrolment_id)
+        return next(known for known in self._known.enrolments if known.receipt.enrolment_id == enrolment_id)
+
+    def _remember_credit(self, rewards: Rewards) -> None:
+        self._credited_in_this_run += 1
+        credited = dict(self._known.credited)
+        for line in rewards.lines:
+            if line.reward:
+                credited[line.asset] = credited.get(line.asset, 0) + line.reward
+        self._know(last_credited_day=rewards.day, credited=credited)
 
     def _remember_end(self, end: End, *, last_accrual_day: date) -> None:
         # An older enrolment may turn out to have ended earlier; that makes its end no later one.
-        self._last_end = max(end, self._last_end or end, key=lambda known: known.ended_at)
+        self._know(last_end=max(end, self._known.last_end or end, key=lambda known: known.ended_at))
         self._change(end.enrolment_id, last_accrual_day=last_accrual_day)
 
     def _change(self, enrolment_id: str, **changes: date) -> None:
-        self._enrolments = [
-            known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
-            for known in self._enrolments
-        ]
+        self._know(
+            enrolments=[
+                known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
+                for known in self._known.enrolments
+            ]
+        )
+
+    def _act_request(self, act: Act) -> ActRequest:
+        return ActRequest(user_id=self._user_id, act_id=str(workflow.uuid4()), act=act, now=workflow.now())
+
+    # What it shows of itself.
+
+    def _know(self, **changes: Any) -> None:
+        self._known = self._known.model_copy(update=changes)
+        self._show()
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self._show()
+
+    def _state_now(self) -> str:
+        if self._first_unfinished() is None:
+            return "idle"
+        return "held" if self._known.hold is not None else self._state
+
+    def _show(self) -> None:
+        first = self._first_unfinished()
+        workflow.set_current_details(
+            diary.current_details(
+                state=self._state_now(),
+                enrolment=first,
+                wakes_at=first and self._wakes_at(first.next_day),
+                last_credited_day=self._known.last_credited_day,
+                credited=self._known.credited,
+                hold=self._known.hold,
+                blocked=self._blocked,
+            )
+        )
+
+    def _note(self, state: str | None = None) -> None:
+        """Writes the search attributes that have changed: each write is an event. No state: it is as it was."""
+        written = workflow.info().typed_search_attributes
+        still_open = self._open_enrolment()
+        first = still_open or self._first_unfinished()
+        changes = search_attributes.changes(
+            written,
+            self._known.settings.search_attributes,
+            state=state or written.get(search_attributes.STATE) or search_attributes.EARNING,
+            region=first and first.region,
+            hold=self._known.hold,
+            end=None if still_open else self._known.last_end,
+        )
+        if changes:
+            workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
+
+
+def _enrolled(receipt: Receipt, activation: Activation) -> Enrolment:
+    return Enrolment(receipt=receipt, next_day=day_of(receipt.activated_at), region=activation.region)
+
+
+def _act_text(kind: str, act: Act) -> str:
+    return f"{kind} · {act.operator}: {act.reason}"
+
+
+def _check_act(act: Act) -> None:
+    # A null passes the converter unread. What is found only after acceptance would hold up the loop.
+    if not isinstance(act, Act):  # pyright: ignore[reportUnnecessaryIsInstance]  # a null is none
+        raise _refused("who acts and why is missing", "BadAct")
 
 
 def _refused(message: str, type_name: str) -> ApplicationError:

@@ -44,7 +44,17 @@ MALFORMED_REASONS = {
     "a reason of 10,000 characters": ["x" * 10_000],
     "a reason one character too long": ["x" * (REASON_LENGTH_MAX + 1)],
     "a number": [7],
-    "a second argument": ["enough", "and more"],
+    "an empty operator": ["enough", ""],
+    "an operator that is a number": ["enough", 7],
+    "a third argument": ["enough", "ann", "and more"],
+}
+MALFORMED_ACTS = {
+    "nothing": [None],
+    "no act": [],
+    "no reason": [{"operator": "ann"}],
+    "an empty reason": [{"operator": "ann", "reason": ""}],
+    "a text": ["ann"],
+    "an unknown field": [{"operator": "ann", "reason": "a check", "until": "tomorrow"}],
 }
 
 
@@ -58,6 +68,14 @@ async def test_a_malformed_deactivation_is_refused_and_the_loop_lives_on(
     service: StakingService, case: str
 ) -> None:
     await _is_refused_and_the_loop_lives_on(service, "deactivate", MALFORMED_REASONS[case])
+
+
+@pytest.mark.parametrize("case", MALFORMED_ACTS)
+@pytest.mark.parametrize("update", ["hold", "release"])
+async def test_a_malformed_hold_is_refused_and_the_loop_lives_on(
+    service: StakingService, update: str, case: str
+) -> None:
+    await _is_refused_and_the_loop_lives_on(service, update, MALFORMED_ACTS[case])
 
 
 async def _is_refused_and_the_loop_lives_on(service: StakingService, update: str, arguments: list[object]) -> None:

@@ -1,0 +1,147 @@
+"""What operators do to a user's loop: recorded with who and why, never changed, and the last one counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from sqlalchemy import Select, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.journal import lock_user
+from ledger.schema import AnyRow, acts
+from staking.models import Act, ActRequest, Hold
+
+ActKind: TypeAlias = Literal["hold", "release", "deactivate", "retry", "resume"]
+
+
+@dataclass(frozen=True)
+class RecordedAct:
+    """One act of an operator."""
+
+    act_number: int
+    user_id: str
+    kind: ActKind
+    operator: str
+    reason: str
+    recorded_at: datetime
+
+
+@run_again_if_it_gave_way
+async def hold(ledger: Ledger, request: ActRequest) -> Hold:
+    """Holds the user from now on. Idempotent: a user who is held already gets the first hold."""
+    async with ledger.write() as connection:
+        await lock_user(connection, request.user_id)
+        known = await hold_of(connection, request.user_id)
+        if known is not None:
+            return known
+        held_at = max(request.now, ledger.clock())
+        await _insert(connection, request.act_id, request.user_id, "hold", request.act, held_at)
+        return Hold(held_at=held_at, operator=request.act.operator, reason=request.act.reason)
+
+
+@run_again_if_it_gave_way
+async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
+    """Releases the user, and answers the hold that this ended; None if the user was not held.
+
+    A repeat with the same act id answers what the first one did.
+    """
+    async with ledger.write() as connection:
+        await lock_user(connection, request.user_id)
+        done = (await connection.execute(select(acts).where(acts.c.act_id == request.act_id))).one_or_none()
+        if done is not None:
+            return _hold_in(await _last(connection, request.user_id, before=done.act_number))
+        known = await hold_of(connection, request.user_id)
+        if known is not None:
+            released_at = max(request.now, ledger.clock())
+            await _insert(connection, request.act_id, request.user_id, "release", request.act, released_at)
+        return known
+
+
+@run_again_if_it_gave_way
+async def record_act(
+    ledger: Ledger, user_id: str, kind: Literal["retry", "resume"], act: Act, *, act_id: str, now: datetime
+) -> None:
+    """Records what an operator asks of a user's workflow, before it is asked. Idempotent by act id."""
+    async with ledger.write() as connection:
+        await lock_user(connection, user_id)
+        known = await connection.scalar(select(acts.c.act_id).where(acts.c.act_id == act_id))
+        if known is None:
+            await _insert(connection, act_id, user_id, kind, act, max(now, ledger.clock()))
+
+
+async def record_deactivation(
+    connection: AsyncConnection, user_id: str, enrolment_id: str, act: Act, now: datetime
+) -> None:
+    """Records who ended an enrolment, in the transaction that ends it; the caller holds the user's lock."""
+    await _insert(connection, f"deactivate/{enrolment_id}", user_id, "deactivate", act, now)
+
+
+_HOLDS_AND_RELEASES = acts.c.kind.in_(("hold", "release"))
+_LAST: Select[tuple[object, ...]] = (
+    select(acts)
+    .where(acts.c.user_id == bindparam("user"), _HOLDS_AND_RELEASES)
+    .order_by(acts.c.act_number.desc())
+    .limit(1)
+)
+
+
+async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
+    """The hold that a user is under."""
+    return _hold_in(await _last(connection, user_id))
+
+
+async def held_users(connection: AsyncConnection) -> dict[str, Hold]:
+    """Every user who is held, by id."""
+    released = acts.alias("released")
+    is_released = (
+        select(released.c.act_number)
+        .where(
+            released.c.kind == "release",
+            released.c.user_id == acts.c.user_id,
+            released.c.act_number > acts.c.act_number,
+        )
+        .exists()
+    )
+    rows = await connection.execute(
+        select(acts).where(acts.c.kind == "hold", ~is_released).order_by(acts.c.user_id)
+    )
+    return {row.user_id: _hold(row) for row in rows}
+
+
+async def acts_of(connection: AsyncConnection, user_ids: Sequence[str]) -> list[RecordedAct]:
+    """What operators did to these users, oldest first."""
+    rows = await connection.execute(select(acts).where(acts.c.user_id.in_(user_ids)).order_by(acts.c.act_number))
+    return [
+        RecordedAct(row.act_number, row.user_id, row.kind, row.operator, row.reason, row.recorded_at)
+        for row in rows
+    ]
+
+
+async def _last(connection: AsyncConnection, user_id: str, *, before: int | None = None) -> AnyRow | None:
+    query = _LAST if before is None else _LAST.where(acts.c.act_number < before)
+    return (await connection.execute(query, {"user": user_id})).one_or_none()
+
+
+def _hold_in(last: AnyRow | None) -> Hold | None:
+    return _hold(last) if last is not None and last.kind == "hold" else None
+
+
+def _hold(row: AnyRow) -> Hold:
+    return Hold(held_at=row.recorded_at, operator=row.operator, reason=row.reason)
+
+
+async def _insert(
+    connection: AsyncConnection, act_id: str, user_id: str, kind: ActKind, act: Act, recorded_at: datetime
+) -> None:
+    await connection.execute(
+        acts.insert().values(
+            act_id=act_id,
+            user_id=user_id,
+            kind=kind,
+            operator=act.operator,
+            reason=act.reason,
+            recorded_at=recorded_at,
+        )
+    )
