@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import inf
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Integer, Text, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import HOLDS_IN_FORCE
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.journal import POOL, exact_sum, from_exact_sum
@@ -23,11 +24,11 @@ OUTFLOW_DAYS = 7
 
 @dataclass(frozen=True)
 class Owed:
-    """The accrual days that are over and not credited yet, whoever has them."""
+    """Accrual days that are over and not credited yet."""
 
-    days: int
-    users: int
-    oldest: date | None
+    days: int = 0
+    users: int = 0
+    oldest: date | None = None
 
     def waits_for(self, now: datetime) -> timedelta:
         """How long the oldest has been over; nothing where none is owed."""
@@ -48,32 +49,37 @@ class Figures:
     """All of them, as of one instant."""
 
     owed: Owed
+    """To users who are not held."""
+    owed_to_held: Owed
+    """To users whose loop an operator holds: these wait because someone wants them to."""
+    held_users: int
     pools: Mapping[str, Pool]
     """By asset: of the program in force, and whatever else has a pool."""
-    held_users: int
 
 
 async def figures(ledger: Ledger, now: datetime) -> Figures:
     """What an operator watches, in one transaction that only reads and locks nothing."""
     async with ledger.read(takes_long=True) as connection:
+        owed = await _owed(connection, day_of(now))
         return Figures(
-            owed=await _owed(connection, day_of(now)),
+            owed=owed.get(False, Owed()),
+            owed_to_held=owed.get(True, Owed()),
+            held_users=await connection.scalar(_HELD_USERS) or 0,
             pools=await _pools(connection, day_of(now)),
-            held_users=await _held_users(connection),
         )
 
 
-async def _held_users(connection: AsyncConnection) -> int:
-    return 0
+_held = HOLDS_IN_FORCE.subquery("held")
+_HELD_USERS = select(func.count()).select_from(_held)
 
 
 # A user's days are closed in order, each after the one before is credited. So whatever came before the last
 # closed day is credited, and beside that day only those are owed that are not closed yet. Enrolments that ended
 # before it are left out without a look at their days.
-_OWED = (
+_owed_days = (
     text(
         """
-        SELECT sum(last_day - first_day + 1) AS days, count(DISTINCT user_id) AS users, min(first_day) AS oldest
+        SELECT user_id, first_day, last_day
         FROM (SELECT user_id, last_day,
                      CASE WHEN first_open_day > first_accrual_day AND EXISTS
                                (SELECT 1 FROM days WHERE days.user_id = waiting.user_id
@@ -89,18 +95,31 @@ _OWED = (
                     FROM enrolments JOIN users ON users.user_id = enrolments.user_id
                     WHERE enrolments.last_accrual_day IS NULL
                     OR enrolments.last_accrual_day >= users.closed_through / 86400000000 - 1) waiting
-              WHERE first_open_day - 1 <= last_day) owed
+              WHERE first_open_day - 1 <= last_day) begun
         WHERE first_day <= last_day
         """
     )
     .bindparams(bindparam("yesterday", type_=UtcDay))
-    .columns(oldest=UtcDay)
+    .columns(user_id=Text, first_day=Integer, last_day=Integer)
+    .subquery("owed")
+)
+_is_held = _held.c.user_id.is_not(None).label("is_held")
+_OWED = (
+    select(
+        _is_held,
+        func.sum(_owed_days.c.last_day - _owed_days.c.first_day + 1).label("days"),
+        func.count(_owed_days.c.user_id.distinct()).label("users"),
+        func.min(_owed_days.c.first_day, type_=UtcDay()).label("oldest"),
+    )
+    .join_from(_owed_days, _held, _held.c.user_id == _owed_days.c.user_id, isouter=True)
+    .group_by(_is_held)
 )
 
 
-async def _owed(connection: AsyncConnection, today: date) -> Owed:
-    row = (await connection.execute(_OWED, {"yesterday": today - ONE_DAY})).one()
-    return Owed(days=int(row.days or 0), users=row.users, oldest=row.oldest)
+async def _owed(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
+    """By whether their users are held."""
+    rows = await connection.execute(_OWED, {"yesterday": today - ONE_DAY})
+    return {bool(row.is_held): Owed(int(row.days), row.users, row.oldest) for row in rows}
 
 
 async def _pools(connection: AsyncConnection, today: date) -> dict[str, Pool]:

@@ -19,7 +19,7 @@ from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 READ_EVERY_S = 30
 READ_EVERY_S_MAX = 300
 _REST_PER_READING = 50
-"""A reading is followed by a rest this many times as long, within these bounds: a large ledger is read more seldom."""
+"""A reading is followed by a rest this many times as long, within these bounds: a large ledger is read seldom."""
 _log = logging.getLogger("soft_staking.ledger")
 
 
@@ -59,7 +59,8 @@ class _Gauges:
         self._owed_days = meter.create_gauge("soft_staking_owed_days", "Days that are over and not credited yet")
         self._owed_users = meter.create_gauge("soft_staking_owed_users", "Users who are owed a day")
         self._waits = meter.create_gauge_float(
-            "soft_staking_oldest_owed_day_age_seconds", "Since the oldest owed day was over; 0 if none is owed"
+            "soft_staking_oldest_owed_day_age_seconds",
+            "Since the oldest owed day of a user who is not held was over; 0 if none is",
         )
         self._held = meter.create_gauge("soft_staking_held_users", "Users whose loop an operator holds")
         # Prometheus keeps every number as a double, and pools of several accounts may pass 64 bits together.
@@ -74,8 +75,9 @@ class _Gauges:
         )
 
     def show(self, found: Figures, now: datetime) -> None:
-        self._owed_days.set(found.owed.days)
-        self._owed_users.set(found.owed.users)
+        for held, owed in (("false", found.owed), ("true", found.owed_to_held)):
+            self._owed_days.set(owed.days, {"held": held})
+            self._owed_users.set(owed.users, {"held": held})
         self._waits.set(found.owed.waits_for(now).total_seconds())
         self._held.set(found.held_users)
         for asset, pool in found.pools.items():

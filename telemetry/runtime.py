@@ -37,7 +37,8 @@ class MetricsAddress:
         host, _, port = text.rpartition(":")
         is_bracketed = host.startswith("[") and host.endswith("]")
         host = host[1:-1] if is_bracketed else host
-        if not host or (":" in host) != is_bracketed or not port.isdecimal() or not 1 <= int(port) <= _PORT_MAX:
+        is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= _PORT_MAX
+        if not host or (":" in host) != is_bracketed or not is_port:
             raise ValueError(f"{text[:80]!r} is no address for metrics: HOST:PORT such as 127.0.0.1:9464")
         return cls(host, int(port))
 

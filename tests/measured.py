@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
+import pytest
 from commandline import free_ports
 from servers import time_skipping
 from staking_service import StakingService, eventually
@@ -25,6 +25,7 @@ from telemetry.requests import measure_requests
 from telemetry.runtime import MetricsAddress, start_runtime
 from web.app import create_app
 from web.service import Service
+from workflows.client import RequestRefused
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,14 @@ async def metrics_after_a_payment(folder: Path) -> Metrics:
     Runtime.set_default(before, error_if_already_set=False)
     async with a_measured_service(folder, runtime) as service:
         await service.start_worker()
+        with pytest.raises(RequestRefused):
+            await service.activate(back_dated_to=await service.now() + ONE_DAY)
         credited_at = await pay_ann_once(service)
         web = Service(service.world.ledger, service.client, lambda: credited_at, Settings(data_dir=folder))
         app = measure_requests(create_app(web), runtime.metric_meter)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             for method, path in (
-                ("GET", "/v1/accounts/ann/soft-staking"),
+                ("GET", "/v1/accounts/ann/soft-staking/status"),
                 ("GET", "/nothing/of/the/kind"),
                 ("BREW", "/"),
                 ("GET", "/"),
@@ -124,13 +127,3 @@ async def metrics_after_a_payment(folder: Path) -> Metrics:
                 return found if "soft_staking_ledger_read_timestamp_seconds" in found.names else None
 
             return await eventually(look)  # pyright: ignore[reportReturnType]
-
-
-def expressions(thing: Any) -> list[str]:
-    """Every PromQL expression in a dashboard or in rules."""
-    if isinstance(thing, dict):
-        own = [value for key, value in thing.items() if key == "expr"]
-        return own + [found for value in thing.values() for found in expressions(value)]
-    if isinstance(thing, list):
-        return [found for value in thing for found in expressions(value)]
-    return []

@@ -5,9 +5,11 @@ from math import inf
 import pytest
 from world import World, at, day, program_with, units
 
-from ledger.figures import Figures, Pool, figures
+from ledger.acts import hold, release
+from ledger.figures import Figures, Owed, Pool, figures
 from ledger.pools import pool_balances
 from staking.days import ONE_DAY
+from staking.models import Act, ActRequest
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -48,6 +50,23 @@ async def test_what_is_owed_is_what_the_audit_finds_owed(world: World, now: str)
     owed, audited = (await watched(world, now)).owed, await world.audit(at(now))
     oldest = min(each.first for each in audited.owed)
     assert (owed.days, owed.users, owed.oldest) == (audited.owed_days, audited.owed_users, oldest)
+
+
+async def test_what_is_owed_to_held_users_is_told_apart(world: World) -> None:
+    await enrolled(world, "ann", "bob", "eve")
+    for user, done in (("ann", [hold]), ("bob", [hold, release]), ("eve", [hold, release, hold])):
+        for number, act in enumerate(done):
+            request = ActRequest(
+                act_id=f"{user} {number}",
+                user_id=user,
+                act=Act(operator="op", reason="asked"),
+                now=at("2026-10-02"),
+            )
+            await act(world.ledger, request)
+    found = await watched(world, "2026-10-03 06:00")
+    assert found.held_users == 2
+    assert found.owed == Owed(days=1, users=1, oldest=D2)
+    assert found.owed_to_held == Owed(days=2, users=2, oldest=D2)
 
 
 async def test_an_owed_day_waits_since_the_boundary_that_closed_it(world: World) -> None:
