@@ -1,6 +1,7 @@
 """The SDK's runtime, which serves its own metrics and ours at one address."""
 
 import logging
+import re
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusCon
 
 from workflows.connection import BadConfiguration
 
+_ADDRESS = re.compile(r"(?P<host>\[[^\s\[\]]+\]|[^\s\[\]:/]+):(?P<port>[0-9]{1,5})")
 _PORT_MAX = 65535
 _FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """From what a read costs to what ends a step."""
@@ -34,13 +36,10 @@ class MetricsAddress:
     @classmethod
     def parse(cls, text: str) -> "MetricsAddress":
         """``127.0.0.1:9464``, ``0.0.0.0:9464``, ``localhost:9464`` or ``[::]:9464``. Raises ValueError."""
-        host, _, port = text.rpartition(":")
-        is_bracketed = host.startswith("[") and host.endswith("]")
-        host = host[1:-1] if is_bracketed else host
-        is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= _PORT_MAX
-        if not host or (":" in host) != is_bracketed or not is_port:
+        match = _ADDRESS.fullmatch(text)
+        if not match or not 1 <= int(match["port"]) <= _PORT_MAX:
             raise ValueError(f"{text[:80]!r} is no address for metrics: HOST:PORT such as 127.0.0.1:9464")
-        return cls(host, int(port))
+        return cls(match["host"].strip("[]"), int(match["port"]))
 
     def of_process(self, index: int) -> "MetricsAddress":
         """That of one of several processes: the port goes up by one for each. Raises BadConfiguration."""
