@@ -15,7 +15,7 @@ from ledger.errors import NoProgram
 from ledger.journal import POOL, exact_sum, from_exact_sum
 from ledger.pools import pool_balances
 from ledger.programs import program_on
-from ledger.schema import IS_OF_THE_SYSTEM, UtcDay, accounts, postings
+from ledger.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
 from staking.days import ONE_DAY, day_of, end_of, start_of
 
 OUTFLOW_DAYS = 7
@@ -142,24 +142,24 @@ def _days_left(balance: int, outflows: list[int]) -> float:
 
 
 # Rewards count from boundaries, so only those seven instants of a pool's postings are read, in their index, and
-# nothing that was funded meanwhile.
-_OUTFLOWS = (
+# nothing that was funded meanwhile. One instant at a time: so the sums need no sorting.
+_OUTFLOW = (
     select(accounts.c.asset, *exact_sum(-postings.c.amount))
     .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
     .where(
         IS_OF_THE_SYSTEM,
         accounts.c.kind == POOL,
-        postings.c.effective_at.in_(bindparam("boundaries", expanding=True)),
+        postings.c.effective_at == bindparam("boundary", type_=UtcInstant),
         postings.c.amount < 0,
     )
-    .group_by(accounts.c.asset, postings.c.effective_at)
+    .group_by(accounts.c.asset)
 )
 
 
 async def _outflows(connection: AsyncConnection, today: date) -> dict[str, list[int]]:
     """By asset, what each of the last days came to that was paid for; units."""
-    boundaries = [start_of(today - ONE_DAY * number) for number in range(OUTFLOW_DAYS)]
     outflows: defaultdict[str, list[int]] = defaultdict(list)
-    for row in await connection.execute(_OUTFLOWS, {"boundaries": boundaries}):
-        outflows[row.asset].append(from_exact_sum(row))
+    for number in range(OUTFLOW_DAYS):
+        for row in await connection.execute(_OUTFLOW, {"boundary": start_of(today - ONE_DAY * number)}):
+            outflows[row.asset].append(from_exact_sum(row))
     return outflows
