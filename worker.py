@@ -123,7 +123,7 @@ async def _work(
         ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
         if program is not None:
             await _apply_if_none(ledger, program)
-        client = await connect(config, interceptors=stack.enter_context(tracing()))
+        client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
         worker = await stack.enter_async_context(build_worker(client, ledger))
         say(f"Ledger      {ledger.where}")
         if metrics is not None:

@@ -47,7 +47,7 @@ def serve(
         signing_secret(settings)
         meter = Runtime.default().metric_meter
         async with AsyncExitStack() as stack:
-            interceptors = stack.enter_context(tracing())
+            interceptors = await stack.enter_async_context(tracing())
             client = await connect(timeout=timedelta(seconds=timeout), interceptors=interceptors)
             ledger = await stack.enter_async_context(
                 open_ledger(settings.ledger_url, observer=LedgerMetrics(meter))

@@ -1,8 +1,9 @@
 """Spans of requests, workflows and steps. Imports what the extra `tracing` installs."""
 
+import asyncio
 import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -15,8 +16,8 @@ _DEFAULT_SERVICE_NAME = "soft-staking"
 _KIND_OF_ERROR = "exception.type"
 
 
-@contextmanager
-def sent_to_collector() -> Generator[TracingInterceptor]:
+@asynccontextmanager
+async def sent_to_collector() -> AsyncGenerator[TracingInterceptor]:
     """Sends spans where OTEL_EXPORTER_OTLP_ENDPOINT says, until the context is left."""
     service = os.environ.get("OTEL_SERVICE_NAME", _DEFAULT_SERVICE_NAME)
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}), shutdown_on_exit=False)
@@ -25,7 +26,8 @@ def sent_to_collector() -> Generator[TracingInterceptor]:
         # Not the SDK's newer plugin, whose span of a workflow is sent when the run ends, a month later.
         yield TracingInterceptor(provider.get_tracer(_DEFAULT_SERVICE_NAME))
     finally:
-        provider.shutdown()
+        # It may wait some seconds for a collector that is away, and a second signal ends the process meanwhile.
+        await asyncio.to_thread(provider.shutdown)
 
 
 class WithoutWords(SpanExporter):

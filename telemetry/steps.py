@@ -12,11 +12,11 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from ledger.errors import LedgerError
 from staking.models import ComputeRequest, CreditReceipt, CreditRequest, PoolShort, SnapshotRequest
-from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, RECALL, SNAPSHOT
+from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
 
 day_in_progress: ContextVar[date | None] = ContextVar("day_in_progress", default=None)
 """The day of the step that this task executes."""
-_STEPS = (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT)
+_STEPS = (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT, HOLD, RELEASE)
 _FINAL_ERRORS = ("IntegrityError", *(error.__name__ for error in LedgerError.__subclasses__()))
 _log = logging.getLogger("soft_staking.steps")
 

@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, where its standard variables name a collector; else nothing."""
 
 import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from temporalio.client import Interceptor
 
@@ -12,8 +12,8 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _EXTRA = "the extra `tracing` (pip install 'soft-staking[tracing]')"
 
 
-@contextmanager
-def tracing() -> Generator[Sequence[Interceptor]]:
+@asynccontextmanager
+async def tracing() -> AsyncGenerator[Sequence[Interceptor]]:
     """What a client is to be connected with, for it and its workers to be traced; leaving sends what is left.
 
     Raises BadConfiguration if a collector is named and OpenTelemetry is not installed.
@@ -29,5 +29,5 @@ def tracing() -> Generator[Sequence[Interceptor]]:
             f"{named} is set, so traces are to be sent, but {error.name} is not installed: install {_EXTRA}, or "
             "unset it"
         ) from None
-    with spans.sent_to_collector() as interceptor:
+    async with spans.sent_to_collector() as interceptor:
         yield [interceptor]

@@ -74,12 +74,11 @@ def a_collector() -> Generator[tuple[Collector, int]]:
 async def test_a_day_can_be_followed_from_its_activation_on_and_names_no_amount_and_no_region(
     collector: Collector, tmp_path: Path
 ) -> None:
-    with tracing() as interceptors:
-        async with a_measured_service(tmp_path, Runtime.default(), interceptors) as service:
-            await service.start_worker()
-            with pytest.raises(RequestRefused):
-                await service.activate(back_dated_to=await service.now() + ONE_DAY)
-            await pay_ann_once(service)
+    async with tracing() as interceptors, a_measured_service(tmp_path, Runtime.default(), interceptors) as service:
+        await service.start_worker()
+        with pytest.raises(RequestRefused):
+            await service.activate(back_dated_to=await service.now() + ONE_DAY)
+        await pay_ann_once(service)
     assert collector.services == {"soft-staking"}
     activation = [span for span in collector.spans if span.name.startswith("StartUpdateWithStartWorkflow")][-1]
     followed = [span.name for span in collector.spans if span.trace_id == activation.trace_id]
@@ -99,7 +98,7 @@ async def test_a_history_made_without_traces_is_replayed_with_them(collector: Co
         await service.start_worker()
         await pay_ann_once(service)
         history = await service.workflow.fetch_history()
-    with tracing() as interceptors:
+    async with tracing() as interceptors:
         replayer = Replayer(
             workflows=[SoftStakingWorkflow],
             data_converter=pydantic_data_converter,
@@ -108,18 +107,19 @@ async def test_a_history_made_without_traces_is_replayed_with_them(collector: Co
         await replayer.replay_workflow(history)
 
 
-def test_nothing_is_sent_where_no_collector_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_sent_where_no_collector_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    with tracing() as interceptors:
+    async with tracing() as interceptors:
         assert interceptors == []
 
 
-def test_a_collector_without_what_sends_to_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_collector_without_what_sends_to_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.delitem(sys.modules, "telemetry.spans", raising=False)
     monkeypatch.delattr("telemetry.spans", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     said = r"OTEL_EXPORTER_OTLP_ENDPOINT is set, .+ is not installed: install"
-    with pytest.raises(BadConfiguration, match=said), tracing():
-        pass
+    with pytest.raises(BadConfiguration, match=said):
+        async with tracing():
+            pass
