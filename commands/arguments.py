@@ -11,7 +11,7 @@ from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
 from staking.program import check_asset_code
-from telemetry.runtime import MetricsAddress
+from telemetry.address import Address
 
 _Text = TypeVar("_Text", str, str | None)
 _Value = TypeVar("_Value")
@@ -68,6 +68,8 @@ def idempotency_key(text: str | None) -> str | None:
     return None if text is None else check_idempotency_key(text)
 
 
+listen_address = wrong_usage(Address.parse)
+"""HOST:PORT, where an IPv6 address is in brackets."""
 AssetArgument = Annotated[
     str,
     typer.Argument(metavar="ASSET", callback=wrong_usage(check_asset_code), help="An asset code, such as SOL."),
@@ -76,10 +78,10 @@ AmountArgument = Annotated[
     int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens above 0, such as 12 or 0.5.")
 ]
 MetricsOption = Annotated[
-    MetricsAddress | None,
+    Address | None,
     typer.Option(
         "--metrics",
-        parser=wrong_usage(MetricsAddress.parse),
+        parser=listen_address,
         metavar="HOST:PORT",
         help="Serve Prometheus metrics at this address, at /metrics.",
     ),

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
+from fleet.orphans import reaping_orphans
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.history_export import ExportError
 from settings import Settings
 from staking.models import check_user_id
-from telemetry.runtime import MetricsAddress, start_runtime
+from telemetry.address import Address
+from telemetry.runtime import start_runtime
 from workflows.client import ServiceError
 from workflows.connection import BadConfiguration
 
@@ -89,7 +91,7 @@ def say(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
 
-def run(work: Coroutine[Any, Any, _Answer], *, metrics: MetricsAddress | None = None) -> _Answer:
+def run(work: Coroutine[Any, Any, _Answer], *, metrics: Address | None = None) -> _Answer:
     """Runs a command's asynchronous part to its end, or until a signal cancels it.
 
     ``metrics`` is where this process serves its metrics meanwhile. Raises BadConfiguration if it cannot.
@@ -102,7 +104,8 @@ def run(work: Coroutine[Any, Any, _Answer], *, metrics: MetricsAddress | None = 
         # where it would be taken for that step's failure.
         for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await work
+        async with reaping_orphans():
+            return await work
 
     try:
         start_runtime(metrics)
@@ -132,6 +135,16 @@ def stop_signal() -> asyncio.Event:
     for number in stop_signals():
         loop.add_signal_handler(number, on_signal)
     return stop
+
+
+def end_within(limit: timedelta) -> None:
+    """Ends the process, failed, if it has not ended by itself in this time: nothing holds up a stop for ever."""
+
+    def give_up() -> None:
+        say(f"stopped after {limit.total_seconds():.0f} s; what was running will be repeated safely")
+        exit_process(FAILED)
+
+    asyncio.get_running_loop().call_later(limit.total_seconds(), give_up)
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -16,6 +16,7 @@ from telemetry.logs import start_logging
 from telemetry.requests import measure_requests
 from telemetry.tracing import tracing
 from web.app import create_app
+from web.health import Health
 from web.server import LOOPBACK, serving
 from web.service import Service
 from web.sessions import signing_secret
@@ -53,11 +54,12 @@ def serve(
                 open_ledger(settings.ledger_url, observer=LedgerMetrics(meter))
             )
             requests = SoftStakingClient(client, timeout=timedelta(seconds=timeout))
-            app = measure_requests(create_app(Service(ledger, requests, now, settings)), meter)
+            service = Service(ledger, requests, now, settings)
+            app = measure_requests(create_app(service, Health(ledger, client)), meter)
             address = await stack.enter_async_context(serving(app, host=host, port=port))
             say(f"Pages       {address}; Ctrl-C stops it")
             if metrics is not None:
-                say(f"Metrics     {metrics.url}")
+                say(f"Metrics     http://{metrics}/metrics")
             if not settings.gateway_peers:
                 say("Nobody is believed to say who is signed in: set SOFT_STAKING_GATEWAY_PEERS")
             await stop.wait()

@@ -1,19 +1,16 @@
 """The SDK's runtime, which serves its own metrics and ours at one address."""
 
 import logging
-import re
 import socket
-from dataclasses import dataclass
 from typing import Final
 
 from temporalio.client import Client
 from temporalio.common import MetricMeter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 
+from telemetry.address import Address
 from workflows.connection import BadConfiguration
 
-_ADDRESS = re.compile(r"(?P<host>\[[^\s\[\]]+\]|[^\s\[\]:/]+):(?P<port>[0-9]{1,5})")
-_PORT_MAX = 65535
 _FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """From what a read costs to what ends a step."""
 LEDGER_TRANSACTION_SECONDS: Final = "soft_staking_ledger_transaction_seconds"
@@ -26,40 +23,7 @@ _BUCKETS = {
 }
 
 
-@dataclass(frozen=True)
-class MetricsAddress:
-    """Where a process serves its metrics: HOST:PORT."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "MetricsAddress":
-        """``127.0.0.1:9464``, ``0.0.0.0:9464``, ``localhost:9464`` or ``[::]:9464``. Raises ValueError."""
-        match = _ADDRESS.fullmatch(text)
-        if not match or not 1 <= int(match["port"]) <= _PORT_MAX:
-            raise ValueError(f"{text[:80]!r} is no address for metrics: HOST:PORT such as 127.0.0.1:9464")
-        return cls(match["host"].strip("[]"), int(match["port"]))
-
-    def of_process(self, index: int) -> "MetricsAddress":
-        """That of one of several processes: the port goes up by one for each. Raises BadConfiguration."""
-        if self.port + index > _PORT_MAX:
-            raise BadConfiguration(
-                f"process {index} would serve its metrics at port {self.port + index}, beyond {_PORT_MAX}: choose "
-                "a lower one"
-            )
-        return MetricsAddress(self.host, self.port + index)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """What a scraper asks for."""
-        return f"http://{self}/metrics"
-
-
-def start_runtime(metrics: MetricsAddress | None = None) -> Runtime:
+def start_runtime(metrics: Address | None = None) -> Runtime:
     """Makes a runtime this process's own, which serves metrics at an address from now on.
 
     What the SDK's core logs, on standard output by itself, goes the way of every other log record. Raises
@@ -80,7 +44,7 @@ def meter_of(client: Client) -> MetricMeter:
     return (client.service_client.config.runtime or Runtime.default()).metric_meter
 
 
-def _telemetry(metrics: MetricsAddress | None) -> TelemetryConfig:
+def _telemetry(metrics: Address | None) -> TelemetryConfig:
     # Its fields go their own way: among them is what a failed workflow task says, which may name amounts.
     forwarding = LogForwardingConfig(
         logger=logging.getLogger("temporalio.core"),
@@ -101,10 +65,10 @@ def _telemetry(metrics: MetricsAddress | None) -> TelemetryConfig:
     return TelemetryConfig(logging=logs, metrics=prometheus, attach_service_name=False)
 
 
-def _resolved(metrics: MetricsAddress) -> MetricsAddress:
+def _resolved(metrics: Address) -> Address:
     """The SDK takes no names."""
     try:
         (*_, address), *_ = socket.getaddrinfo(metrics.host, metrics.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ValueError(error.strerror) from None
-    return MetricsAddress(str(address[0]), metrics.port)
+    return Address(str(address[0]), metrics.port)

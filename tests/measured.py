@@ -20,9 +20,10 @@ from world import a_world
 
 from settings import Settings
 from staking.days import ONE_DAY
+from telemetry.address import Address
 from telemetry.ledger_metrics import LedgerMetrics, watching
 from telemetry.requests import measure_requests
-from telemetry.runtime import MetricsAddress, start_runtime
+from telemetry.runtime import start_runtime
 from web.app import create_app
 from web.service import Service
 from workflows.client import RequestRefused
@@ -60,14 +61,14 @@ def _sample(line: str) -> Sample:
     return Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), float(value))
 
 
-def scraped(address: MetricsAddress) -> Metrics:
-    with urllib.request.urlopen(address.url) as answer:
+def scraped(address: Address) -> Metrics:
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
         return Metrics(answer.read().decode())
 
 
-def free_address() -> MetricsAddress:
+def free_address() -> Address:
     (port,) = free_ports(1)
-    return MetricsAddress("127.0.0.1", port)
+    return Address("127.0.0.1", port)
 
 
 @asynccontextmanager

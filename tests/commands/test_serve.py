@@ -48,6 +48,7 @@ def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
         assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="203.0.113.9") == 200
         assert status_of(f"{address}/people", X_User_Id="ann") == 404
         assert scraped(metrics).value("soft_staking_http_request_seconds_count", route="/", status="2xx") == 2
+        assert [status_of(f"{address}/{path}") for path in ("livez", "readyz")] == [200, 200]
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     assert (process.returncode, out) == (0, "")
@@ -81,7 +82,7 @@ def test_what_hinders_serving_is_one_sentence(
         (taken, f"Port {installation.pages_port} on 127.0.0.1 cannot be used"),
         (misconfigured, "gateway_peers: 'gateway.internal'"),
         (metrics_taken, f"metrics cannot be served at 127.0.0.1:{installation.pages_port}"),
-        (no_address, "'9464' is no address for metrics: HOST:PORT such as 127.0.0.1:9464"),
+        (no_address, "'9464' is not HOST:PORT such as 127.0.0.1:9464"),
     ):
         assert len(answer.sentences) == 1
         assert words in answer.err

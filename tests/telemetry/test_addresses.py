@@ -4,7 +4,8 @@ import pytest
 from measured import free_address, scraped
 from temporalio.runtime import Runtime
 
-from telemetry.runtime import MetricsAddress, start_runtime
+from telemetry.address import Address
+from telemetry.runtime import start_runtime
 from workflows.connection import BadConfiguration
 
 
@@ -25,7 +26,7 @@ def own_runtime_again():
     ],
 )
 def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
-    address = MetricsAddress.parse(text)
+    address = Address.parse(text)
     assert (address.host, address.port) == (host, port)
     assert str(address) == text
 
@@ -33,18 +34,18 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
 @pytest.mark.parametrize("text", ["", "9464", ":9464", "host", "host:", "host:0", "host:65536", "::1:9464", "h:٣"])
 def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT such as"):
-        MetricsAddress.parse(text)
+        Address.parse(text)
 
 
 def test_each_of_several_processes_has_the_next_port() -> None:
-    base = MetricsAddress.parse("[::]:65530")
+    base = Address.parse("[::]:65530")
     assert [str(base.of_process(index)) for index in (0, 1, 5)] == ["[::]:65530", "[::]:65531", "[::]:65535"]
-    with pytest.raises(BadConfiguration, match="process 6 would serve its metrics at port 65536"):
+    with pytest.raises(BadConfiguration, match="process 6 would listen at port 65536"):
         base.of_process(6)
 
 
 def test_a_host_may_have_a_name() -> None:
-    address = MetricsAddress("localhost", free_address().port)
+    address = Address("localhost", free_address().port)
     start_runtime(address).metric_meter.create_counter("soft_staking_tries").add(3)
     assert scraped(address).value("soft_staking_tries_total") == 3
 
@@ -56,4 +57,4 @@ def test_an_address_that_cannot_be_used_is_one_sentence(host: str) -> None:
     with pytest.raises(
         BadConfiguration, match=rf"^metrics cannot be served at {host}:{taken.port} \(.+\): stop .+"
     ):
-        start_runtime(MetricsAddress(host, taken.port))
+        start_runtime(Address(host, taken.port))
