@@ -1,9 +1,10 @@
 """A worker that serves its metrics and has paid a user, and what was to be seen of it."""
 
 import re
+import socket
 import urllib.request
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,9 +67,14 @@ def scraped(address: Address) -> Metrics:
         return Metrics(answer.read().decode())
 
 
-def free_address() -> Address:
-    (port,) = free_ports(1)
-    return Address("127.0.0.1", port)
+def free_address(*, processes: int = 0) -> Address:
+    """One that nobody uses, nor the next ports for so many processes."""
+    while True:
+        (port,) = free_ports(1)
+        with suppress(OSError), ExitStack() as stack:
+            for following in range(port + 1, port + processes + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", following)))
+            return Address("127.0.0.1", port)
 
 
 @asynccontextmanager
