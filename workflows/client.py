@@ -22,6 +22,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -188,7 +189,8 @@ def _start(
         id=workflow_id(user_id),
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        memo={STARTED_BY: update_id},
+        # Ready-made, hence never encrypted: it outlives every run, and would keep its key in use for as long.
+        memo={STARTED_BY: pydantic_data_converter.payload_converter.to_payload(update_id)},
         static_summary=diary.user_summary(user_id),
         static_details=diary.start_details(cause),
     )
