@@ -1,4 +1,4 @@
-"""What deploy/ says is what the code does: commands, settings, ports, files, versions; the runbook has every alert."""
+"""What deploy/ says is what the code does: commands, settings, ports, files, versions; alerts lead somewhere."""
 
 import json
 import re
@@ -29,7 +29,9 @@ YAML = {file: [*yaml.safe_load_all(text)] for file, text in TEXT.items() if file
 CONTAINERFILE = TEXT[DEPLOY / "Containerfile"].replace("\\\n", "")
 COMPOSE: dict[str, Any] = YAML[DEPLOY / "compose.yaml"][0]
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OBJECTS: list[dict[str, Any]] = [found for file in YAML if file.parent.name == "kubernetes" for found in YAML[file]]
+OBJECTS: list[dict[str, Any]] = [
+    found for file in YAML if file.parent.name == "kubernetes" for found in YAML[file]
+]
 (CONFIG,) = (found["data"] for found in OBJECTS if found["kind"] == "ConfigMap")
 ALERTS = [rule for group in YAML[DEPLOY / "prometheus" / "alerts.yml"][0]["groups"] for rule in group["rules"]]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -44,11 +46,11 @@ class Container:
     name: str
     image: str
     words: tuple[str, ...]
-    text: str
-    """Everything that is said of it."""
     probes: tuple[tuple[str, float], ...]
     """Where its health is asked for, and how long it has to answer."""
-    stops_within_s: float | None
+    stops_within_s: float | None = None
+    ports: frozenset[int] = frozenset()
+    """Those that it says it listens on."""
 
     @property
     def is_a_worker(self) -> bool:
@@ -63,9 +65,10 @@ class Container:
 
 def in_the_image() -> Container:
     (command,) = re.findall(r"^CMD (\[.*\])$", CONTAINERFILE, flags=re.M)
-    (timeout_s, probe) = re.findall(r"^HEALTHCHECK .*--timeout=(\d+)s .*CMD (\[.*\])$", CONTAINERFILE, flags=re.M)[0]
-    (url,) = re.findall(r"http://[^']+", probe)
-    return Container("Containerfile", OUR_IMAGE, (*json.loads(command),), CONTAINERFILE, ((url, float(timeout_s)),), None)
+    ((timeout_s, url),) = re.findall(
+        r"^HEALTHCHECK .*--timeout=(\d+)s .*(http://[^']+)", CONTAINERFILE, flags=re.M
+    )
+    return Container("Containerfile", OUR_IMAGE, (*json.loads(command),), ((url, float(timeout_s)),))
 
 
 def of_compose() -> Iterator[Container]:
@@ -76,25 +79,33 @@ def of_compose() -> Iterator[Container]:
             f"compose {name}",
             service["image"],
             (*service.get("command", ()),),
-            json.dumps(service),
-            tuple((url, float(health["timeout"].removesuffix("s"))) for url in urls),
-            float(service["stop_grace_period"].removesuffix("s")) if "stop_grace_period" in service else None,
+            tuple((url, _seconds(health["timeout"])) for url in urls),
+            _seconds(service["stop_grace_period"]) if "stop_grace_period" in service else None,
         )
 
 
-def of_kubernetes() -> Iterator[Container]:
+def in_pods() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """A name, a container, and the pod that it is in."""
     for found in OBJECTS:
-        pod = found["spec"]["template"]["spec"] if "template" in found.get("spec", {}) else {}
+        pod = found.get("spec", {}).get("template", {}).get("spec", {})
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
-            probes = [container[kind] for kind in container if kind.endswith("Probe")]
-            yield Container(
-                f"{found['kind']} {found['metadata']['name']} {container['name']}",
-                container["image"],
-                (*container["command"],),
-                json.dumps(container),
-                tuple((f"http://:{p['httpGet']['port']}{p['httpGet']['path']}", p.get("timeoutSeconds", 1)) for p in probes),
-                pod.get("terminationGracePeriodSeconds"),
-            )
+            yield f"{found['kind']} {found['metadata']['name']} {container['name']}", container, pod
+
+
+def of_kubernetes() -> Iterator[Container]:
+    for name, container, pod in in_pods():
+        probes = [probe for key, probe in container.items() if key.endswith("Probe")]
+        yield Container(
+            name,
+            container["image"],
+            (*container["command"],),
+            tuple(
+                (f"http://:{probe['httpGet']['port']}{probe['httpGet']['path']}", probe.get("timeoutSeconds", 1))
+                for probe in probes
+            ),
+            pod.get("terminationGracePeriodSeconds"),
+            frozenset(port["containerPort"] for port in container.get("ports", ())),
+        )
 
 
 CONTAINERS = [in_the_image(), *of_compose(), *of_kubernetes()]
@@ -110,21 +121,29 @@ def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
 def compose_addresses() -> list[tuple[str, int]]:
     """Every host and port that the files of Compose name within its network."""
     environment = SERVICES["worker"]["environment"]
     scraped = YAML[DEPLOY / "prometheus" / "prometheus.yml"][0]["scrape_configs"]
     sources = YAML[DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"][0]["datasources"]
     targets = [target for job in scraped for static in job["static_configs"] for target in static["targets"]]
-    named = [
+    addresses = [
         *targets,
         *(urlsplit(source["url"]).netloc for source in sources),
-        *(service["environment"]["TEMPORAL_ADDRESS"] for service in SERVICES.values() if "TEMPORAL_ADDRESS" in str(service)),
+        *(
+            service["environment"]["TEMPORAL_ADDRESS"]
+            for service in SERVICES.values()
+            if "TEMPORAL_ADDRESS" in str(service)
+        ),
         f"{urlsplit(environment['SOFT_STAKING_DATABASE_URL']).hostname}:5432",
         f"{SERVICES['temporal']['environment']['POSTGRES_SEEDS']}:5432",
         f"{SERVICES['temporal-schema']['environment']['SQL_HOST']}:5432",
     ]
-    return [(host, int(port)) for host, _, port in (address.rpartition(":") for address in named)]
+    return [(host, int(port)) for host, _, port in (address.rpartition(":") for address in addresses)]
 
 
 @pytest.mark.parametrize("file", [file for file in YAML if "alerts" not in file.name], ids=lambda file: file.name)
@@ -158,7 +177,11 @@ def test_the_command_that_containers_run_is_the_one_that_is_installed() -> None:
 
 
 def test_the_image_is_made_of_everything_that_belongs_to_the_package() -> None:
-    copied = {word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, flags=re.M) for word in line.split()}
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, flags=re.M)
+        for word in line.split()
+    }
     packaged = {path.strip("/") for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]}
     assert copied == packaged | {"pyproject.toml", "constraints.txt", PROJECT["project"]["readme"]}
     extras = re.search(r"'\.\[(.*)\]'", CONTAINERFILE)
@@ -168,8 +191,7 @@ def test_the_image_is_made_of_everything_that_belongs_to_the_package() -> None:
 
 def test_nothing_runs_as_root() -> None:
     assert re.findall(r"^USER (.*)$", CONTAINERFILE, flags=re.M) == ["10001:10001"]
-    pods = [found["spec"]["template"]["spec"] for found in OBJECTS if "template" in found.get("spec", {})]
-    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+    assert all(pod["securityContext"]["runAsNonRoot"] for _, _, pod in in_pods())
 
 
 def test_every_setting_that_is_named_exists_and_every_value_is_one_that_it_takes(
@@ -204,7 +226,9 @@ def test_every_file_that_is_mounted_or_referred_to_exists() -> None:
     files = [DEPLOY / volume for volume in mounted if volume.startswith(".")]
     build = COMPOSE["x-soft-staking"]["build"]
     files += [DEPLOY / build["context"] / build["dockerfile"]]
-    files += [DEPLOY / "prometheus" / name for name in YAML[DEPLOY / "prometheus" / "prometheus.yml"][0]["rule_files"]]
+    files += [
+        DEPLOY / "prometheus" / name for name in YAML[DEPLOY / "prometheus" / "prometheus.yml"][0]["rule_files"]
+    ]
     files += [ROOT / name for text in TEXT.values() for name in re.findall(r"(?:deploy|docs)/[\w./-]+\.\w+", text)]
     assert files
     assert [file for file in files if not file.exists() and file.name != ".env"] == []
@@ -235,7 +259,7 @@ def test_probes_ask_where_the_process_answers_and_give_it_time(container: Contai
 
 
 def test_a_new_start_is_asked_for_only_where_it_helps() -> None:
-    probes = [container.get("livenessProbe") for found in OBJECTS for container in _containers(found)]
+    probes = [container.get("livenessProbe") for _, container, _ in in_pods()]
     assert {probe["httpGet"]["path"] for probe in probes if probe} == {"/livez"}
 
 
@@ -255,38 +279,51 @@ def test_every_host_in_compose_is_a_service() -> None:
 
 
 def test_prometheus_asks_every_process_for_its_metrics() -> None:
-    asked = {address for address in compose_addresses() if address[0] in ("worker", "web")}
-    parent = MetricsAddress.parse(next(c for c in OURS if c.name == "compose worker").options["--metrics"])
-    processes = int(next(c for c in OURS if c.name == "compose worker").options["--processes"])
-    web = MetricsAddress.parse(next(c for c in OURS if c.name == "compose web").options["--metrics"])
-    expected = {("worker", parent.of_process(number).port) for number in range(processes + 1)}
-    assert asked == expected | {("web", web.port)}
-    (server,) = {port for host, port in compose_addresses() if host == "temporal" and port != 7233}
-    assert port_of(SERVICES["temporal"]["environment"]["PROMETHEUS_ENDPOINT"]) == server
+    of = {container.name: container.options for container in OURS}
+    parent = MetricsAddress.parse(of["compose worker"]["--metrics"])
+    processes = range(int(of["compose worker"]["--processes"]) + 1)
+    expected = {("worker", parent.of_process(number).port) for number in processes}
+    expected |= {
+        ("web", port_of(of["compose web"]["--metrics"])),
+        ("temporal", port_of(SERVICES["temporal"]["environment"]["PROMETHEUS_ENDPOINT"])),
+    }
+    scraped = {"worker", "web", "temporal"}
+    assert {(host, port) for host, port in compose_addresses() if host in scraped and port != 7233} == expected
 
 
-def test_kubernetes_knows_every_port_that_a_process_listens_on() -> None:
-    for found in OBJECTS:
-        for container in _containers(found):
-            options = Container("", "", (*container["command"],), "", (), None).options
-            listens = {port_of(options[name]) for name in ("--port", "--health", "--metrics") if name in options}
-            assert {port["containerPort"] for port in container.get("ports", ())} == listens
-    allowed = {port["port"] for found in OBJECTS if found["kind"] == "NetworkPolicy" for rule in found["spec"]["ingress"] for port in rule["ports"]}
-    assert allowed == {8080, 9464}
+def test_kubernetes_knows_every_port_that_a_process_listens_on_and_who_may_connect() -> None:
+    for container in of_kubernetes():
+        listens = {
+            port_of(value)
+            for name, value in container.options.items()
+            if name in ("--port", "--health", "--metrics")
+        }
+        assert container.ports == listens, container.name
+    (policy,) = (found["spec"] for found in OBJECTS if found["kind"] == "NetworkPolicy")
+    allowed = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert allowed < {port for container in of_kubernetes() for port in container.ports}
 
 
 def test_a_version_of_the_workers_has_one_name_everywhere() -> None:
     versions = [c.options for c in CONTAINERS if "--build-id" in c.options]
     assert {options["--build-id"] for options in versions} == {VERSION}
-    assert {options.get("--deployment") or options["--deployment-name"] for options in versions} == {"soft-staking"}
+    assert {options.get("--deployment") or options["--deployment-name"] for options in versions} == {
+        "soft-staking"
+    }
     names = [found["metadata"]["name"] for found in OBJECTS if "--build-id" in json.dumps(found)]
     assert len(names) == 2
     assert all(name.endswith(VERSION.replace(".", "-")) for name in names)
 
 
 def test_a_disruption_budget_is_of_pods_that_there_are() -> None:
-    labels = [found["spec"]["template"]["metadata"]["labels"].items() for found in OBJECTS if found["kind"] == "Deployment"]
-    selectors = [found["spec"]["selector"] for found in OBJECTS if found["kind"] in ("PodDisruptionBudget", "Service")]
+    labels = [
+        found["spec"]["template"]["metadata"]["labels"].items()
+        for found in OBJECTS
+        if found["kind"] == "Deployment"
+    ]
+    selectors = [
+        found["spec"]["selector"] for found in OBJECTS if found["kind"] in ("PodDisruptionBudget", "Service")
+    ]
     assert len(selectors) == 3
     assert all(any((s.get("matchLabels") or s).items() <= each for each in labels) for s in selectors)
 
@@ -298,8 +335,3 @@ def test_the_runbook_has_a_heading_for_every_alert_and_the_alert_leads_there() -
         anchor = "-".join(re.findall(r"[A-Z][a-z]*", rule["alert"])).lower()
         assert rule["annotations"]["runbook"] == f"docs/operations.md#{anchor}"
         assert anchor in anchors
-
-
-def _containers(found: dict[str, Any]) -> list[dict[str, Any]]:
-    pod = found["spec"]["template"]["spec"] if "template" in found.get("spec", {}) else {}
-    return [*pod.get("initContainers", ()), *pod.get("containers", ())]
