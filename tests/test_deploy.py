@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +61,10 @@ class Container:
         """The values of its options, however they are written."""
         words = [part for word in self.words for part in (word.split("=", 1) if word[:2] == "--" else [word])]
         return {name: value for name, value in pairwise(words) if name.startswith("--")}
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
 
 
 def in_the_image() -> Container:
@@ -121,10 +125,6 @@ def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _seconds(text: str) -> float:
-    return float(text.removesuffix("s"))
-
-
 def compose_addresses() -> list[tuple[str, int]]:
     """Every host and port that the files of Compose name within its network."""
     environment = SERVICES["worker"]["environment"]
@@ -144,6 +144,15 @@ def compose_addresses() -> list[tuple[str, int]]:
         f"{SERVICES['temporal-schema']['environment']['SQL_HOST']}:5432",
     ]
     return [(host, int(port)) for host, _, port in (address.rpartition(":") for address in addresses)]
+
+
+def in_compose(given: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a worker, where an operator has given these."""
+    use = re.compile(r"\$\{([A-Z_]+)(?::-(.*?)|:\?.*?)\}")
+    return {
+        name: use.sub(lambda found: given.get(found[1]) or found[2] or "", value)
+        for name, value in SERVICES["worker"]["environment"].items()
+    }
 
 
 @pytest.mark.parametrize("file", [file for file in YAML if "alerts" not in file.name], ids=lambda file: file.name)
@@ -200,11 +209,7 @@ def test_every_setting_that_is_named_exists_and_every_value_is_one_that_it_takes
     exist = {f"SOFT_STAKING_{name.upper()}" for name in Settings.model_fields}
     assert {name for text in TEXT.values() for name in re.findall(r"SOFT_STAKING_[A-Z_]+[A-Z]", text)} <= exist
     example = dict(re.findall(r"^([A-Z_]+)=(.*)$", TEXT[DEPLOY / "example.env"], flags=re.M))
-    in_compose = {
-        name: re.sub(r"\$\{([A-Z_]+)(?::-(.*?))?(?::\?.*?)?\}", lambda use: example[use[1]] or use[2] or "", value)
-        for name, value in SERVICES["worker"]["environment"].items()
-    }
-    for variables in (in_compose, CONFIG):
+    for variables in (in_compose({}), in_compose(example), CONFIG):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         assert Settings().ledger_url.startswith("postgresql://")
