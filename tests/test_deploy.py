@@ -17,7 +17,7 @@ import yaml
 import starter
 import worker
 from settings import Settings
-from telemetry.runtime import MetricsAddress
+from telemetry.address import Address
 from web.health import ANSWERS_WITHIN_S
 
 ROOT = Path(__file__).parent.parent
@@ -285,7 +285,7 @@ def test_every_host_in_compose_is_a_service() -> None:
 
 def test_prometheus_asks_every_process_for_its_metrics() -> None:
     of = {container.name: container.options for container in OURS}
-    parent = MetricsAddress.parse(of["compose worker"]["--metrics"])
+    parent = Address.parse(of["compose worker"]["--metrics"])
     processes = range(int(of["compose worker"]["--processes"]) + 1)
     expected = {("worker", parent.of_process(number).port) for number in processes}
     expected |= {
