@@ -7,6 +7,7 @@ import typer
 
 from commands import (
     audit,
+    codec,
     db,
     demo,
     enrolment,
@@ -15,6 +16,7 @@ from commands import (
     keys,
     ledger,
     movements,
+    payload_keys,
     pool,
     program,
     rewards,
@@ -97,6 +99,8 @@ app.add_typer(tokens.app, name="tokens")
 app.command()(enrolment.retry)
 app.command()(audit.audit)
 app.command()(serve.serve)
+app.add_typer(payload_keys.app, name="payload-keys")
+app.command()(codec.codec)
 
 
 def main() -> NoReturn:

@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 from activities import all_activities
 from commands import entrance
 from commands.arguments import Address, listen_address
+from commands.codec import DEFAULT_CODEC_PORT, local_codec
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
@@ -201,7 +202,8 @@ async def _work(asked: Asked) -> None:
     config = connect_config()
     async with AsyncExitStack() as stack:
         if asked.dev:
-            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port))
+            codec = await _serve_codec(stack, settings, asked.ui_port) if settings.payload_keys_by_id else None
+            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port, codec))
         address = config.get("target_host", DEFAULT_ADDRESS)
         ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
         if asked.program is not None:
@@ -271,19 +273,34 @@ def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVe
 
 
 async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:
-    """Their address. Nobody asked for the default port, so whoever has it is no reason to stop."""
+    """Their address."""
     if port is None:
-        with suppress(BadConfiguration):
-            return await stack.enter_async_context(serving(app, host=LOOPBACK, port=DEFAULT_PORT))
-    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port or 0))
+        return await _serve_at_or_near(stack, app, DEFAULT_PORT)
+    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
+
+
+async def _serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) -> str:
+    """The address of what shows plain text to this machine's web UI."""
+    address = await _serve_at_or_near(stack, local_codec(settings, ui_port), DEFAULT_CODEC_PORT)
+    say(f"Codec       {address}")
+    return address
+
+
+async def _serve_at_or_near(stack: AsyncExitStack, app: FastAPI, port: int) -> str:
+    """Nobody asked for a default port, so whoever has it is no reason to stop."""
+    with suppress(BadConfiguration):
+        return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
+    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=0))
 
 
 @asynccontextmanager
 async def _embedded_server(
-    settings: Settings, config: ClientConnectConfig, ui_port: int
+    settings: Settings, config: ClientConnectConfig, ui_port: int, codec: str | None
 ) -> AsyncGenerator[ClientConnectConfig]:
     address = config.get("target_host", DEFAULT_ADDRESS)
-    async with persistent_server(data_dir=settings.data_dir, address=address, ui_port=ui_port) as server:
+    async with persistent_server(
+        data_dir=settings.data_dir, address=address, ui_port=ui_port, codec=codec
+    ) as server:
         say(f"Temporal    {server.address}{' (found running and reused)' if server.reused else ''}")
         say(f"Web UI      {server.ui_url}")
         say(f"Data        {settings.data_dir.resolve()}")

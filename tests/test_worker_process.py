@@ -1,5 +1,6 @@
 """worker.py as a process: what it survives, what it leaves behind, and how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -176,6 +177,28 @@ def test_a_second_installation_is_refused_where_one_runs(place: Installation, tm
     assert "--ui-port" in of_ui_port
 
 
+def test_an_encrypted_installation_shows_plain_text_to_its_own_web_ui_and_to_who_has_the_keys(
+    place: Installation, cli: CommandLine
+) -> None:
+    key = cli.json("payload-keys", "new")
+    with_keys = {"SOFT_STAKING_PAYLOAD_KEYS": f"{key['id']}:{key['key']}"}
+    with stopped(place.start(*PROGRAM, **with_keys)) as worker:
+        without = cli
+        cli = CommandLine(cli.forks, cli.folder, **cli.environment, **with_keys)
+        enrolled_earlier(cli, "zoe", days=2)
+        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        lacking = without.run("deactivate", "zoe")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.ui_port}/api/v1/settings") as answer:
+            codec = json.load(answer)["Codec"]["Endpoint"]
+        ended = worker.stop()
+
+    assert (ended.code, ended.out) == (0, "")
+    assert f"Codec       {codec}\n" in ended.err
+    assert lacking.code == 1
+    assert [f"under the key '{key['id']}'" in sentence for sentence in lacking.sentences] == [True]
+    assert key["key"] not in ended.err + lacking.err
+
+
 REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "no server": ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, (), 1, "python worker.py --dev"),
     "garbage for an address": ({"TEMPORAL_ADDRESS": "garbage"}, (), 1, "HOST:PORT"),
@@ -190,6 +213,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "a deployment that is no name": ({}, ("--deployment", "a.b", "--build-id", "1"), 2, "'a.b' is no name"),
     "no address for the health": ({}, ("--health", "8081"), 2, "'8081' is not HOST:PORT"),
     "samples without an installation": ({}, ("--samples",), 2, "--samples goes with --dev"),
+    "keys that are none": ({"SOFT_STAKING_PAYLOAD_KEYS": "key"}, (), 2, "payload_keys: key 1 is not ID:KEY"),
     "one word too many": ({}, ("now",), 2, "(now)"),
 }
 

@@ -64,17 +64,20 @@ def test_nobody_is_believed_unless_it_was_configured(cli: CommandLine) -> None:
 
 
 def test_what_hinders_serving_is_one_sentence(
-    alone: CommandLine, cli: CommandLine, installation: Installation, forks: Forks, tmp_path: Path
+    alone: CommandLine, cli: CommandLine, installation: Installation
 ) -> None:
     no_server = alone.run("serve", "--timeout", "1")
     taken = cli.run("serve", "--port", str(installation.pages_port))
-    bad = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="gateway.internal")
-    misconfigured = bad.run("serve")
-    assert [answer.code for answer in (no_server, taken, misconfigured)] == [1, 1, 2]
+    no_gateway = cli.run("serve", SOFT_STAKING_GATEWAY_PEERS="gateway.internal")
+    no_proxy = cli.run("serve", SOFT_STAKING_TRUSTED_PROXIES="10.0.0.1, proxy.internal")
+    no_key = cli.run("serve", SOFT_STAKING_KEY_ENCRYPTION_KEY="c2hvcnQ=")
+    assert [answer.code for answer in (no_server, taken, no_gateway, no_proxy, no_key)] == [1, 1, 2, 2, 1]
     for answer, words in (
         (no_server, "no Temporal server answers at 127.0.0.1:1"),
         (taken, f"Port {installation.pages_port} on 127.0.0.1 cannot be used"),
-        (misconfigured, "gateway_peers: 'gateway.internal'"),
+        (no_gateway, "gateway_peers: 'gateway.internal'"),
+        (no_proxy, "trusted_proxies: 'proxy.internal'"),
+        (no_key, "SOFT_STAKING_KEY_ENCRYPTION_KEY is no key to encrypt secrets with"),
     ):
         assert len(answer.sentences) == 1
-        assert words in answer.err
+        assert answer.err.startswith(words)
