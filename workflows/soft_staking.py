@@ -109,7 +109,7 @@ class SoftStakingWorkflow:
                     await self._credit(rewards, enrolment)
                 self._is_done_with(day, enrolment)
         if self._known.last_end is not None:
-            self._note(search_attributes.ENDED)
+            self._note()
 
     # The steps of a day.
 
@@ -212,7 +212,7 @@ class SoftStakingWorkflow:
             )
             if isinstance(answer, Receipt):
                 self._know(enrolments=[*self._known.enrolments, _enrolled(answer, activation)])
-                self._note(search_attributes.EARNING)
+                self._note()
             return answer
 
     @activate.validator
@@ -502,12 +502,18 @@ class SoftStakingWorkflow:
         """Writes the search attributes that have changed: each write is an event. No state: it is as it was."""
         written = workflow.info().typed_search_attributes
         still_open = self._open_enrolment()
-        first = still_open or self._first_unfinished()
+        latest = still_open or self._first_unfinished()
+        before = written.get(search_attributes.STATE)
+        if latest is None:
+            state = search_attributes.ENDED if self._known.last_end else None
+        elif state is None:
+            state = search_attributes.EARNING if before in (None, search_attributes.ENDED) else before
         changes = search_attributes.changes(
             written,
             self._known.settings.search_attributes,
-            state=state or written.get(search_attributes.STATE) or search_attributes.EARNING,
-            region=first and first.region,
+            state=state,
+            # An ended user is looked for where the enrolment was.
+            region=latest.region if latest else written.get(search_attributes.REGION),
             hold=self._known.hold,
             end=None if still_open else self._known.last_end,
         )

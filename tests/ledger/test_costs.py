@@ -31,6 +31,11 @@ OTHERS = Users("other", 20_000)
 ONE_ASSET = Users("one", 60, movements=10)
 TEN_ASSETS = Users("ten", 60, assets=10, movements=10)
 BUSY = Users("busy", 1, movements=10_000)
+HOLD_THE_OTHERS = (
+    "INSERT INTO acts (act_id, user_id, kind, operator, reason, recorded_at) "
+    "SELECT 'hold ' || user_id, user_id, 'hold', 'ann', 'a check', 0 FROM users "
+    f"WHERE user_id LIKE '{OTHERS.name}-%'"
+)
 TINY = {"program_versions"}
 """Tables that may be read whole: a program has a few versions a year."""
 STATEMENTS_PER_USER_DAY_MAX = 15
@@ -75,6 +80,7 @@ async def grown(tmp_path: Path) -> AsyncGenerator[World]:
                 await furnish(ledger, SHIPPED_PROGRAM)
             for users in (OTHERS, ONE_ASSET, TEN_ASSETS, BUSY):
                 add_users(url, users, SHIPPED_PROGRAM)
+            databases.raw(Path(folder), HOLD_THE_OTHERS)
             databases.raw(Path(folder), "VACUUM", "ANALYZE")
             databases.keep_as_template(Path(folder), "grown")
     databases.begin_with("grown", tmp_path)
