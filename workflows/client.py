@@ -134,17 +134,20 @@ class SoftStakingClient:
 
     async def status(self, user_id: str) -> LiveStatus | None:
         """What only the running workflow knows; None if none is running for the user."""
-        handle = self._handle(user_id)
+        if not await self.is_running(user_id):
+            return None
+        request = self._handle(user_id).query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
+        return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
+
+    async def is_running(self, user_id: str) -> bool:
+        """Whether a workflow of the user is running; asks no worker."""
         try:
-            description = await handle.describe(rpc_timeout=_DESCRIBE_TIMEOUT)
+            description = await self._handle(user_id).describe(rpc_timeout=_DESCRIBE_TIMEOUT)
         except RPCError as error:
             if _is_no_such_workflow(error):
-                return None
+                return False
             raise _failed(_QUERY, error) from error
-        if description.status != WorkflowExecutionStatus.RUNNING:
-            return None
-        request = handle.query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
-        return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
+        return description.status == WorkflowExecutionStatus.RUNNING
 
     async def _ask_or_start(self, user_id: str, what: str, update: str, args: list[Any], answer: Any) -> Any:
         """The answer to an update, with a start for a user of whom no workflow is running."""
