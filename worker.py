@@ -18,10 +18,12 @@ from commands import entrance
 from commands.entrance import now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
+from commands.setup import search_attributes_of_new_runs
 from embedded.temporal_server import persistent_server
 from ledger.engine import Ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
+from staking.models import SearchAttributeUse
 from staking.program import Program
 from staking.steps import TASK_QUEUE
 from web.app import create_app
@@ -40,13 +42,23 @@ DEFAULT_UI_PORT = 8233
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
-def build_worker(client: Client, ledger: Ledger, *, task_queue: str = TASK_QUEUE) -> Worker:
-    """A worker on an open ledger; ``client`` must use the pydantic data converter."""
+def build_worker(
+    client: Client,
+    ledger: Ledger,
+    *,
+    task_queue: str = TASK_QUEUE,
+    spread: timedelta = timedelta(),
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
+) -> Worker:
+    """A worker on an open ledger; ``client`` must use the pydantic data converter.
+
+    Spread and search attributes are those of the runs that start on it.
+    """
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
-        activities=all_activities(ledger),
+        activities=all_activities(ledger, spread=spread, search_attributes=search_attributes),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
 
@@ -103,7 +115,10 @@ async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int |
         if program is not None:
             await _apply_if_none(ledger, program)
         client = await connect(config)
-        worker = await stack.enter_async_context(build_worker(client, ledger))
+        attributes = await search_attributes_of_new_runs(client, settings, registers=dev)
+        worker = await stack.enter_async_context(
+            build_worker(client, ledger, spread=settings.spread, search_attributes=attributes)
+        )
         say(f"Ledger      {ledger.where}")
         if samples:
             await make_samples(ledger, client, now())
