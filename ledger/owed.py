@@ -162,7 +162,7 @@ async def _users(connection: AsyncConnection, query: Select[tuple[str]], region:
     if region is not None:
         query = query.where(in_region(region))
     rows = await connection.execute(query.distinct().order_by(enrolments.c.user_id), {"yesterday": date.max})
-    return [user_id for (user_id,) in rows]
+    return [row.user_id for row in rows]
 
 
 def _owed(row: AnyRow) -> Owed:
