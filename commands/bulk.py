@@ -91,8 +91,8 @@ def report(outcome: Outcome, sentence: str, answer: dict[str, Any], *, as_json: 
             say(f"{user}: {problem}")
         if outcome.not_asked:
             say(
-                f"given up after {FAILURES_IN_A_ROW_MAX} failures in a row, {counted(outcome.not_asked)} are left: "
-                "the same command does them once it is mended"
+                f"given up after {FAILURES_IN_A_ROW_MAX} failures in a row; {outcome.not_asked} users are left, "
+                "whom the same command asks once it is mended"
             )
     if outcome.failed or outcome.not_asked:
         raise typer.Exit(FAILED)

@@ -215,10 +215,13 @@ class StakingService:
 
     async def runs(self) -> list[list[HistoryEvent]]:
         """The history of each run that the latest one continues, oldest first."""
+        return await self.runs_of("ann")
+
+    async def runs_of(self, user: str) -> list[list[HistoryEvent]]:
         found: list[list[HistoryEvent]] = []
         run_id: str | None = None
         while run_id != "":
-            handle = self.temporal.get_workflow_handle(workflow_id("ann"), run_id=run_id)
+            handle = self.temporal.get_workflow_handle(workflow_id(user), run_id=run_id)
             events = list((await handle.fetch_history()).events)
             found.insert(0, events)
             run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
