@@ -70,7 +70,7 @@ class StakingService:
 
     # Workers.
 
-    async def start_worker(self, *, forgetful: bool = False) -> None:
+    async def start_worker(self, *, forgetful: bool = False, spread: timedelta = timedelta()) -> None:
         """``forgetful``: replays every task from its history. On the time-skipping server a worker that others
         take over from must be so, since that server never takes a task back from a worker that is gone."""
         if forgetful:
@@ -82,7 +82,7 @@ class StakingService:
                 max_cached_workflows=0,
             )
         else:
-            worker = build_worker(self.temporal, self.world.ledger)
+            worker = build_worker(self.temporal, self.world.ledger, spread=spread)
         await self._worker.enter_async_context(worker)
 
     async def stop_worker(self) -> None:
