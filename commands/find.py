@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from commands.arguments import RegionOption
+from commands.bulk import counted
 from commands.entrance import now, run, say, the_ledger
 from commands.output import Column, JsonOption, print_json, print_table
 from ledger.owed import AllOwed
@@ -107,8 +108,8 @@ def owed(
             for each in found.listed
         ],
     )
-    print(f"{found.days} owed days, {found.users} users.")
-    if len(found.listed) == limit and found.users > limit:
+    print(f"{found.days} owed {'day' if found.days == 1 else 'days'} of {counted(found.users)}.")
+    if sum(each.days for each in found.listed) < found.days:
         say(f"only the first {limit} are listed; --limit lists more of them")
 
 

@@ -1,4 +1,4 @@
-"""An operator's hold stops the loop before its next step; released, it comes to the numbers that would have been."""
+"""An operator's hold stops the loop before its next step; released, it comes to what would have been."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
