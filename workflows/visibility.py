@@ -128,7 +128,5 @@ async def _executions(client: Client, query: str) -> AsyncGenerator[WorkflowExec
 def _quoted(text: str) -> str:
     """As a value in the server's language, which cannot say a backslash."""
     if "\\" in text:
-        raise ServiceError(
-            "a text with a backslash cannot be asked for: leave it out, and what follows"
-        )
+        raise ServiceError("a text with a backslash cannot be asked for: leave it out, and what follows")
     return "'" + text.replace("'", "''") + "'"
