@@ -1,8 +1,10 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
 import logging
+import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,16 +12,22 @@ from typing import Annotated, NoReturn
 import typer
 from fastapi import FastAPI
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.worker import Worker
 
 from activities import all_activities
 from commands import entrance
-from commands.entrance import now, say
+from commands.arguments import Address, listen_address
+from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
-from commands.setup import search_attributes_of_new_runs
+from commands.setup import known_search_attributes, prepared_search_attributes
 from embedded.temporal_server import persistent_server
+from fleet.alone import Alone
+from fleet.options import WorkerOptions, deployment_version
+from fleet.reporting import State, reporting
+from fleet.supervision import Fleet
 from ledger.engine import Ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
@@ -27,6 +35,7 @@ from staking.models import SearchAttributeUse
 from staking.program import Program
 from staking.steps import TASK_QUEUE
 from web.app import create_app
+from web.health import Health, health_app
 from web.samples import make_samples
 from web.server import LOOPBACK, serving
 from web.service import Service
@@ -37,6 +46,11 @@ from workflows.soft_staking import SoftStakingWorkflow
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 """Longer than a step's start-to-close timeout, so that every running step finishes."""
+KILLED_AFTER = GRACEFUL_SHUTDOWN + timedelta(seconds=5)
+"""One of several worker processes that was told to stop and has not."""
+STOPPED_WITHIN = GRACEFUL_SHUTDOWN + timedelta(seconds=15)
+"""Whatever holds it up; the pages may take 5 s before the worker begins to drain."""
+PROCESSES_MAX = 64
 DEFAULT_UI_PORT = 8233
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -45,6 +59,7 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 def build_worker(
     client: Client,
     ledger: Ledger,
+    options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
     *,
     task_queue: str = TASK_QUEUE,
     spread: timedelta = timedelta(),
@@ -60,7 +75,27 @@ def build_worker(
         workflows=[SoftStakingWorkflow],
         activities=all_activities(ledger, spread=spread, search_attributes=search_attributes),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        max_cached_workflows=options.max_cached_workflows,
+        max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
+        max_concurrent_activities=options.max_concurrent_activities,
+        workflow_task_poller_behavior=options.poller_behavior,
+        activity_task_poller_behavior=options.poller_behavior,
+        deployment_config=options.deployment_config,
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    worker: WorkerOptions
+    processes: int
+    health: Address | None
+    dev: bool
+    ui_port: int
+    program: Program | None
+    port: int | None
+    samples: bool
 
 
 @app.command()
@@ -89,6 +124,50 @@ def work(
     samples: Annotated[
         bool, typer.Option("--samples", help="Offer sample users at every stage on the pages; with --dev.")
     ] = False,
+    health: Annotated[
+        Address | None,
+        typer.Option(
+            parser=listen_address,
+            metavar="HOST:PORT",
+            help="Answer /livez and /readyz over HTTP here, for all processes.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=PROCESSES_MAX,
+            help="Worker processes; one that ends is replaced. Each keeps about one core busy, so this pays off "
+            "up to the number of cores, and with a ledger on PostgreSQL: on SQLite they take turns to write.",
+        ),
+    ] = 1,
+    max_cached_workflows: Annotated[
+        int, typer.Option(min=0, help="Users whose workflows a process keeps in memory, at 0.17 MB each.")
+    ] = WorkerOptions.max_cached_workflows,
+    max_concurrent_workflow_tasks: Annotated[
+        int, typer.Option(min=2, help="Workflows that a process carries on at once.")
+    ] = WorkerOptions.max_concurrent_workflow_tasks,
+    max_concurrent_activities: Annotated[
+        int, typer.Option(min=1, help="Steps that a process runs at once.")
+    ] = WorkerOptions.max_concurrent_activities,
+    max_polls: Annotated[
+        int,
+        typer.Option(
+            min=2, help="Requests for work of each kind that a process has open; more if Temporal is far."
+        ),
+    ] = WorkerOptions.max_polls,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the deployment whose versions Temporal is to tell apart; with --build-id. Work comes "
+            "once `temporal worker deployment set-current-version` names this version.",
+        ),
+    ] = None,
+    build_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The version of this code; with --deployment.")
+    ] = None,
+    place: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a worker until it is told to stop (Ctrl-C or SIGTERM); running steps finish first.
 
@@ -100,36 +179,108 @@ def work(
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    terms = program and read_program(program)
-    entrance.run(_work(dev=dev, ui_port=ui_port, program=terms, port=port, samples=samples))
+    options = WorkerOptions(
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+        max_concurrent_activities=max_concurrent_activities,
+        max_polls=max_polls,
+        version=_version(deployment, build_id),
+    )
+    if place is not None:
+        entrance.run(_work_at_a_place(options))
+        return
+    asked = Asked(
+        worker=options,
+        processes=processes,
+        health=health,
+        dev=dev,
+        ui_port=ui_port,
+        program=program and read_program(program),
+        port=port,
+        samples=samples,
+    )
+    entrance.run(_work(asked))
 
 
-async def _work(*, dev: bool, ui_port: int, program: Program | None, port: int | None, samples: bool) -> None:
+async def _work(asked: Asked) -> None:
     stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
     async with AsyncExitStack() as stack:
-        if dev:
-            config = await stack.enter_async_context(_embedded_server(settings, config, ui_port))
+        if asked.dev:
+            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port))
+        address = config.get("target_host", DEFAULT_ADDRESS)
         ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
-        if program is not None:
-            await _apply_if_none(ledger, program)
+        if asked.program is not None:
+            await _apply_if_none(ledger, asked.program)
         client = await connect(config)
-        attributes = await search_attributes_of_new_runs(client, settings, registers=dev)
-        worker = await stack.enter_async_context(
-            build_worker(client, ledger, spread=settings.spread, search_attributes=attributes)
-        )
+        attributes = await prepared_search_attributes(client, settings, registers=asked.dev)
         say(f"Ledger      {ledger.where}")
-        if samples:
+        workers = _fleet(asked.processes, address) or Alone(
+            build_worker(client, ledger, asked.worker, spread=settings.spread, search_attributes=attributes)
+        )
+        health = Health(
+            ledger,
+            client,
+            not_live=workers.silent,
+            not_ready=lambda: ["stopping"] if stop.is_set() else workers.not_polling(),
+        )
+        if asked.health:
+            served = serving(health_app(health), host=asked.health.host, port=asked.health.port)
+            say(f"Health      {await stack.enter_async_context(served)}")
+        await stack.enter_async_context(workers.working())
+        if asked.samples:
             await make_samples(ledger, client, now())
-        if dev:
+        if asked.dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            say(f"Pages       {await _serve_pages(stack, create_app(service), port)}")
-        address = config.get("target_host", DEFAULT_ADDRESS)
-        say(f"Worker      polling {worker.task_queue} at {address}; Ctrl-C stops it")
+            say(f"Pages       {await _serve_pages(stack, create_app(service, health), asked.port)}")
+        how_many = "" if asked.processes == 1 else f"{asked.processes} processes "
+        workers.when_all_poll(
+            lambda: say(f"Worker      {how_many}polling {TASK_QUEUE} at {address}; Ctrl-C stops it")
+        )
         await stop.wait()
         say("stopping: running steps finish first")
+        entrance.end_within(STOPPED_WITHIN)
+    if sentences := workers.ended_badly():
+        raise CommandFailed(*sentences)
+
+
+def _fleet(processes: int, address: str) -> Fleet | None:
+    """Several worker processes with the same settings; their parent has the rest of the installation."""
+    if processes == 1:
+        return None
+    # Of an embedded server only this process knows the address.
+    return Fleet(processes, {**os.environ, "TEMPORAL_ADDRESS": address}, killed_after=KILLED_AFTER, say=say)
+
+
+async def _work_at_a_place(options: WorkerOptions) -> None:
+    """One of several worker processes."""
+    stop = entrance.stop_signal()
+    settings = Settings()
+    async with open_ledger(settings.ledger_url) as ledger:
+        client = await connect()
+        attributes = await known_search_attributes(client, settings)
+        worker = build_worker(client, ledger, options, spread=settings.spread, search_attributes=attributes)
+
+        def state() -> State:
+            if stop.is_set():
+                return State.DRAINING
+            return State.POLLING if worker.is_running else State.STARTING
+
+        async with reporting(state), worker:
+            await stop.wait()
+
+
+def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVersion | None:
+    if deployment is None and build_id is None:
+        return None
+    if deployment is None or build_id is None:
+        raise typer.BadParameter("--deployment and --build-id go together")
+    try:
+        return deployment_version(deployment, build_id)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:

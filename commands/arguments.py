@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, TypeVar
@@ -18,6 +19,7 @@ from staking.program import RegionCode, check_asset_code
 _Text = TypeVar("_Text", str, str | None)
 _Value = TypeVar("_Value")
 
+_PORT_MAX = 65535
 NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
 """Settings of a command to which -3 is an amount, and no options."""
 
@@ -68,6 +70,24 @@ def idempotency_key(text: str | None) -> str | None:
     """A key, where one is given."""
     # An empty one is a variable that was never set: it would make every later request a repeat of the first.
     return None if text is None else check_idempotency_key(text)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+@wrong_usage
+def listen_address(text: str) -> Address:
+    """HOST:PORT, where an IPv6 address is in brackets."""
+    host, _, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or ("[" not in host and ":" in host) or not port.isdecimal() or not 1 <= int(port) <= _PORT_MAX:
+        raise ValueError(f"{text[:80]!r} is not HOST:PORT such as 0.0.0.0:8081")
+    return Address(bare, int(port))
 
 
 AssetArgument = Annotated[

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -15,6 +15,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
+from fleet.orphans import reaping_orphans
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.history_export import ExportError
@@ -108,7 +109,8 @@ def run(work: Coroutine[Any, Any, _Answer]) -> _Answer:
         # where it would be taken for that step's failure.
         for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await work
+        async with reaping_orphans():
+            return await work
 
     try:
         return asyncio.run(until_told_to_stop())
@@ -134,6 +136,16 @@ def stop_signal() -> asyncio.Event:
     for number in stop_signals():
         loop.add_signal_handler(number, on_signal)
     return stop
+
+
+def end_within(limit: timedelta) -> None:
+    """Ends the process, failed, if it has not ended by itself in this time: nothing holds up a stop for ever."""
+
+    def give_up() -> None:
+        say(f"stopped after {limit.total_seconds():.0f} s; what was running will be repeated safely")
+        exit_process(FAILED)
+
+    asyncio.get_running_loop().call_later(limit.total_seconds(), give_up)
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -8,6 +8,7 @@ import typer
 from commands.entrance import now, run, say, stop_signal, the_ledger
 from settings import Settings
 from web.app import create_app
+from web.health import Health
 from web.server import LOOPBACK, serving
 from web.service import Service
 from web.sessions import signing_secret
@@ -40,7 +41,8 @@ def serve(
         async with the_ledger() as ledger:
             requests = SoftStakingClient(client, timeout=timedelta(seconds=timeout))
             service = Service(ledger, requests, now, settings)
-            async with serving(create_app(service), host=host, port=port) as address:
+            app = create_app(service, Health(ledger, client))
+            async with serving(app, host=host, port=port) as address:
                 say(f"Pages       {address}; Ctrl-C stops it")
                 if not settings.gateway_peers:
                     say("Nobody is believed to say who is signed in: set SOFT_STAKING_GATEWAY_PEERS")

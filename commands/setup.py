@@ -34,19 +34,22 @@ def setup(as_json: JsonOption = False) -> None:
         print(f"{namespace} was taught {', '.join(found.added)}. Workers that run already must be started again.")
 
 
-async def search_attributes_of_new_runs(
-    client: Client, settings: Settings, *, registers: bool
-) -> SearchAttributeUse:
+async def prepared_search_attributes(client: Client, settings: Settings, *, registers: bool) -> SearchAttributeUse:
     """What the runs that start on a worker write; says so where that is nothing. Raises ServiceError."""
     if registers:
         await register(client)
-    use = await usable_search_attributes(client, is_encrypted=_histories_are_encrypted(settings))
+    use = await known_search_attributes(client, settings)
     if use is SearchAttributeUse.NONE:
         say(
             "Search      the server does not know the search attributes: `list` will not find the users who "
             "activate now by what they are; run `starter.py setup`, then start the workers again"
         )
     return use
+
+
+async def known_search_attributes(client: Client, settings: Settings) -> SearchAttributeUse:
+    """What the runs that start on a worker write."""
+    return await usable_search_attributes(client, is_encrypted=_histories_are_encrypted(settings))
 
 
 def _histories_are_encrypted(settings: Settings) -> bool:

@@ -177,7 +177,7 @@ async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Led
     there is no usable database at the URL, or one of another schema version.
     """
     async with _connected(url, clock) as ledger:
-        schema = await _schema_of(ledger)
+        schema = await schema_of(ledger)
         if not schema.is_current:
             if schema.is_newer or not ledger.upgrades_when_opened:
                 raise LedgerUnavailable(str(schema))
@@ -194,7 +194,13 @@ async def find_schema(url: str) -> Schema:
     if engine.dialect.name == "sqlite" and sqlite.is_missing(engine.url):
         return Schema(Ledger(engine).where, None)
     async with _connected(url) as ledger:
-        return await _schema_of(ledger)
+        return await schema_of(ledger)
+
+
+async def schema_of(ledger: Ledger) -> Schema:
+    """Which schema an open ledger has by now. Raises LedgerUnavailable if it does not answer."""
+    async with ledger.read() as connection:
+        return await connection.run_sync(schema_in, ledger.where)
 
 
 async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda version: None) -> Schema:
@@ -205,7 +211,7 @@ async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda
     """
     async with _connected(url, sqlite_lock_timeout_s=_UPGRADE_LOCK_TIMEOUT_S) as ledger:
         # Asked first, since reading never waits for a writer, such as a long import.
-        schema = await _schema_of(ledger)
+        schema = await schema_of(ledger)
         if schema.is_current:
             return schema
         if schema.is_newer:
@@ -232,11 +238,6 @@ async def _connected(
         yield ledger
     finally:
         await ledger.close()
-
-
-async def _schema_of(ledger: Ledger) -> Schema:
-    async with ledger.read() as connection:
-        return await connection.run_sync(schema_in, ledger.where)
 
 
 def _create_engine(url: str, sqlite_lock_timeout_s: int | None = None) -> AsyncEngine:

@@ -163,13 +163,15 @@ class Installation:
 
 
 class Worker:
-    """worker.py as a process, in a process group of its own."""
+    """worker.py, or a script that is like it, as a process, in a process group of its own."""
 
-    def __init__(self, folder: Path, variables: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, variables: dict[str, str], *arguments: str, script: str | Path = WORKER
+    ) -> None:
         self._log = folder / f"worker-{random.getrandbits(32):08x}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, WORKER, *arguments],
+                [sys.executable, script, *arguments],
                 cwd=folder,
                 env=clean_environment(folder) | variables,
                 stdin=subprocess.DEVNULL,
@@ -182,6 +184,13 @@ class Worker:
     @property
     def said(self) -> str:
         return self._log.read_text()
+
+    @property
+    def children(self) -> list[int]:
+        """Its child processes, such as each of several workers."""
+        ps = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+        pairs = [line.split() for line in ps.stdout.splitlines()]
+        return [int(pid) for pid, parent in pairs if int(parent) == self.process.pid]
 
     def wait_until_it_polls(self) -> None:
         eventually(lambda: self.process.poll() is not None or "Ctrl-C stops it" in self.said, "the worker polls")

@@ -5,6 +5,7 @@ import csv
 import re
 import shlex
 import tomllib
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import typer.main
 import commands.program
 import starter
 import worker
+from fleet.options import WorkerOptions
 from ledger.history_export import parse_export
 from ledger.statement_text import STATEMENT_COLUMNS
 from settings import Settings
@@ -22,6 +24,7 @@ from staking.days import ONE_DAY, end_of, start_of
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, parse_amount
 from staking.program import AssetTerms, Program, parse_program
 from staking.rewards import outcome_and_reward
+from web.health import ANSWERS_WITHIN_S
 from workflows.soft_staking import (
     ACCRUAL_DAYS_PER_RUN,
     POOL_ASKED_AGAIN_AFTER,
@@ -33,6 +36,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RULES = ROOT / "docs" / "rules.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+RUNNING = ROOT / "docs" / "running-workers.md"
 HTTP_API = ROOT / "docs" / "http-api.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
@@ -245,6 +249,26 @@ def test_every_room_has_its_row_in_the_architecture() -> None:
 )
 def test_the_limits_in_the_architecture_are_those_of_the_code(sentence: str) -> None:
     assert sentence in TEXT[ARCHITECTURE]
+
+
+def test_what_a_process_takes_on_is_documented_with_its_default() -> None:
+    options = asdict(WorkerOptions())
+    del options["version"]
+    documented = {row[0].removeprefix("--").replace("-", "_"): int(row[1]) for row in table(RUNNING, "option")}
+    assert documented == options
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"gets {worker.GRACEFUL_SHUTDOWN.seconds} s here before it is cancelled",
+        f"killed after {worker.KILLED_AFTER.seconds} s, and",
+        f"the whole ends after {worker.STOPPED_WITHIN.seconds} s at the latest",
+        f"are given {ANSWERS_WITHIN_S:.0f} s to answer",
+    ],
+)
+def test_the_limits_of_running_workers_are_those_of_the_code(sentence: str) -> None:
+    assert sentence in " ".join(TEXT[RUNNING].split())
 
 
 def test_what_the_architecture_quotes_as_seen_is_what_the_code_says() -> None:

@@ -186,6 +186,9 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "broken temporal.toml": ({"TEMPORAL_CONFIG_FILE": "broken.toml"}, (), 1, "TOML parse error"),
     "a program that is missing": ({}, ("--program", "missing.toml"), 1, "missing.toml cannot be read"),
     "no port for the UI": ({}, ("--dev", "--ui-port", "0"), 2, "--ui-port"),
+    "a version without a deployment": ({}, ("--build-id", "1"), 2, "--deployment and --build-id go together"),
+    "a deployment that is no name": ({}, ("--deployment", "a.b", "--build-id", "1"), 2, "'a.b' is no name"),
+    "no address for the health": ({}, ("--health", "8081"), 2, "'8081' is not HOST:PORT"),
     "samples without an installation": ({}, ("--samples",), 2, "--samples goes with --dev"),
     "one word too many": ({}, ("now",), 2, "(now)"),
 }

@@ -45,6 +45,7 @@ def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
         # A header says nothing about who is at the other end, neither for nor against it.
         assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="203.0.113.9") == 200
         assert status_of(f"{address}/people", X_User_Id="ann") == 404
+        assert [status_of(f"{address}/{path}") for path in ("livez", "readyz")] == [200, 200]
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     assert (process.returncode, out) == (0, "")

@@ -16,8 +16,9 @@ from temporalio.worker import (
     Worker,
 )
 
-import worker
+from fleet.options import WorkerOptions
 from ledger.engine import Ledger
+from worker import build_worker
 
 
 class ProcessDied(Exception):
@@ -55,11 +56,16 @@ class _Disturbing(ClientInterceptor, Interceptor):
         return _Between(next, self._disturb)
 
 
-def disturbed_worker(client: Client, ledger: Ledger, disturb: Disturb) -> Worker:
+def disturbed_worker(
+    client: Client,
+    ledger: Ledger,
+    disturb: Disturb,
+    options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
+) -> Worker:
     """The real worker; every attempt at a step goes through ``disturb``."""
     config = client.config()
     config["interceptors"] = [*config["interceptors"], _Disturbing(disturb)]
-    return worker.build_worker(Client(**config), ledger)
+    return build_worker(Client(**config), ledger, options)
 
 
 @dataclass

@@ -19,11 +19,12 @@ from world import LONG_AGO, SHIPPED_PROGRAM, World, units
 
 from activities.compute import ComputeStep
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish
+from ledger.acts import hold, release
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.movements import deposit
 from ledger.statements import standing
 from staking.days import ONE_DAY, end_of, start_of
-from staking.models import ComputeRequest, CreditReceipt, Rewards
+from staking.models import Act, ActRequest, ComputeRequest, CreditReceipt, Rewards
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -31,11 +32,6 @@ OTHERS = Users("other", 20_000)
 ONE_ASSET = Users("one", 60, movements=10)
 TEN_ASSETS = Users("ten", 60, assets=10, movements=10)
 BUSY = Users("busy", 1, movements=10_000)
-HOLD_THE_OTHERS = (
-    "INSERT INTO acts (act_id, user_id, kind, operator, reason, recorded_at) "
-    "SELECT 'hold ' || user_id, user_id, 'hold', 'ann', 'a check', 0 FROM users "
-    f"WHERE user_id LIKE '{OTHERS.name}-%'"
-)
 TINY = {"program_versions"}
 """Tables that may be read whole: a program has a few versions a year."""
 STATEMENTS_PER_USER_DAY_MAX = 15
@@ -80,7 +76,8 @@ async def grown(tmp_path: Path) -> AsyncGenerator[World]:
                 await furnish(ledger, SHIPPED_PROGRAM)
             for users in (OTHERS, ONE_ASSET, TEN_ASSETS, BUSY):
                 add_users(url, users, SHIPPED_PROGRAM)
-            databases.raw(Path(folder), HOLD_THE_OTHERS)
+            async with open_ledger(url) as ledger:
+                await hold_and_release(ledger, OTHERS.ids[:200])
             databases.raw(Path(folder), "VACUUM", "ANALYZE")
             databases.keep_as_template(Path(folder), "grown")
     databases.begin_with("grown", tmp_path)
@@ -89,6 +86,18 @@ async def grown(tmp_path: Path) -> AsyncGenerator[World]:
             yield World(ledger)
     finally:
         databases.forget(tmp_path)
+
+
+async def hold_and_release(ledger: Ledger, user_ids: Sequence[str]) -> None:
+    for user_id in user_ids:
+        for done in (hold, release):
+            request = ActRequest(
+                user_id=user_id,
+                act_id=f"{done.__name__}/{user_id}",
+                act=Act(operator="ann", reason="a check"),
+                now=LONG_AGO,
+            )
+            await done(ledger, request)
 
 
 async def pay(world: World, user_id: str, *, times: int = 1) -> None:

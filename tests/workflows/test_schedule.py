@@ -95,15 +95,17 @@ async def test_each_timer_is_set_for_the_boundary_and_never_wakes_before_it(serv
     await service.skip_to(receipt.first_reward_from + 3 * ONE_DAY + 60 * SECOND)
 
     [events] = await service.runs()
-    set_for = [
-        event.event_time.ToDatetime() + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
-        for event in events
-        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
-    ]
+    set_for: list[datetime] = []
+    workflow_now = first = receipt.first_snapshot_at.replace(tzinfo=None)
+    for event in events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            workflow_now = event.event_time.ToDatetime()
+        elif event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
+            timeout = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+            set_for.append(workflow_now + timeout)
     woke = [
         event.event_time.ToDatetime() for event in events if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED
     ]
-    first = receipt.first_snapshot_at.replace(tzinfo=None)
     boundaries: list[datetime] = [first + n * ONE_DAY for n in range(6)]
     # The server's instants end at the millisecond.
     assert [round(instant.timestamp(), 1) for instant in set_for] == [b.timestamp() for b in boundaries]

@@ -1,0 +1,63 @@
+"""What one worker process takes on at once, and as which version of the code."""
+
+import re
+from dataclasses import dataclass
+
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
+
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Of each worker process. The numbers behind the defaults are measured; docs/running-workers.md has them."""
+
+    max_cached_workflows: int = 1000
+    """Users whose workflows stay in memory, at 0.17 MB each. Enough for all that are being processed at once, so
+    that a day's first task is replayed and its others are not; with all sleepers in memory the first would not be
+    either."""
+    max_concurrent_workflow_tasks: int = 20
+    """Workflows that go on at once. They share one interpreter lock, so more make none of them faster; and where
+    the cache is empty each replays its run, which takes 0.2 s: of too many at once all would miss the 10 s that
+    Temporal gives them."""
+    max_concurrent_activities: int = 200
+    """Steps that run at once: for each of the two kinds that write, 50 in a batch being written, 50 in the next.
+    They wait in the ledger's queue and cost little there; fewer would leave batches half empty."""
+    max_polls: int = 5
+    """Requests for work that are open at once, of each kind. One is answered in a round trip to Temporal, so this
+    divided by the round trip is what a process can take a second: 250 tasks at 20 ms, as much as it can do."""
+    version: WorkerDeploymentVersion | None = None
+    """None: unversioned, any workflow's next task may come to this worker."""
+
+    @property
+    def poller_behavior(self) -> PollerBehaviorSimpleMaximum:
+        """A fixed number: pollers that scale by themselves were slower here, and the batches of steps smaller."""
+        return PollerBehaviorSimpleMaximum(self.max_polls)
+
+    @property
+    def deployment_config(self) -> WorkerDeploymentConfig | None:
+        """For the SDK's worker.
+
+        A user's workflow lives for years, so it must not stay with the version that it began on (pinned): its next
+        task goes to whatever version is current then (auto-upgrade).
+        """
+        if self.version is None:
+            return None
+        return WorkerDeploymentConfig(
+            version=self.version,
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+
+
+def deployment_version(deployment: str, build_id: str) -> WorkerDeploymentVersion:
+    """The version of that name. Raises ValueError for one that Temporal does not take: each poll would be refused,
+    and the SDK would ask again for ever and say nothing."""
+    for name, pattern in ((deployment, _DEPLOYMENT), (build_id, _BUILD_ID)):
+        if not pattern.fullmatch(name):
+            raise ValueError(
+                f"{name[:80]!r} is no name: use up to 100 letters, digits, - and _, in a build id also ."
+            )
+    return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)

@@ -1,0 +1,35 @@
+"""What the first process of a container owes the others: to reap those whose parent has gone."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+_LOOKED_EVERY_S = 1.0
+
+
+@asynccontextmanager
+async def reaping_orphans() -> AsyncGenerator[None]:
+    """Reaps while the context lasts, if this is process 1: orphans are given to it, such as those of a probe that
+    runs a command here, and would fill the process table as zombies."""
+    if os.getpid() != 1:
+        yield
+        return
+    reaping = asyncio.create_task(reap_orphans(_LOOKED_EVERY_S))
+    try:
+        yield
+    finally:
+        reaping.cancel()
+
+
+async def reap_orphans(looked_every_s: float) -> None:
+    """For ever. A zombie that is there at two looks is one that nobody waits for: whoever started a process here
+    reaps it at once."""
+    seen = None
+    while True:
+        await asyncio.sleep(looked_every_s)
+        with suppress(ChildProcessError):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # noqa: ASYNC222  # no hang
+            if ended and ended.si_pid == seen:
+                os.waitpid(ended.si_pid, os.WNOHANG)  # noqa: ASYNC222  # no hang
+            seen = ended and ended.si_pid

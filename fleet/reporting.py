@@ -1,0 +1,51 @@
+"""What a worker process tells its parent: every second how it stands, through the socket that is its stdin.
+
+The socket also tells it of its parent: an end of file there means that the parent is gone, however it went. Then
+it goes too, at once: nobody is left who would stop it.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+
+from embedded.exiting import exit_process
+
+REPORTED_EVERY_S = 1.0
+
+
+class State(StrEnum):
+    """How a worker process stands."""
+
+    STARTING = "starting"
+    POLLING = "polling"
+    DRAINING = "draining"
+
+
+@asynccontextmanager
+async def reporting(state: Callable[[], State]) -> AsyncGenerator[None]:
+    """Reports while the context lasts, and ends the process when its parent is gone."""
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(sys.stdin.fileno())))
+
+    async def report() -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(f"{state()}\n".encode())
+                await writer.drain()
+                await asyncio.sleep(REPORTED_EVERY_S)
+
+    async def follow_the_parent() -> None:
+        with suppress(ConnectionError):
+            await reader.read()
+        exit_process(1)
+
+    tasks = [asyncio.create_task(report()), asyncio.create_task(follow_the_parent())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.close()

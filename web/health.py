@@ -1,0 +1,114 @@
+"""Whether a process lives and can do its work, for whoever starts, watches and replaces it.
+
+Unauthenticated, so an answer says what is away and nothing about where it is, or about anyone.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from temporalio.client import Client
+
+from ledger.engine import Ledger, schema_of
+
+ANSWERS_WITHIN_S = 3.0
+"""Temporal and the ledger, which are asked together: a probe's own timeout is to be longer."""
+_ASKED_AGAIN_AFTER_S = 1.0
+"""However many ask, Temporal and the ledger hear of it once in this time."""
+
+Problems = Callable[[], Sequence[str]]
+"""What is wrong now, in one sentence each; nothing, if all is well."""
+
+
+def _none() -> Sequence[str]:
+    return ()
+
+
+class Health:
+    """Live: the process answers. Ready: the ledger and Temporal answer it too, and nothing else is in the way."""
+
+    def __init__(
+        self, ledger: Ledger, client: Client, *, not_live: Problems = _none, not_ready: Problems = _none
+    ) -> None:
+        self._checks = (_problem_of_ledger(ledger), _problem_of_temporal(client))
+        self._asking = asyncio.Lock()
+        self._asked_at = -_ASKED_AGAIN_AFTER_S
+        self._away: Sequence[str] = ()
+        self._not_live = not_live
+        self._not_ready = not_ready
+
+    def not_live(self) -> list[str]:
+        """What only a new start of this process will mend."""
+        return [*self._not_live()]
+
+    async def not_ready(self) -> list[str]:
+        """What keeps this process from working now, as of a second ago at most."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= _ASKED_AGAIN_AFTER_S:
+                found = await asyncio.gather(*(check() for check in self._checks))
+                self._away = [problem for problem in found if problem]
+                self._asked_at = time.monotonic()
+        return [*self._not_ready(), *self._away]
+
+
+def install(app: FastAPI, health: Health) -> None:
+    """Adds ``/livez`` and ``/readyz`` to an application."""
+
+    async def livez(_: Request) -> JSONResponse:
+        return _answer(health.not_live())
+
+    async def readyz(_: Request) -> JSONResponse:
+        return _answer(await health.not_ready())
+
+    app.add_route("/livez", livez, include_in_schema=False)
+    app.add_route("/readyz", readyz, include_in_schema=False)
+
+
+def health_app(health: Health) -> FastAPI:
+    """An application of nothing else."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    install(app, health)
+    return app
+
+
+def _answer(problems: list[str]) -> JSONResponse:
+    return JSONResponse(
+        {"ok": not problems, "problems": problems},
+        status_code=503 if problems else 200,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+_Check = Callable[[], Awaitable[str | None]]
+
+
+def _problem_of_ledger(ledger: Ledger) -> _Check:
+    async def ask() -> str | None:
+        schema = await schema_of(ledger)
+        return None if schema.is_current else "the ledger has another schema version than this program"
+
+    return _in_time(ask, "the ledger does not answer")
+
+
+def _problem_of_temporal(client: Client) -> _Check:
+    async def ask() -> None:
+        # The one call that needs no permission; a client that connects makes it too.
+        await client.workflow_service.get_system_info(GetSystemInfoRequest())
+
+    return _in_time(ask, "Temporal does not answer")
+
+
+def _in_time(ask: _Check | Callable[[], Awaitable[None]], otherwise: str) -> _Check:
+    async def check() -> str | None:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                return await ask()
+        # Whatever it is, its text may say where things are.
+        except Exception:
+            return otherwise
+
+    return check
