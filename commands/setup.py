@@ -1,18 +1,33 @@
 """setup: what a Temporal server must know of us."""
 
 from datetime import timedelta
+from typing import Annotated
 
+import typer
 from temporalio.client import Client
 
+from commands import bulk
+from commands.enrolment import TimeoutOption
 from commands.entrance import run, say
 from commands.output import JsonOption, print_json
 from settings import Settings
 from staking.models import SearchAttributeUse
+from workflows.client import SoftStakingClient
 from workflows.connection import connect
 from workflows.setup import Registered, register, usable_search_attributes
+from workflows.visibility import outdated_users
 
 
-def setup(as_json: JsonOption = False) -> None:
+def setup(
+    running: Annotated[
+        bool,
+        typer.Option(
+            "--running", help="Then make the workflows that run already write them; once their workers know them."
+        ),
+    ] = False,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
     """Make the Temporal server know the search attributes by which `list` finds users. A repeat changes nothing.
 
     Once for every namespace, before its workers start: a worker looks once, and the users who activate on one that
@@ -20,18 +35,30 @@ def setup(as_json: JsonOption = False) -> None:
     takes search attributes only from its settings page, or from `tcld namespace search-attributes add`.
     """
 
-    async def work() -> tuple[str, Registered]:
-        client = await connect(timeout=timedelta(seconds=10))
-        return client.namespace, await register(client)
+    limit = timedelta(seconds=timeout)
 
-    namespace, found = run(work())
-    if as_json:
-        print_json({"namespace": namespace, "added": found.added, "known": found.known})
-        return
-    if found.known:
-        print(f"{namespace} knows {', '.join(found.known)}.")
+    async def work() -> tuple[str, Registered, bulk.Outcome | None]:
+        client = await connect(timeout=limit)
+        registered = await register(client)
+        return client.namespace, registered, await _refreshed(client, limit) if running else None
+
+    namespace, found, outcome = run(work())
+    answer = {"namespace": namespace, "added": found.added, "known": found.known}
+    sentences = [f"{namespace} knows {', '.join(found.known)}."] if found.known else []
     if found.added:
-        print(f"{namespace} was taught {', '.join(found.added)}. Workers that run already must be started again.")
+        sentences.append(f"{namespace} was taught {', '.join(found.added)}: start workers that run already again.")
+    if outcome is not None:
+        sentences.append(f"{bulk.counted(outcome.done)} with a running workflow can be found now.")
+        bulk.report(outcome, "\n".join(sentences), answer, as_json=as_json)
+    elif as_json:
+        print_json(answer)
+    else:
+        print("\n".join(sentences))
+
+
+async def _refreshed(client: Client, timeout: timedelta) -> bulk.Outcome:
+    outdated = await outdated_users(client, is_encrypted=_histories_are_encrypted(Settings()))
+    return await bulk.for_each("refreshing", outdated, SoftStakingClient(client, timeout=timeout).refresh)
 
 
 async def prepared_search_attributes(client: Client, settings: Settings, *, registers: bool) -> SearchAttributeUse:

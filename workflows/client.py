@@ -25,7 +25,17 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from staking.models import Act, Activation, End, Hold, LiveStatus, Receipt, Refusal, check_user_id
+from staking.models import (
+    Act,
+    Activation,
+    End,
+    Hold,
+    LiveStatus,
+    Receipt,
+    Refusal,
+    SearchAttributeUse,
+    check_user_id,
+)
 from staking.steps import STARTED_BY, TASK_QUEUE, workflow_id
 from workflows import diary
 from workflows.soft_staking import SoftStakingWorkflow
@@ -131,6 +141,16 @@ class SoftStakingClient:
             if error.code == _NO_SUCH_WORKFLOW:
                 return False
             raise
+
+    async def refresh(self, user_id: str) -> None:
+        """Makes the user's running workflow show the search attributes that its worker knows now."""
+        refresh = SoftStakingWorkflow.refresh
+        request = self._handle(user_id).execute_update(refresh)  # pyright: ignore[reportUnknownMemberType]  # as below
+        use = await _answered(self._client, user_id, "refresh", request, self._task_queue, self._timeout)
+        if use is SearchAttributeUse.NONE:
+            raise RequestRefused(
+                "UnknownSearchAttributes", "its worker knew no search attributes when it started: start it again"
+            )
 
     async def status(self, user_id: str) -> LiveStatus | None:
         """What only the running workflow knows; None if none is running for the user."""

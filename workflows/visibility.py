@@ -85,6 +85,13 @@ async def running_users(client: Client) -> AsyncGenerator[str]:
         yield user_of(execution.id)
 
 
+async def outdated_users(client: Client, *, is_encrypted: bool) -> list[str]:
+    """The users whose workflow is running and shows not what one that starts now would. Raises ServiceError."""
+    region = f"{REGION.name} IS {'NOT ' if is_encrypted else ''}NULL"
+    query = f"{_OURS} AND {_RUNNING} AND ({STATE.name} IS NULL OR {region})"
+    return [user_of(execution.id) async for execution in _executions(client, query)]
+
+
 async def _latest(client: Client, page: Sequence[WorkflowExecution]) -> list[FoundUser]:
     """Of the executions, those that no later run of the same user has outdated."""
     closed = [execution for execution in page if execution.status != WorkflowExecutionStatus.RUNNING]

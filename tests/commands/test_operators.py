@@ -252,12 +252,15 @@ def test_a_server_is_set_up_once_and_a_worker_says_what_it_misses(
     missing = cli.run("list", "--held")
     with stopped(Worker(cli.folder, installation.variables | {"TEMPORAL_NAMESPACE": namespace})) as worker:
         worker.wait_until_it_polls()
+        enrolled(cli, user, days=1)
         bare = worker.said
     added = cli.json("setup")
     text = cli.run("setup")
     with stopped(Worker(cli.folder, installation.variables | {"TEMPORAL_NAMESPACE": namespace})) as worker:
         worker.wait_until_it_polls()
         prepared = worker.said
+        refreshed = cli.run("setup", "--running")
+        is_listed(cli, user, "--state", "earning", "--region", "FR")
 
     assert missing.code == 1
     assert "run `starter.py setup`" in missing.err
@@ -266,6 +269,8 @@ def test_a_server_is_set_up_once_and_a_worker_says_what_it_misses(
     assert (added["namespace"], added["known"]) == (namespace, [])
     assert len(added["added"]) == 4
     assert text.out.startswith(f"{namespace} knows SoftStakingState, ")
+    assert refreshed.code == 0
+    assert refreshed.out.endswith("1 user with a running workflow can be found now.\n")
     assert cli.json("list", "--held") == {"users": [], "more": False}
 
 

@@ -23,7 +23,7 @@ from worker import build_worker
 from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
 from workflows.search_attributes import ALL_KEYS, EARNING, END_REASON, ENDED, HELD, REGION, STATE, changes
 from workflows.setup import Registered, SetupRefused, register, usable_search_attributes
-from workflows.visibility import Filter, FoundUser, found_users, running_users
+from workflows.visibility import Filter, FoundUser, found_users, outdated_users, running_users
 
 A_CHECK = Act(operator="ann", reason="a check")
 NAMES = [key.name for key in ALL_KEYS]
@@ -219,6 +219,33 @@ async def test_with_encryption_neither_region_nor_wording_is_shown(encrypted_fle
 
     found = await fleet.is_found("secret", Filter(state=ENDED))
     assert found == FoundUser("secret", ENDED, None, True, "deactivated", "completed")
+
+
+async def test_a_run_that_began_on_a_worker_which_knew_none_is_found_once_it_is_refreshed(
+    address: str, world: World
+) -> None:
+    temporal = await Client.connect(address, data_converter=pydantic_data_converter)
+    before = Fleet(world, temporal, SearchAttributeUse.NONE)
+    async with before.worker:
+        await before.activate("early", tokens=FULL, region="UA-30")
+        await before.reaches("early", "blocked")
+        with pytest.raises(RequestRefused, match="start it again"):
+            await before.client.refresh("early")
+    async with build_worker(
+        temporal, world.ledger, task_queue=before.queue, search_attributes=SearchAttributeUse.ALL
+    ):
+        assert "early" in await outdated_users(temporal, is_encrypted=False)
+        await before.client.refresh("early")
+        found = await before.is_found("early", Filter(state="blocked", region="UA"))
+        assert found == FoundUser("early", "blocked", "UA-30", False, None, "running")
+        assert "early" not in await outdated_users(temporal, is_encrypted=False)
+        assert "early" in await outdated_users(temporal, is_encrypted=True)
+    async with build_worker(
+        temporal, world.ledger, task_queue=before.queue, search_attributes=SearchAttributeUse.WITHOUT_TERMS
+    ):
+        await before.client.refresh("early")
+        await before.is_not_found("early", Filter(region="UA"))
+        assert (await before.is_found("early", Filter(state="blocked"))).region is None
 
 
 async def test_a_text_that_the_server_cannot_be_asked_for_is_refused(fleet: Fleet) -> None:
