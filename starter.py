@@ -12,15 +12,18 @@ from commands import (
     demo,
     enrolment,
     entrance,
+    find,
     imports,
     keys,
     ledger,
     movements,
+    operators,
     payload_keys,
     pool,
     program,
     rewards,
     serve,
+    setup,
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
@@ -83,7 +86,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(enrolment.activate)
-app.command()(enrolment.deactivate)
+app.command()(operators.deactivate)
 app.command()(enrolment.status)
 app.command()(rewards.rewards)
 app.command("import")(imports.import_)
@@ -96,7 +99,14 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
-app.command()(enrolment.retry)
+app.command()(setup.setup)
+app.command("list")(find.list_)
+app.command()(find.owed)
+app.command()(operators.hold)
+app.command()(operators.release)
+app.command()(operators.retry)
+app.command()(operators.resume)
+app.command()(operators.acts)
 app.command()(audit.audit)
 app.command()(serve.serve)
 app.add_typer(payload_keys.app, name="payload-keys")

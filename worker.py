@@ -23,6 +23,7 @@ from commands.codec import DEFAULT_CODEC_PORT, local_codec
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
+from commands.setup import known_search_attributes, prepared_search_attributes
 from embedded.temporal_server import persistent_server
 from fleet.alone import Alone
 from fleet.options import WorkerOptions, deployment_version
@@ -31,6 +32,7 @@ from fleet.supervision import Fleet
 from ledger.engine import Ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
+from staking.models import SearchAttributeUse
 from staking.program import Program
 from staking.steps import TASK_QUEUE
 from telemetry.address import Address
@@ -68,13 +70,18 @@ def build_worker(
     options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
     *,
     task_queue: str = TASK_QUEUE,
+    spread: timedelta = timedelta(),
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
 ) -> Worker:
-    """A worker on an open ledger; ``client`` must use the pydantic data converter."""
+    """A worker on an open ledger; ``client`` must use the pydantic data converter.
+
+    Spread and search attributes are those of the runs that start on it.
+    """
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
-        activities=all_activities(ledger),
+        activities=all_activities(ledger, spread=spread, search_attributes=search_attributes),
         interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         max_cached_workflows=options.max_cached_workflows,
@@ -223,8 +230,11 @@ async def _work(asked: Asked) -> None:
         if asked.program is not None:
             await _apply_if_none(ledger, asked.program)
         client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
+        attributes = await prepared_search_attributes(client, registers=asked.dev)
         say(f"Ledger      {ledger.where}")
-        workers = _fleet(asked.processes, address) or Alone(build_worker(client, ledger, asked.worker))
+        workers = _fleet(asked.processes, address) or Alone(
+            build_worker(client, ledger, asked.worker, spread=settings.spread, search_attributes=attributes)
+        )
         health = Health(
             ledger,
             client,
@@ -271,12 +281,15 @@ def _fleet(processes: int, address: str) -> Fleet | None:
 async def _work_at_a_place(options: WorkerOptions) -> None:
     """One of several worker processes."""
     stop = entrance.stop_signal()
+    settings = Settings()
     observer = LedgerMetrics(Runtime.default().metric_meter)
     async with (
         tracing() as interceptors,
-        open_ledger(Settings().ledger_url, observer=observer) as ledger,
+        open_ledger(settings.ledger_url, observer=observer) as ledger,
     ):
-        worker = build_worker(await connect(interceptors=interceptors), ledger, options)
+        client = await connect(interceptors=interceptors)
+        attributes = await known_search_attributes(client)
+        worker = build_worker(client, ledger, options, spread=settings.spread, search_attributes=attributes)
 
         def state() -> State:
             if stop.is_set():

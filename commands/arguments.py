@@ -1,16 +1,19 @@
 """Arguments that several commands take: what they mean, and one sentence for what they cannot mean."""
 
+import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, TypeVar
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
+from ledger.corrections import check_text
 from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
-from staking.program import check_asset_code
+from staking.program import RegionCode, check_asset_code
 from telemetry.address import Address
 
 _Text = TypeVar("_Text", str, str | None)
@@ -84,5 +87,62 @@ MetricsOption = Annotated[
         parser=listen_address,
         metavar="HOST:PORT",
         help="Serve Prometheus metrics at this address, at /metrics.",
+    ),
+]
+
+
+@wrong_usage
+def region_code(text: str | None) -> str | None:
+    """A region, where one is given."""
+    if text is None:
+        return None
+    try:
+        return TypeAdapter(RegionCode).validate_python(text.upper() if text.isascii() else text)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+@wrong_usage
+def _reason(text: str | None) -> str | None:
+    return None if text is None else check_text("reason", text)
+
+
+@wrong_usage
+def _operator(text: str | None) -> str | None:
+    return None if text is None else check_text("operator", text)
+
+
+def login_name() -> str:
+    """Who runs the command, where nobody says otherwise."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise typer.BadParameter("--operator is missing, and this machine knows no login name") from None
+
+
+ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help="Why; recorded with it.")]
+OperatorOption = Annotated[
+    str,
+    typer.Option(
+        callback=_operator,
+        default_factory=login_name,
+        metavar="NAME",
+        show_default="your login name",
+        help="Who; recorded with it.",
+    ),
+]
+OptionalReasonOption = Annotated[
+    str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help="Why; recorded with it.")
+]
+OptionalOperatorOption = Annotated[
+    str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        callback=region_code,
+        metavar="R",
+        help="ISO 3166-1 or 3166-2 code, such as FR or UA-43; a country covers its subdivisions.",
     ),
 ]

@@ -26,7 +26,17 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from staking.models import Act, Activation, End, Hold, LiveStatus, Receipt, Refusal, check_user_id
+from staking.models import (
+    Act,
+    Activation,
+    End,
+    Hold,
+    LiveStatus,
+    Receipt,
+    Refusal,
+    SearchAttributeUse,
+    check_user_id,
+)
 from staking.steps import STARTED_BY, TASK_QUEUE, workflow_id
 from workflows import diary
 from workflows.soft_staking import SoftStakingWorkflow
@@ -134,21 +144,34 @@ class SoftStakingClient:
                 return False
             raise
 
+    async def refresh(self, user_id: str) -> None:
+        """Makes the user's running workflow show the search attributes that its worker knows now."""
+        refresh = SoftStakingWorkflow.refresh
+        request = self._handle(user_id).execute_update(refresh)  # pyright: ignore[reportUnknownMemberType]  # as below
+        use = await _answered(self._client, user_id, "refresh", request, self._task_queue, self._timeout)
+        if use is SearchAttributeUse.NONE:
+            raise RequestRefused(
+                "UnknownSearchAttributes", "its worker knew no search attributes when it started: start it again"
+            )
+
     async def status(self, user_id: str) -> LiveStatus | None:
         """What only the running workflow knows; None if none is running for the user."""
-        handle = self._handle(user_id)
+        if not await self.is_running(user_id):
+            return None
+        request = self._handle(user_id).query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
+        return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
+
+    async def is_running(self, user_id: str) -> bool:
+        """Whether a workflow of the user is running; asks no worker."""
         try:
-            description = await _within(_DESCRIBE_TIMEOUT, handle.describe())
+            description = await _within(_DESCRIBE_TIMEOUT, self._handle(user_id).describe())
         except TimeoutError as error:
             raise _not_described() from error
         except RPCError as error:
             if _is_no_such_workflow(error):
-                return None
+                return False
             raise _failed(_QUERY, error) from error
-        if description.status != WorkflowExecutionStatus.RUNNING:
-            return None
-        request = handle.query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
-        return await _answered(self._client, user_id, _QUERY, request, self._task_queue, self._timeout)
+        return description.status == WorkflowExecutionStatus.RUNNING
 
     async def _ask_or_start(self, user_id: str, what: str, update: str, args: list[Any], answer: Any) -> Any:
         """The answer to an update, with a start for a user of whom no workflow is running."""
