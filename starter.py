@@ -7,19 +7,24 @@ import typer
 
 from commands import (
     audit,
+    codec,
     db,
     demo,
     enrolment,
     entrance,
+    find,
     history,
     imports,
     keys,
     ledger,
     movements,
+    operators,
+    payload_keys,
     pool,
     program,
     rewards,
     serve,
+    setup,
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
@@ -82,7 +87,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(enrolment.activate)
-app.command()(enrolment.deactivate)
+app.command()(operators.deactivate)
 app.command()(enrolment.status)
 app.command()(history.history)
 app.command()(rewards.rewards)
@@ -96,9 +101,18 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
-app.command()(enrolment.retry)
+app.command()(setup.setup)
+app.command("list")(find.list_)
+app.command()(find.owed)
+app.command()(operators.hold)
+app.command()(operators.release)
+app.command()(operators.retry)
+app.command()(operators.resume)
+app.command()(operators.acts)
 app.command()(audit.audit)
 app.command()(serve.serve)
+app.add_typer(payload_keys.app, name="payload-keys")
+app.command()(codec.codec)
 
 
 def main() -> NoReturn:

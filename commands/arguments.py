@@ -1,22 +1,24 @@
 """Arguments that several commands take: what they mean, and one sentence for what they cannot mean."""
 
+import getpass
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, TypeVar
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
+from ledger.corrections import check_text
 from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
-from staking.program import check_asset_code
+from staking.program import RegionCode, check_asset_code
+from telemetry.address import Address
 
 _Text = TypeVar("_Text", str, str | None)
 _Value = TypeVar("_Value")
 
-_PORT_MAX = 65535
 NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
 """Settings of a command to which -3 is an amount, and no options."""
 
@@ -69,28 +71,78 @@ def idempotency_key(text: str | None) -> str | None:
     return None if text is None else check_idempotency_key(text)
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where to listen."""
-
-    host: str
-    port: int
-
-
-@wrong_usage
-def listen_address(text: str) -> Address:
-    """HOST:PORT, where an IPv6 address is in brackets."""
-    host, _, port = text.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not bare or ("[" not in host and ":" in host) or not port.isdecimal() or not 1 <= int(port) <= _PORT_MAX:
-        raise ValueError(f"{text[:80]!r} is not HOST:PORT such as 0.0.0.0:8081")
-    return Address(bare, int(port))
-
-
+listen_address = wrong_usage(Address.parse)
+"""HOST:PORT, where an IPv6 address is in brackets."""
 AssetArgument = Annotated[
     str,
     typer.Argument(metavar="ASSET", callback=wrong_usage(check_asset_code), help="An asset code, such as SOL."),
 ]
 AmountArgument = Annotated[
     int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens above 0, such as 12 or 0.5.")
+]
+MetricsOption = Annotated[
+    Address | None,
+    typer.Option(
+        "--metrics",
+        parser=listen_address,
+        metavar="HOST:PORT",
+        help="Serve Prometheus metrics at this address, at /metrics.",
+    ),
+]
+
+
+@wrong_usage
+def region_code(text: str | None) -> str | None:
+    """A region, where one is given."""
+    if text is None:
+        return None
+    try:
+        return TypeAdapter(RegionCode).validate_python(text.upper() if text.isascii() else text)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+@wrong_usage
+def _reason(text: str | None) -> str | None:
+    return None if text is None else check_text("reason", text)
+
+
+@wrong_usage
+def _operator(text: str | None) -> str | None:
+    return None if text is None else check_text("operator", text)
+
+
+def login_name() -> str:
+    """Who runs the command, where nobody says otherwise."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise typer.BadParameter("--operator is missing, and this machine knows no login name") from None
+
+
+ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help="Why; recorded with it.")]
+OperatorOption = Annotated[
+    str,
+    typer.Option(
+        callback=_operator,
+        default_factory=login_name,
+        metavar="NAME",
+        show_default="your login name",
+        help="Who; recorded with it.",
+    ),
+]
+OptionalReasonOption = Annotated[
+    str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help="Why; recorded with it.")
+]
+OptionalOperatorOption = Annotated[
+    str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        callback=region_code,
+        metavar="R",
+        help="ISO 3166-1 or 3166-2 code, such as FR or UA-43; a country covers its subdivisions.",
+    ),
 ]

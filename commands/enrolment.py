@@ -1,4 +1,4 @@
-"""activate, deactivate, status, retry."""
+"""activate and status."""
 
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -105,41 +105,6 @@ def _print_receipt(user: str, receipt: Receipt) -> None:
     )
 
 
-def deactivate(
-    user: UserArgument,
-    reason: Annotated[str, typer.Option(help="Why; kept with the enrolment.")] = "asked by the user",
-    timeout: TimeoutOption = 10,
-    as_json: JsonOption = False,
-) -> None:
-    """End a user's enrolment at once. Owed days are still paid; a repeat answers the first end."""
-
-    async def work() -> Any:
-        limit = timedelta(seconds=timeout)
-        return await SoftStakingClient(await connect(timeout=limit), timeout=limit).deactivate(user, reason)
-
-    end = run(work())
-    if as_json:
-        print_json(end.model_dump(mode="json"))
-        return
-    last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
-    owed = f"; {end.owed_days} owed days will still be paid" if end.owed_days else ""
-    print(f"{user} ended at {instant_text(end.ended_at)}; {last}{owed}.")
-
-
-def retry(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption = False) -> None:
-    """Take up a user's blocked step again, or ask an empty pool now."""
-
-    async def work() -> bool:
-        limit = timedelta(seconds=timeout)
-        return await SoftStakingClient(await connect(timeout=limit), timeout=limit).retry(user)
-
-    waited = run(work())
-    if as_json:
-        print_json({"user": user, "retried": waited})
-    else:
-        print(f"{user}: the step is taken up again." if waited else f"{user}: nothing is blocked or waiting.")
-
-
 def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption = False) -> None:
     """How a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
 
@@ -192,6 +157,7 @@ def _status(known: Standing, live: LiveStatus | None, problem: str | None) -> di
         "day_in_progress": live and live.day_in_progress,
         "next_boundary": live and live.next_boundary,
         "blocked": live.blocked.model_dump() if live and live.blocked else None,
+        "hold": known.hold and known.hold.model_dump(),
         "holdings": amounts(known.holdings),
         "totals": amounts(known.totals),
     }
@@ -212,6 +178,10 @@ def _print_status(answer: dict[str, Any]) -> None:
         "next boundary": answer["next_boundary"] and instant_text(answer["next_boundary"]),
         "blocked": answer["blocked"]
         and "at {step} of {day}: {message}; mend it, then: starter.py retry".format(**answer["blocked"]),
+        "hold": answer["hold"]
+        and "by {operator} since {since}: {reason}; to let it go on: starter.py release".format(
+            **answer["hold"], since=instant_text(answer["hold"]["held_at"])
+        ),
         "holdings": ", ".join(f"{amount} {asset}" for asset, amount in answer["holdings"].items()) or "none",
         "rewards so far": ", ".join(f"{amount} {asset}" for asset, amount in answer["totals"].items()) or "none",
     }

@@ -1,13 +1,20 @@
 """ledger show, reverse, adjust: what the journal holds of a user, and how an operator corrects it."""
 
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from commands.arguments import NUMBERS_MAY_BE_NEGATIVE, AssetArgument, idempotency_key, signed_amount, wrong_usage
+from commands.arguments import (
+    NUMBERS_MAY_BE_NEGATIVE,
+    AssetArgument,
+    OperatorOption,
+    ReasonOption,
+    idempotency_key,
+    signed_amount,
+    wrong_usage,
+)
 from commands.enrolment import UserArgument
 from commands.entrance import now, run, the_ledger
 from commands.entries import entry_json, print_recorded, print_step, recorded_json
@@ -29,36 +36,6 @@ _ENTRY_ID_MAX = 2**63 - 1
 @wrong_usage
 def _asset(text: str | None) -> str | None:
     return None if text is None else check_asset_code(text)
-
-
-@wrong_usage
-def _reason(text: str) -> str:
-    return corrections.check_text("reason", text)
-
-
-@wrong_usage
-def _operator(text: str) -> str:
-    return corrections.check_text("operator", text)
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        raise typer.BadParameter("--operator is missing, and this machine knows no login name") from None
-
-
-ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help="Why; recorded with it.")]
-OperatorOption = Annotated[
-    str,
-    typer.Option(
-        callback=_operator,
-        default_factory=_login_name,
-        metavar="NAME",
-        show_default="your login name",
-        help="Who; recorded with it.",
-    ),
-]
 
 
 @app.command()
@@ -114,7 +91,8 @@ def reverse(
     """Take an entry back, whole, by one that moves the same amounts the other way. A repeat changes nothing.
 
     It counts from now on, so that no closed day changes. The day of a reward that is taken back stays credited and
-    is not paid again. Refused if the balance, or the pool, would fall below zero.
+    is not paid again, and its user reads the reason in the reward history. Refused if the balance, or the pool,
+    would fall below zero.
     """
     answer = _correct(
         lambda ledger, asked_at: corrections.reverse(ledger, entry, reason=reason, operator=operator, now=asked_at)

@@ -1,6 +1,5 @@
 """What operators do to a user's loop: recorded with who and why, never changed, and the last one counts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -10,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.journal import lock_user
-from ledger.schema import AnyRow, acts
+from ledger.owed import in_region
+from ledger.schema import AnyRow, acts, enrolments
 from staking.models import Act, ActRequest, Hold
 
 ActKind: TypeAlias = Literal["hold", "release", "deactivate", "retry", "resume"]
@@ -30,9 +30,15 @@ class RecordedAct:
 
 @run_again_if_it_gave_way
 async def hold(ledger: Ledger, request: ActRequest) -> Hold:
-    """Holds the user from now on. Idempotent: a user who is held already gets the first hold."""
+    """Holds the user from now on. Idempotent: a user who is held already gets the first hold.
+
+    A repeat with the same act id answers what the first one did, also after a release.
+    """
     async with ledger.write() as connection:
         await lock_user(connection, request.user_id)
+        done = await _done(connection, request.act_id)
+        if done is not None:
+            return _hold(done)
         known = await hold_of(connection, request.user_id)
         if known is not None:
             return known
@@ -49,7 +55,7 @@ async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
     """
     async with ledger.write() as connection:
         await lock_user(connection, request.user_id)
-        done = (await connection.execute(select(acts).where(acts.c.act_id == request.act_id))).one_or_none()
+        done = await _done(connection, request.act_id)
         if done is not None:
             return _hold_in(await _last(connection, request.user_id, before=done.act_number))
         known = await hold_of(connection, request.user_id)
@@ -66,8 +72,7 @@ async def record_act(
     """Records what an operator asks of a user's workflow, before it is asked. Idempotent by act id."""
     async with ledger.write() as connection:
         await lock_user(connection, user_id)
-        known = await connection.scalar(select(acts.c.act_id).where(acts.c.act_id == act_id))
-        if known is None:
+        if await _done(connection, act_id) is None:
             await _insert(connection, act_id, user_id, kind, act, max(now, ledger.clock()))
 
 
@@ -86,37 +91,53 @@ _LAST: Select[tuple[object, ...]] = (
     .limit(1)
 )
 
+_released = acts.alias("released")
+HOLDS_IN_FORCE: Select[tuple[object, ...]] = select(acts).where(
+    acts.c.kind == "hold",
+    ~select(_released.c.act_number)
+    .where(
+        _released.c.kind == "release",
+        _released.c.user_id == acts.c.user_id,
+        _released.c.act_number > acts.c.act_number,
+    )
+    .exists(),
+)
+"""The acts that hold a user who was not released since; one for each user who is held."""
+
 
 async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
     """The hold that a user is under."""
     return _hold_in(await _last(connection, user_id))
 
 
-async def held_users(connection: AsyncConnection) -> dict[str, Hold]:
-    """Every user who is held, by id."""
-    released = acts.alias("released")
-    is_released = (
-        select(released.c.act_number)
-        .where(
-            released.c.kind == "release",
-            released.c.user_id == acts.c.user_id,
-            released.c.act_number > acts.c.act_number,
+async def held_users(connection: AsyncConnection, region: str | None = None) -> dict[str, Hold]:
+    """Every user who is held, by id; or those of them who ever enrolled from a region (rule 7)."""
+    query = HOLDS_IN_FORCE.order_by(acts.c.user_id)
+    if region is not None:
+        query = query.where(
+            select(enrolments.c.enrolment_id)
+            .where(enrolments.c.user_id == acts.c.user_id, in_region(region))
+            .correlate(acts)
+            .exists()
         )
-        .exists()
-    )
-    rows = await connection.execute(
-        select(acts).where(acts.c.kind == "hold", ~is_released).order_by(acts.c.user_id)
-    )
+    rows = await connection.execute(query)
     return {row.user_id: _hold(row) for row in rows}
 
 
-async def acts_of(connection: AsyncConnection, user_ids: Sequence[str]) -> list[RecordedAct]:
-    """What operators did to these users, oldest first."""
-    rows = await connection.execute(select(acts).where(acts.c.user_id.in_(user_ids)).order_by(acts.c.act_number))
+async def latest_acts(connection: AsyncConnection, user_id: str | None = None, *, last: int) -> list[RecordedAct]:
+    """The latest acts of operators, of one user or of all, the newest last."""
+    query = select(acts).order_by(acts.c.act_number.desc()).limit(last)
+    if user_id is not None:
+        query = query.where(acts.c.user_id == user_id)
+    rows = (await connection.execute(query)).all()
     return [
         RecordedAct(row.act_number, row.user_id, row.kind, row.operator, row.reason, row.recorded_at)
-        for row in rows
+        for row in reversed(rows)
     ]
+
+
+async def _done(connection: AsyncConnection, act_id: str) -> AnyRow | None:
+    return (await connection.execute(select(acts).where(acts.c.act_id == act_id))).one_or_none()
 
 
 async def _last(connection: AsyncConnection, user_id: str, *, before: int | None = None) -> AnyRow | None:

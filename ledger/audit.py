@@ -8,12 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Integer, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, Check, Recomputation, StoredRow, terms_table
 from ledger.engine import Ledger
-from ledger.schema import UtcDay, program_versions
+from ledger.owed import spans
+from ledger.schema import program_versions
 from staking.days import ONE_DAY, day_of, start_of
 from staking.money import format_amount
 from staking.program import Program
@@ -219,23 +220,22 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
 
 async def _owed(connection: AsyncConnection, yesterday: date) -> dict[str, Any]:
     """What is not credited of every enrolment's accrual days, which are credited in order."""
+    span = spans.subquery()
+    of_a_span = type_coerce(span.c.last_day, Integer) - type_coerce(span.c.first_day, Integer) + 1
     rows = (
         await connection.execute(
-            text(
-                f"""SELECT user_id, sum(last_day - first_day + 1) AS days, min(first_day) AS first_day,
-                           max(last_day) AS last_day, count(*) OVER () AS all_users,
-                           sum(sum(last_day - first_day + 1)) OVER () AS all_days
-                    FROM (SELECT e.user_id, coalesce(max(d.day) + 1, e.first_accrual_day) AS first_day,
-                                 CASE WHEN e.last_accrual_day < :yesterday THEN e.last_accrual_day
-                                      ELSE :yesterday END AS last_day
-                          FROM enrolments e
-                          LEFT JOIN days d ON d.user_id = e.user_id AND d.enrolment_id = e.enrolment_id
-                                          AND d.credited_at IS NOT NULL
-                          GROUP BY e.enrolment_id, e.user_id, e.first_accrual_day, e.last_accrual_day) owed
-                    WHERE first_day <= last_day GROUP BY user_id ORDER BY user_id LIMIT {OWED_USERS_SHOWN_MAX}"""
+            select(
+                span.c.user_id,
+                func.sum(of_a_span).label("days"),
+                func.min(span.c.first_day).label("first_day"),
+                func.max(span.c.last_day).label("last_day"),
+                func.count().over().label("all_users"),
+                func.sum(func.sum(of_a_span)).over().label("all_days"),
             )
-            .bindparams(bindparam("yesterday", yesterday, UtcDay))
-            .columns(first_day=UtcDay, last_day=UtcDay)
+            .group_by(span.c.user_id)
+            .order_by(span.c.user_id)
+            .limit(OWED_USERS_SHOWN_MAX),
+            {"yesterday": yesterday},
         )
     ).all()
     return {

@@ -735,4 +735,30 @@ _CORRECTIONS = (
     ),
 )
 
-CHECKS = (*_JOURNAL, *_ONCE, *_CLOSED_DAYS, *_REWARDS, *_RULES, *_COMPLETENESS, *_CORRECTIONS)
+_ACTS = (
+    Check(
+        "acts",
+        "a user's holds and releases take turns, a hold first",
+        "acts",
+        ("act_number",),
+        "act {act_number} is a {kind} of user {user_id}, and the one before it: {before}",
+        """SELECT act_number, user_id, kind, before
+           FROM (SELECT act_number, user_id, kind, lag(kind) OVER (PARTITION BY user_id ORDER BY act_number) AS before
+                 FROM acts WHERE kind IN ('hold', 'release')) a
+           WHERE kind = coalesce(before, 'release')""",
+    ),
+    Check(
+        "acts",
+        "an enrolment that an operator ended has ended, for that reason",
+        "acts",
+        ("act_number",),
+        "act {act_number} of user {user_id} ended an enrolment for: {reason}; the enrolment of user {enrolled_user_id} "
+        "ended for: {end_reason}",
+        """SELECT a.act_number, a.user_id, a.reason, e.user_id AS enrolled_user_id, e.end_reason
+           FROM acts a LEFT JOIN enrolments e ON e.enrolment_id = substr(a.act_id, length('deactivate/') + 1)
+           WHERE a.kind = 'deactivate'
+             AND (e.user_id IS DISTINCT FROM a.user_id OR e.end_reason IS DISTINCT FROM a.reason)""",
+    ),
+)
+
+CHECKS = (*_JOURNAL, *_ONCE, *_CLOSED_DAYS, *_REWARDS, *_RULES, *_COMPLETENESS, *_CORRECTIONS, *_ACTS)

@@ -9,16 +9,18 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import hold_of
 from ledger.earnings import totals
 from ledger.engine import Ledger
-from ledger.enrolments import receipt_of, recollection
+from ledger.enrolments import receipt_of
 from ledger.errors import NoProgram
 from ledger.journal import holdings_before
+from ledger.owed import owed_days
 from ledger.programs import all_versions, program_on
 from ledger.schema import accounts, days, enrolments, entries, postings, rewards, snapshots
 from staking.average import DayHolding, day_holding
-from staking.days import ONE_DAY, day_of, end_of, first_accrual_day, start_of
-from staking.models import Enrolment, Receipt
+from staking.days import ONE_DAY, day_of, end_of, start_of
+from staking.models import Hold, Receipt
 from staking.rewards import Outcome
 from staking.tag import tagged_asset
 
@@ -49,6 +51,8 @@ class StatementLine:
     entry_id: int | None
     reversed_by: int | None
     """The entry that took the day's rewards back."""
+    reversal_reason: str | None
+    """Why, as the operator wrote it."""
 
     @property
     def kept(self) -> int:
@@ -69,6 +73,8 @@ class Standing:
     last_credited_day: date | None
     owed_days: list[date]
     """Accrual days that are over and not yet credited."""
+    hold: Hold | None
+    """An operator's, that the user is under."""
     holdings: dict[str, int]
     """Units by asset."""
     totals: dict[str, int]
@@ -158,8 +164,9 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
+    reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.reason.label("reversal_reason")]
     query = (
-        select(*columns, *terms, *credit, _reversals.c.entry_id.label("reversed_by"))
+        select(*columns, *terms, *credit, *reversal)
         .join_from(
             snapshots,
             rewards,
@@ -201,6 +208,7 @@ async def _read_lines(connection: AsyncConnection, query: Select[*tuple[Any, ...
             reference_value=programs[row.program_version].assets[row.asset].reference_value(row.reward),
             entry_id=row.entry_id,
             reversed_by=row.reversed_by,
+            reversal_reason=row.reversal_reason,
         )
         for row in await connection.execute(query)
     ]
@@ -238,7 +246,6 @@ async def credited_days(connection: AsyncConnection, *, last: date) -> int:
 async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
     """How a user stands at an instant; an unknown user is simply not enrolled."""
     async with ledger.read() as connection:
-        unfinished = (await recollection(connection, user_id)).enrolments
         latest = (
             await connection.execute(
                 select(enrolments)
@@ -261,7 +268,8 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             ended_at=None if latest is None else latest.ended_at,
             end_reason=None if latest is None else latest.end_reason,
             last_credited_day=last_credited,
-            owed_days=_owed_days(unfinished, yesterday=day_of(now) - ONE_DAY),
+            owed_days=await owed_days(connection, user_id, now=now),
+            hold=await hold_of(connection, user_id),
             holdings={asset: units for asset, units in sorted(holdings.items()) if units},
             totals=await totals(connection, user_id),
             tagged_asset=await _tagged(connection, holdings, day_of(now)),
@@ -276,17 +284,6 @@ async def first_credited_day(connection: AsyncConnection, user_id: str, from_day
         .order_by(days.c.day)
         .limit(1)
     )
-
-
-def _owed_days(unfinished: list[Enrolment], *, yesterday: date) -> list[date]:
-    owed: list[date] = []
-    for enrolment in unfinished:
-        day = max(enrolment.next_day, first_accrual_day(enrolment.receipt.activated_at))
-        last = min(enrolment.last_accrual_day or yesterday, yesterday)
-        while day <= last:
-            owed.append(day)
-            day += ONE_DAY
-    return owed
 
 
 async def _tagged(connection: AsyncConnection, holdings: dict[str, int], day: date) -> str | None:

@@ -41,6 +41,11 @@ def credit_deadline(day: date) -> datetime:
     return end_of(day) + REWARD_WINDOW
 
 
+def last_day_past_its_deadline(now: datetime) -> date:
+    """The latest day whose credit would be late by now (rule 11)."""
+    return day_of(in_utc(now) - REWARD_WINDOW - timedelta(microseconds=1)) - ONE_DAY
+
+
 def wake_offset(user_id: str, spread: timedelta) -> timedelta:
     """How long after a boundary a user's loop wakes: the same for a user every day, and spread over the fleet."""
     if not spread:

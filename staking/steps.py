@@ -28,9 +28,17 @@ STARTED_BY = "started_by"
 """Memo of a run: the id of the update that started it."""
 
 
+_WORKFLOW_ID_PREFIX = "soft-staking/"
+
+
 def workflow_id(user_id: str) -> str:
     """One execution per user at a time: it belongs to the user, not to one enrolment."""
-    return f"soft-staking/{user_id}"
+    return f"{_WORKFLOW_ID_PREFIX}{user_id}"
+
+
+def user_of(workflow_id: str) -> str:
+    """The user of a workflow's id."""
+    return workflow_id.removeprefix(_WORKFLOW_ID_PREFIX)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class StakingService:
 
     # Workers.
 
-    async def start_worker(self, *, forgetful: bool = False) -> None:
+    async def start_worker(self, *, forgetful: bool = False, spread: timedelta = timedelta()) -> None:
         """``forgetful``: replays every task from its history. On the time-skipping server a worker that others
         take over from must be so, since that server never takes a task back from a worker that is gone."""
         if forgetful:
@@ -82,7 +82,7 @@ class StakingService:
                 max_cached_workflows=0,
             )
         else:
-            worker = build_worker(self.temporal, self.world.ledger)
+            worker = build_worker(self.temporal, self.world.ledger, spread=spread)
         await self._worker.enter_async_context(worker)
 
     async def stop_worker(self) -> None:
@@ -215,10 +215,13 @@ class StakingService:
 
     async def runs(self) -> list[list[HistoryEvent]]:
         """The history of each run that the latest one continues, oldest first."""
+        return await self.runs_of("ann")
+
+    async def runs_of(self, user: str) -> list[list[HistoryEvent]]:
         found: list[list[HistoryEvent]] = []
         run_id: str | None = None
         while run_id != "":
-            handle = self.temporal.get_workflow_handle(workflow_id("ann"), run_id=run_id)
+            handle = self.temporal.get_workflow_handle(workflow_id(user), run_id=run_id)
             events = list((await handle.fetch_history()).events)
             found.insert(0, events)
             run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id

@@ -255,7 +255,7 @@ class _Teller:
                 self._enrolled(request.activation, receipt, at)
             case EnrolRequest() as request, Refusal() as refusal:
                 self._refused(request.activation, refusal, at)
-            case str(), Recollection() as known:
+            case str(), Recollection() as known if self._begins_with(step):
                 self._recalled(known, at)
             case SnapshotRequest() as request, Snapshot() as snapshot:
                 self._snapshot(request, snapshot, at)
@@ -290,6 +290,11 @@ class _Teller:
         text = f"activation refused {instant_text(at, day_of(at))} · region {activation.region}: {sentences}"
         facts = {"step": "enrol", "reasons": [reason.code for reason in refusal.reasons]}
         self._note(day_of(at), at, "refused", text, facts)
+
+    def _begins_with(self, step: StepTaken) -> bool:
+        """The run does; a later recall asks about something else."""
+        records = self._run.records if self._run else []
+        return step is next((record for record in records if isinstance(record, StepTaken)), None)
 
     def _recalled(self, known: Recollection, at: datetime) -> None:
         self._take_up(known)

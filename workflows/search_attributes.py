@@ -1,7 +1,7 @@
 """What operators filter workflows by. Typed, never encrypted, and written only when they change.
 
-A server must know them before a workflow may write them (``register``); a run writes them only if its worker saw
-that at its start (``SearchAttributeUse``).
+A server must know them before a workflow may write them (``workflows/setup.py``); a run writes them only if its
+worker saw that at its start (``SearchAttributeUse``).
 """
 
 from typing import Any
@@ -31,12 +31,12 @@ def changes(
     written: TypedSearchAttributes,
     use: SearchAttributeUse,
     *,
-    state: str,
+    state: str | None,
     region: str | None,
     hold: Hold | None,
     end: End | None,
 ) -> list[SearchAttributeUpdate[Any]]:
-    """What must be written; ``end`` is that of a user with no open enrolment."""
+    """What must be written; ``end`` is that of a user with no open enrolment. No state: never enrolled."""
     if use is SearchAttributeUse.NONE:
         return []
     tells_terms = use is SearchAttributeUse.ALL

@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         Recollection,
         Refusal,
         Rewards,
+        SearchAttributeUse,
         Snapshot,
         SnapshotRequest,
         check_user_id,
@@ -109,7 +110,7 @@ class SoftStakingWorkflow:
                     await self._credit(rewards, enrolment)
                 self._is_done_with(day, enrolment)
         if self._known.last_end is not None:
-            self._note(search_attributes.ENDED)
+            self._note()
 
     # The steps of a day.
 
@@ -122,7 +123,7 @@ class SoftStakingWorkflow:
         wakes_at = self._wakes_at(day)
         while workflow.now() < wakes_at and not has_ended():
             self._enter("sleeping")
-            self._note(search_attributes.EARNING)
+            self._note()
             await self._wait(has_ended, wakes_at - workflow.now(), f"{day} · until its boundary")
         # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
@@ -167,7 +168,7 @@ class SoftStakingWorkflow:
                 self._remember_credit(rewards)
                 return
             self._enter(f"{WAITING_FOR_POOL} {', '.join(answer.assets)}")
-            self._note(search_attributes.WAITING_FOR_POOL)
+            self._note()
             await self._wait_for_retry(ask_again_after, f"{rewards.day} · {self._state}")
             ask_again_after = min(ask_again_after * 2, POOL_ASKED_AGAIN_AFTER_MAX)
 
@@ -212,7 +213,7 @@ class SoftStakingWorkflow:
             )
             if isinstance(answer, Receipt):
                 self._know(enrolments=[*self._known.enrolments, _enrolled(answer, activation)])
-                self._note(search_attributes.EARNING)
+                self._note()
             return answer
 
     @activate.validator
@@ -296,6 +297,23 @@ class SoftStakingWorkflow:
         self._retry_asked = waits
         return waits
 
+    @workflow.update
+    async def refresh(self) -> SearchAttributeUse:
+        """Takes up which search attributes its worker writes now, and answers that. The wake stays where it is."""
+        async with self._one_message():
+            recalled = await self._ask(RECALL, self._user_id, "which search attributes to write")
+            use = recalled.settings.search_attributes
+            regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
+            self._know(
+                settings=self._known.settings.model_copy(update={"search_attributes": use}),
+                enrolments=[
+                    known.model_copy(update={"region": regions.get(known.receipt.enrolment_id, known.region)})
+                    for known in self._known.enrolments
+                ],
+            )
+            self._note()
+            return use
+
     @workflow.query
     def status(self) -> LiveStatus:
         """What only the workflow knows; closed days and totals are in the ledger."""
@@ -324,7 +342,7 @@ class SoftStakingWorkflow:
                     raise
                 self._blocked = Blocked(step=step.name, day=day, message=_message(error))
                 self._enter("blocked")
-                self._note(search_attributes.BLOCKED)
+                self._note()
                 await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
                 self._blocked = None
                 self._check_something_is_owed()
@@ -500,21 +518,34 @@ class SoftStakingWorkflow:
             )
         )
 
-    def _note(self, state: str | None = None) -> None:
-        """Writes the search attributes that have changed: each write is an event. No state: it is as it was."""
+    def _note(self) -> None:
+        """Writes the search attributes that have changed: each write is an event."""
         written = workflow.info().typed_search_attributes
         still_open = self._open_enrolment()
-        first = still_open or self._first_unfinished()
+        latest = still_open or self._first_unfinished()
         changes = search_attributes.changes(
             written,
             self._known.settings.search_attributes,
-            state=state or written.get(search_attributes.STATE) or search_attributes.EARNING,
-            region=first and first.region,
+            state=self._state_noted(written.get(search_attributes.STATE)),
+            # An ended user is looked for where the enrolment was.
+            region=latest.region if latest else written.get(search_attributes.REGION),
             hold=self._known.hold,
             end=None if still_open else self._known.last_end,
         )
         if changes:
             workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
+
+    def _state_noted(self, before: str | None) -> str | None:
+        """None for a user who was never enrolled. Steps, and a hold, leave it as it was."""
+        if self._first_unfinished() is None:
+            return search_attributes.ENDED if self._known.last_end else None
+        if self._state == "blocked":
+            return search_attributes.BLOCKED
+        if self._state.startswith(WAITING_FOR_POOL):
+            return search_attributes.WAITING_FOR_POOL
+        if self._state == "sleeping" or before in (None, search_attributes.ENDED):
+            return search_attributes.EARNING
+        return before
 
 
 def _enrolled(receipt: Receipt, activation: Activation) -> Enrolment:

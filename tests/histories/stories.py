@@ -8,7 +8,7 @@ same days.
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from servers import time_skipping
 from staking_service import StakingService, eventually
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.worker import Worker
 from world import SHIPPED_PROGRAM, a_world, at, program_with
 
@@ -26,7 +25,7 @@ from activities import all_activities
 from staking.days import ONE_DAY, start_of
 from staking.models import Act, Refusal, SearchAttributeUse
 from staking.steps import SNAPSHOT, TASK_QUEUE
-from workflows import search_attributes
+from workflows.setup import register
 from workflows.soft_staking import SoftStakingWorkflow
 
 DAY_1 = date(2040, 3, 4)
@@ -144,6 +143,18 @@ async def with_search_attributes(service: StakingService) -> None:
     await service.completes()
 
 
+async def search_attributes_taken_up(service: StakingService) -> None:
+    """By a run that began on a worker which wrote none."""
+    assert isinstance(service, Storyteller)
+    await service.activate()
+    await service.stop_worker_at_rest()
+    service.story = replace(service.story, search_attributes=SearchAttributeUse.ALL)
+    await service.start_worker()
+    await service.client.refresh("ann")
+    await service.skip_to(on_day(3, "01:00"))
+    await service.credited_through(day_of_story(2))
+
+
 async def with_a_wake_offset(service: StakingService) -> None:
     await service.activate()
     await service.skip_to(on_day(3, "02:00"))
@@ -198,8 +209,8 @@ class Story:
     pools_are_full: bool = True
     spread: timedelta = field(default=timedelta())
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
-    has_outage: bool = False
-    """So that a worker must take over from another."""
+    changes_workers: bool = False
+    """So that one must take over from another."""
     failing: dict[str, int] = field(default_factory=dict)
     """How often a step fails before it succeeds, by the name of the step."""
 
@@ -210,7 +221,7 @@ class Story:
 
 STORIES = [
     Story(first_days),
-    Story(outage, has_outage=True),
+    Story(outage, changes_workers=True),
     Story(hold_and_release),
     Story(empty_pool, pools_are_full=False),
     Story(blocked_and_retried),
@@ -219,6 +230,7 @@ STORIES = [
     Story(reactivation, pools_are_full=False),
     Story(back_dated),
     Story(with_search_attributes, pools_are_full=False, search_attributes=SearchAttributeUse.ALL),
+    Story(search_attributes_taken_up, changes_workers=True),
     Story(with_a_wake_offset, spread=A_FLEETS_SPREAD),
     Story(refused),
     Story(region_restricted),
@@ -254,17 +266,9 @@ class Storyteller(StakingService):
             activities=all_activities(
                 self.world.ledger, spread=self.story.spread, search_attributes=self.story.search_attributes
             ),
-            max_cached_workflows=0 if forgetful or self.story.has_outage else 10,
+            max_cached_workflows=0 if forgetful or self.story.changes_workers else 10,
         )
         await self._worker.enter_async_context(worker)
-
-    async def register_search_attributes(self) -> None:
-        await self.temporal.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=self.temporal.namespace,
-                search_attributes={key.name: key.indexed_value_type for key in search_attributes.ALL_KEYS},
-            )
-        )
 
     async def rests(self) -> bool:
         """Nothing of the latest run is on its way: neither a task of the workflow nor a step."""
@@ -279,7 +283,7 @@ async def histories_of(story: Story) -> dict[str, History]:
         async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
             service = Storyteller(world, environment.client, environment)
             service.story = story
-            await service.register_search_attributes()
+            await register(environment.client)
             await world.apply(SHIPPED_PROGRAM)
             for asset in ("SOL", "ADA") if story.pools_are_full else ():
                 await world.fund(asset)

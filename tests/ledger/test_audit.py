@@ -292,6 +292,13 @@ class Tampering:
     """A table that loses its keys, and the row in it that is written twice."""
 
 
+def act(number: int, user: str, kind: str, *, act_id: str | None = None) -> str:
+    return (
+        "INSERT INTO acts (act_number, act_id, user_id, kind, operator, reason, recorded_at) "
+        f"VALUES ({number}, '{act_id or number}', '{user}', '{kind}', 'zoe', 'a check', 0)"
+    )
+
+
 TAMPERINGS = {
     "a posting's amount": Tampering(
         [f"UPDATE postings SET amount = amount + 1 WHERE {FIRST_OF_ANN}"],
@@ -915,6 +922,26 @@ TAMPERINGS = {
         ],
         [
             "I3: entry {bob_reward_5} is reversed 2 times",
+        ],
+    ),
+    "a hold of a held user, and a release of one who is not": Tampering(
+        [act(1, "ann", "hold"), act(2, "ann", "hold"), act(3, "bob", "retry"), act(4, "bob", "release")],
+        [
+            "acts: act 2 is a hold of user ann, and the one before it: hold",
+            "acts: act 4 is a release of user bob, and the one before it: none",
+        ],
+    ),
+    "an operator's end of an enrolment that goes on, and of none": Tampering(
+        [
+            act(1, "bob", "deactivate", act_id="deactivate/enrolment of bob"),
+            act(2, "bob", "deactivate", act_id="deactivate/another"),
+        ],
+        [
+            ("acts: act 1 of user bob ended an enrolment for: a check; the enrolment of user bob ended for: none"),
+            (
+                "acts: act 2 of user bob ended an enrolment for: a check; the enrolment of user none "
+                "ended for: none"
+            ),
         ],
     ),
 }

@@ -164,6 +164,7 @@ async def test_an_unknown_user_is_simply_not_enrolled(world: World) -> None:
         end_reason=None,
         last_credited_day=None,
         owed_days=[],
+        hold=None,
         holdings={},
         totals={},
         tagged_asset=None,

@@ -6,6 +6,7 @@ from staking.steps import Step
 
 def test_a_workflow_is_found_by_its_user():
     assert steps.workflow_id("1001") == "soft-staking/1001"
+    assert steps.user_of("soft-staking/1001") == "1001"
     assert (steps.TASK_QUEUE, steps.WORKFLOW_TYPE) == ("soft-staking", "SoftStakingWorkflow")
 
 

@@ -125,7 +125,8 @@ def test_what_went_wrong_is_noted(record: Record, line: tuple[str, str, str] | N
 
 def test_what_is_under_way_is_told_with_its_next_attempt() -> None:
     run = Run("run", at("2040-03-04"), continues=None, carried=None)
-    pending = [Pending("credit", 4, "the ledger is away", at("2040-03-06 00:01:07")), Pending("hold", 1, None, None)]
+    waiting = Pending("credit", 4, "the ledger is away", at("2040-03-06 00:01:07"))
+    pending = [waiting, Pending("hold", 1, None, None)]
     told = diary_of(History("ann", [run], pending=pending, failed_tasks=2, is_cut=False))
     assert told.now == [
         "credit is tried again 2040-03-06 00:01:07, attempt 4 · the last failure: the ledger is away",

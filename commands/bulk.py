@@ -1,0 +1,103 @@
+"""One request for each of many users: some at a time, with progress, and an account of those that failed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from commands.entrance import FAILED, say
+from commands.output import print_json, progress
+from ledger.errors import LedgerError, LedgerUnavailable
+from workflows.client import ServiceError
+
+AT_ONCE = 20
+"""Requests under way; a server and its workers take many more."""
+SAID_EVERY = 100
+FAILURES_IN_A_ROW_MAX = 3 * AT_ONCE
+"""Then something is wrong that is not the users', and each more would cost a time-out."""
+
+
+@dataclass
+class Outcome:
+    """What became of the users who were to be asked."""
+
+    users: int
+    done: int = 0
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """The problem of each user with whom it failed."""
+
+    @property
+    def not_asked(self) -> int:
+        """How many were left when it was given up."""
+        return self.users - self.done - len(self.failed)
+
+
+async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Awaitable[object]]) -> Outcome:
+    """Does it for every user; what fails with one does not stop the others, unless it fails with all.
+
+    Whoever interrupts it is told how far it came.
+    """
+    outcome = Outcome(len(user_ids))
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    failed_in_a_row = 0
+    waiting = iter(user_ids)
+
+    async def work_off(rest: Iterator[str]) -> None:
+        nonlocal failed_in_a_row
+        for user_id in rest:
+            try:
+                await do(user_id)
+            except (ServiceError, LedgerError, LedgerUnavailable) as error:
+                outcome.failed[user_id] = str(error)
+                failed_in_a_row += 1
+            else:
+                outcome.done += 1
+                failed_in_a_row = 0
+            show()
+            if failed_in_a_row >= FAILURES_IN_A_ROW_MAX:
+                return
+
+    with progress(*columns) as shown:
+        task = shown.add_task("", total=len(user_ids))
+
+        def show() -> None:
+            asked = outcome.done + len(outcome.failed)
+            shown.update(task, completed=asked)
+            if shown.disable and asked % SAID_EVERY == 0:
+                say(f"{what}: {asked} of {len(user_ids)}")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work_off(waiting))
+        except asyncio.CancelledError:
+            say(f"{what}: {outcome.done} of {len(user_ids)} are done; the same command again does the rest")
+            raise
+    return outcome
+
+
+def report(outcome: Outcome, sentence: str, answer: dict[str, Any], *, as_json: bool) -> None:
+    """Tells what became of it, and ends the command with 1 if any user is left."""
+    if as_json:
+        failed = [{"user": user, "problem": problem} for user, problem in sorted(outcome.failed.items())]
+        counts = {"users": outcome.users, "done": outcome.done, "not_asked": outcome.not_asked}
+        print_json({**answer, **counts, "failed": failed})
+    else:
+        print(sentence)
+        for user, problem in sorted(outcome.failed.items()):
+            say(f"{user}: {problem}")
+        if outcome.not_asked:
+            say(
+                f"given up after {FAILURES_IN_A_ROW_MAX} failures in a row; {outcome.not_asked} users are left, "
+                "whom the same command asks once it is mended"
+            )
+    if outcome.failed or outcome.not_asked:
+        raise typer.Exit(FAILED)
+
+
+def counted(users: int) -> str:
+    """A number of users, in words."""
+    return f"{users} user" if users == 1 else f"{users} users"

@@ -1,0 +1,129 @@
+"""list and owed: which users need an operator's eye."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from commands.arguments import RegionOption
+from commands.bulk import counted
+from commands.entrance import now, run, say, the_ledger
+from commands.output import Column, JsonOption, print_json, print_table
+from ledger.owed import AllOwed
+from ledger.owed import owed as owed_in_ledger
+from workflows import search_attributes
+from workflows.connection import connect
+from workflows.visibility import Filter, FoundUser, found_users
+
+_LIMIT = 1000
+_LIMIT_MAX = 1_000_000
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, max=_LIMIT_MAX, metavar="N", help="How many to print at most.")
+]
+
+
+class State(StrEnum):
+    """What a loop does, as operators look for it."""
+
+    EARNING = search_attributes.EARNING
+    WAITING_FOR_POOL = search_attributes.WAITING_FOR_POOL
+    BLOCKED = search_attributes.BLOCKED
+    ENDED = search_attributes.ENDED
+
+
+def list_(
+    state: Annotated[State | None, typer.Option("--state", help="Where the loop stands.")] = None,
+    region: RegionOption = None,
+    held: Annotated[bool, typer.Option("--held", help="Only those whom an operator holds.")] = False,
+    end_reason: Annotated[
+        str | None,
+        typer.Option("--end-reason", metavar="TEXT", help="Why it ended, or how that begins."),
+    ] = None,
+    limit: LimitOption = _LIMIT,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the users whose workflows show what is asked for; with no option, all whose workflow is running.
+
+    From Temporal, whose lists lag by moments. Its server must know the search attributes (`setup`). Those who have
+    ended are found for as long as Temporal keeps their history; who is owed days is told by `owed`.
+    """
+    wanted = Filter(state=state and state.value, region=region, is_held=held, end_reason=end_reason)
+
+    async def work() -> list[FoundUser]:
+        client = await connect(timeout=timedelta(seconds=10))
+        return await found_users(client, wanted, limit=limit + 1)
+
+    found = run(work())
+    users, more = found[:limit], len(found) > limit
+    if as_json:
+        print_json({"users": [_json(user) for user in users], "more": more})
+        return
+    columns = [Column(title) for title in ("user", "state", "region", "held", "end reason", "workflow")]
+    print_table(columns, [_row(user) for user in users])
+    if more:
+        say(f"there are more than {limit}; --limit prints more of them")
+
+
+def owed(
+    region: RegionOption = None,
+    late: Annotated[bool, typer.Option("--late", help="Only those with a day that missed its 08:00 UTC.")] = False,
+    limit: LimitOption = _LIMIT,
+    as_json: JsonOption = False,
+) -> None:
+    """Print who has owed days and since when, the longest owed first: from the ledger, without Temporal.
+
+    An owed day is an accrual day that is over and not yet credited.
+    """
+
+    async def work() -> AllOwed:
+        async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
+            return await owed_in_ledger(connection, now=now(), region=region, late=late, limit=limit)
+
+    found = run(work())
+    if as_json:
+        listed = [
+            {"user": each.user_id, "enrolment_id": each.enrolment_id, "region": each.region, "days": each.days}
+            | {"first": each.first, "last": each.last, "late_days": each.late_days}
+            for each in found.listed
+        ]
+        print_json({"users": found.users, "days": found.days, "owed": listed})
+        return
+    if not found.listed:
+        print("no day is owed." if not late else "no owed day is late.")
+        return
+    columns = [
+        Column("user"),
+        Column("region"),
+        Column("owed days", is_number=True),
+        Column("first"),
+        Column("last"),
+        Column("of them late", is_number=True),
+    ]
+    print_table(
+        columns,
+        [
+            [each.user_id, each.region, str(each.days), str(each.first), str(each.last), str(each.late_days)]
+            for each in found.listed
+        ],
+    )
+    print(f"{found.days} owed {'day' if found.days == 1 else 'days'} of {counted(found.users)}.")
+    if sum(each.days for each in found.listed) < found.days:
+        say(f"only the first {limit} are listed; --limit lists more of them")
+
+
+def _row(user: FoundUser) -> list[str]:
+    return [
+        user.user_id,
+        user.state or "unknown",
+        user.region or "",
+        {True: "yes", False: "no", None: "unknown"}[user.is_held],
+        user.end_reason or "",
+        user.workflow,
+    ]
+
+
+def _json(user: FoundUser) -> dict[str, object]:
+    known = asdict(user)
+    return {"user": known.pop("user_id"), **known}

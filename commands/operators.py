@@ -1,0 +1,347 @@
+"""hold, release, deactivate, retry, resume, acts: what is done to users' loops, by whom and why."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, TypeVar
+from uuid import uuid4
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from commands import bulk
+from commands.arguments import (
+    OperatorOption,
+    OptionalOperatorOption,
+    OptionalReasonOption,
+    ReasonOption,
+    RegionOption,
+    login_name,
+)
+from commands.enrolment import TimeoutOption, UserArgument
+from commands.entrance import now, run, the_ledger, user_argument
+from commands.output import Column, JsonOption, instant_text, print_json, print_table
+from ledger.acts import RecordedAct, held_users, latest_acts, record_act
+from ledger.engine import Ledger
+from ledger.owed import enrolled_users, unfinished_users
+from staking.models import Act, End
+from workflows.client import SoftStakingClient
+from workflows.connection import connect
+from workflows.diary import hold_text
+from workflows.soft_staking import WAITING_FOR_POOL
+from workflows.visibility import running_users
+
+_Answer = TypeVar("_Answer")
+_ACTS_MAX = 100_000
+ASKED_BY_THE_USER = "asked by the user"
+TRY_AGAIN = "to be tried again"
+
+
+def _optional_user(text: str | None) -> str | None:
+    return None if text is None else user_argument(text)
+
+
+def _users(texts: list[str] | None) -> list[str] | None:
+    return texts and [user_argument(text) for text in texts]
+
+
+OneUserArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="USER", callback=_optional_user, help="The user's opaque id; or name a --region."),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell who it would be; with --region.")]
+
+
+@dataclass(frozen=True)
+class _OfARegion:
+    """An act on all users of a region whom it concerns, and who have not had it yet."""
+
+    verb: str
+    done: str
+    """The verb's participle."""
+    users: Callable[[AsyncConnection, str], Awaitable[Iterable[str]]]
+    ask: Callable[[SoftStakingClient, str, Act], Awaitable[object]]
+
+
+async def _unheld(connection: AsyncConnection, region: str) -> list[str]:
+    held = await held_users(connection, region)
+    return [user for user in await unfinished_users(connection, region) if user not in held]
+
+
+_HOLD = _OfARegion("hold", "held", _unheld, SoftStakingClient.hold)
+_RELEASE = _OfARegion("release", "released", held_users, SoftStakingClient.release)
+_DEACTIVATE = _OfARegion(
+    "deactivate",
+    "deactivated",
+    enrolled_users,
+    lambda client, user, act: client.deactivate(user, act.reason, operator=act.operator),
+)
+
+
+def hold(
+    reason: ReasonOption,
+    operator: OperatorOption,
+    user: OneUserArgument = None,
+    region: RegionOption = None,
+    dry_run: DryRunOption = False,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a user's loop before its next step, until it is released. Balances move as ever; days wait.
+
+    With --region: everyone from there who is enrolled, or is still owed a day. Who is held already keeps the first
+    hold. A user who is not enrolled is held from the next activation on.
+    """
+    act = Act(operator=operator, reason=reason)
+    if region is not None:
+        _act_on_region(_HOLD, _alone(region, user), act, dry_run=dry_run, timeout=timeout, as_json=as_json)
+        return
+
+    user = _named(user, dry_run=dry_run)
+    held = _asked(timeout, lambda client: client.hold(user, act))
+    if as_json:
+        print_json({"user": user, "hold": held.model_dump()})
+    else:
+        print(f"{user} is {hold_text(held)}")
+
+
+def release(
+    reason: ReasonOption,
+    operator: OperatorOption,
+    user: OneUserArgument = None,
+    region: RegionOption = None,
+    dry_run: DryRunOption = False,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a held user's loop go on: it catches up day by day, with the numbers that would have been.
+
+    With --region: everyone who is held and ever enrolled from there, whoever held them.
+    """
+    act = Act(operator=operator, reason=reason)
+    if region is not None:
+        _act_on_region(_RELEASE, _alone(region, user), act, dry_run=dry_run, timeout=timeout, as_json=as_json)
+        return
+
+    user = _named(user, dry_run=dry_run)
+    ended = _asked(timeout, lambda client: client.release(user, act))
+    if as_json:
+        print_json({"user": user, "released": ended is not None, "hold": ended and ended.model_dump()})
+    else:
+        print(f"{user} is released; it was {hold_text(ended)}" if ended else f"{user} is not held.")
+
+
+def deactivate(
+    user: OneUserArgument = None,
+    reason: OptionalReasonOption = None,
+    operator: OptionalOperatorOption = None,
+    region: RegionOption = None,
+    dry_run: DryRunOption = False,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """End a user's enrolment at once. Owed days are still paid; a repeat answers the first end.
+
+    Without --operator it is the user who asked. With --region everyone's enrolment from there ends, by an operator
+    (you, unless another is named), and --reason is needed.
+    """
+    if region is not None:
+        act = Act(operator=operator or login_name(), reason=_given(reason))
+        _act_on_region(_DEACTIVATE, _alone(region, user), act, dry_run=dry_run, timeout=timeout, as_json=as_json)
+        return
+
+    user = _named(user, dry_run=dry_run)
+    end = _asked(timeout, lambda client: client.deactivate(user, reason or ASKED_BY_THE_USER, operator=operator))
+    if as_json:
+        print_json(end.model_dump(mode="json"))
+    else:
+        _print_end(user, end)
+
+
+def retry(
+    user: UserArgument,
+    operator: OperatorOption,
+    reason: ReasonOption = TRY_AGAIN,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Take up a user's blocked step again, or ask an empty pool now."""
+    act = Act(operator=operator, reason=reason)
+
+    async def ask(client: SoftStakingClient) -> bool:
+        status = await client.status(user)
+        if status is None or not (status.blocked or status.state.startswith(WAITING_FOR_POOL)):
+            return False
+        async with the_ledger() as ledger:
+            await record_act(ledger, user, "retry", act, act_id=str(uuid4()), now=now())
+        return await client.retry(user, act)
+
+    waited = _asked(timeout, ask)
+    if as_json:
+        print_json({"user": user, "retried": waited})
+    else:
+        print(f"{user}: the step is taken up again." if waited else f"{user}: nothing is blocked or waiting.")
+
+
+def resume(
+    operator: OperatorOption,
+    users: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="USER", callback=_users, help="Only these; else everyone who has something to do."),
+    ] = None,
+    reason: OptionalReasonOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell who it would be.")] = False,
+    timeout: TimeoutOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the workflows that should be running and are not: terminated, or lost with Temporal's database.
+
+    Whose: the users with an open enrolment, or with owed days. Each goes on from what the ledger knows, after the
+    last credited day. Nothing is lost by it and nothing paid twice, however often it is run.
+    """
+    act = None if dry_run else Act(operator=operator, reason=_given(reason))
+
+    async def work() -> tuple[list[str], bulk.Outcome]:
+        client = await connect(timeout=timedelta(seconds=timeout))
+        async with the_ledger() as ledger:
+            return await _resume(ledger, client, users, act, timeout=timedelta(seconds=timeout))
+
+    resumed, outcome = run(work())
+    answer: dict[str, object] = {"operator": operator, "reason": reason, "dry_run": dry_run}
+    if dry_run:
+        answer |= {"resumed": 0, "would": resumed}
+        sentence = "\n".join([*resumed, f"would resume {bulk.counted(len(resumed))}; nothing was done."])
+    else:
+        answer |= {"resumed": len(resumed)}
+        sentence = f"{bulk.counted(len(resumed))} resumed."
+    bulk.report(outcome, sentence, answer, as_json=as_json)
+
+
+def acts(
+    user: Annotated[
+        str | None, typer.Argument(metavar="USER", callback=_optional_user, help="Only what concerned this one.")
+    ] = None,
+    last: Annotated[
+        int, typer.Option("--last", min=1, max=_ACTS_MAX, metavar="N", help="How many of the latest.")
+    ] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what operators did to users' loops, with who and why, the newest last; of one user or of all."""
+
+    async def work() -> list[RecordedAct]:
+        async with the_ledger() as ledger, ledger.read() as connection:
+            return await latest_acts(connection, user, last=last)
+
+    found = run(work())
+    if as_json:
+        print_json(
+            [
+                {"recorded_at": act.recorded_at, "user": act.user_id, "act": act.kind}
+                | {"operator": act.operator, "reason": act.reason}
+                for act in found
+            ]
+        )
+        return
+    columns = [Column(title) for title in ("recorded at", "user", "act", "operator", "reason")]
+    print_table(
+        columns,
+        [[instant_text(act.recorded_at), act.user_id, act.kind, act.operator, act.reason] for act in found],
+    )
+
+
+async def _resume(
+    ledger: Ledger, client: Client, users: list[str] | None, act: Act | None, *, timeout: timedelta
+) -> tuple[list[str], bulk.Outcome]:
+    """Who was resumed, or would be without an act."""
+    service = SoftStakingClient(client, timeout=timeout)
+    async with ledger.read(takes_long=True) as connection:
+        unfinished = await unfinished_users(connection)
+    if users:
+        wanted = [user for user in unfinished if user in set(users)]
+    else:
+        # What is found running is; what is not found may be, since a list of workflows lags.
+        running = {user async for user in running_users(client)}
+        wanted = [user for user in unfinished if user not in running]
+    resumed: list[str] = []
+
+    async def resume_if_it_stands_still(user: str) -> None:
+        if await service.is_running(user):
+            return
+        if act is not None:
+            await record_act(ledger, user, "resume", act, act_id=str(uuid4()), now=now())
+            await service.resume(user)
+        resumed.append(user)
+
+    outcome = await bulk.for_each("resuming" if act else "looking", wanted, resume_if_it_stands_still)
+    return sorted(resumed), outcome
+
+
+def _act_on_region(
+    kind: _OfARegion,
+    region: str,
+    act: Act,
+    *,
+    dry_run: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """One act on everyone in a region whom it concerns; with a dry run, only who that is."""
+
+    async def whom() -> list[str]:
+        async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
+            return list(await kind.users(connection, region))
+
+    async def act_on(users: list[str]) -> bulk.Outcome:
+        limit = timedelta(seconds=timeout)
+        client = SoftStakingClient(await connect(timeout=limit), timeout=limit)
+        return await bulk.for_each(f"{region}: {kind.verb}", users, lambda user: kind.ask(client, user, act))
+
+    users = run(whom())
+    answer = {"region": region, "operator": act.operator, "reason": act.reason, "dry_run": dry_run}
+    if dry_run:
+        if as_json:
+            print_json({**answer, "users": len(users), "would": users})
+        else:
+            print(
+                "\n".join([*users, f"{region}: would {kind.verb} {bulk.counted(len(users))}; nothing was done."])
+            )
+        return
+    outcome = run(act_on(users))
+    bulk.report(outcome, f"{region}: {bulk.counted(outcome.done)} {kind.done}.", answer, as_json=as_json)
+
+
+def _asked(timeout: float, ask: Callable[[SoftStakingClient], Awaitable[_Answer]]) -> _Answer:
+    """The answer of one user's workflow."""
+
+    async def work() -> _Answer:
+        limit = timedelta(seconds=timeout)
+        return await ask(SoftStakingClient(await connect(timeout=limit), timeout=limit))
+
+    return run(work())
+
+
+def _alone(region: str, user: str | None) -> str:
+    if user is not None:
+        raise typer.BadParameter("either a USER or a --region is named, not both")
+    return region
+
+
+def _named(user: str | None, *, dry_run: bool) -> str:
+    if user is None:
+        raise typer.BadParameter("a USER or a --region is missing")
+    if dry_run:
+        raise typer.BadParameter("--dry-run goes with --region")
+    return user
+
+
+def _given(reason: str | None) -> str:
+    if reason is None:
+        raise typer.BadParameter("--reason is missing; it is recorded")
+    return reason
+
+
+def _print_end(user: str, end: End) -> None:
+    last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
+    owed = f"; {end.owed_days} owed days will still be paid" if end.owed_days else ""
+    print(f"{user} ended at {instant_text(end.ended_at)}; {last}{owed}.")

@@ -1,0 +1,177 @@
+"""Owed days: the accrual days that are over and not yet credited, of one user or of all; and who waits for more.
+
+An enrolment's days are credited in order. So the last one that is over tells, by its key, whether any is owed, and
+no more of the days is read than that, and of those who are owed the last credited one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.schema import AnyRow, UtcDay, days, enrolments
+from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, day_of, last_day_past_its_deadline
+
+_yesterday = bindparam("yesterday", type_=UtcDay)
+_past_deadline = bindparam("past_deadline", type_=UtcDay)
+
+
+def _day(column: ColumnElement[Any]) -> ColumnElement[date]:
+    return type_coerce(column, UtcDay)
+
+
+def _number(column: ColumnElement[Any]) -> ColumnElement[int]:
+    return type_coerce(column, Integer)
+
+
+_first_accrual_day = enrolments.c.first_accrual_day
+_last_day_over = case(
+    (enrolments.c.last_accrual_day < _yesterday, enrolments.c.last_accrual_day),
+    else_=_yesterday,
+)
+_of_the_user = days.c.user_id == enrolments.c.user_id
+_is_credited_through = (
+    # A value and no EXISTS, of which PostgreSQL may make a join that reads every day there ever was.
+    select(days.c.credited_at)
+    .where(_of_the_user, days.c.day == _last_day_over)
+    .correlate(enrolments)
+    .scalar_subquery()
+)
+_last_credited_day = (
+    select(days.c.day)
+    .where(
+        _of_the_user,
+        days.c.enrolment_id == enrolments.c.enrolment_id,
+        days.c.credited_at.is_not(None),
+        days.c.day <= _last_day_over,
+    )
+    .order_by(days.c.day.desc())
+    .limit(1)
+    .correlate(enrolments)
+    .scalar_subquery()
+)
+_IS_OWED = and_(_first_accrual_day <= _last_day_over, _is_credited_through.is_(None))
+_recorded_day = _day(type_coerce(enrolments.c.recorded_at, BigInteger) // MICROSECONDS_PER_DAY)
+
+spans = select(
+    enrolments.c.user_id,
+    enrolments.c.enrolment_id,
+    enrolments.c.region,
+    _day(func.coalesce(_number(_last_credited_day) + 1, _number(_first_accrual_day))).label("first_day"),
+    _day(_last_day_over).label("last_day"),
+    _recorded_day.label("recorded_day"),
+).where(_IS_OWED)
+"""The owed days of every enrolment that has some, as a span, without its order. Takes ``yesterday``, the last day
+that is over."""
+
+
+@dataclass(frozen=True)
+class Owed:
+    """The owed days of one enrolment, which follow each other."""
+
+    user_id: str
+    enrolment_id: str
+    region: str
+    """That the user enrolled from."""
+    days: int
+    first: date
+    last: date
+    late_days: int
+    """Those of them whose deadline has passed (rule 11)."""
+
+
+@dataclass(frozen=True)
+class AllOwed:
+    """The longest owed, and how many there are."""
+
+    listed: Sequence[Owed]
+    users: int
+    days: int
+
+
+async def owed(
+    connection: AsyncConnection, *, now: datetime, region: str | None = None, late: bool = False, limit: int
+) -> AllOwed:
+    """Who has owed days and since when, the longest owed first: all, or those of a region, or with a late day."""
+    span = (spans if region is None else spans.where(in_region(region))).subquery()
+    number_of_days = _number(span.c.last_day) - _number(span.c.first_day) + 1
+    # Rule 11: a day that had closed before the enrolment was recorded is not late.
+    first_late = case((span.c.first_day < span.c.recorded_day, span.c.recorded_day), else_=span.c.first_day)
+    last_late = case((span.c.last_day < _past_deadline, span.c.last_day), else_=_past_deadline)
+    late_days = case((last_late < first_late, 0), else_=_number(last_late) - _number(first_late) + 1)
+    each = select(span, number_of_days.label("days"), late_days.label("late_days")).subquery()
+    listed = select(each) if not late else select(each).where(each.c.late_days > 0)
+    wanted = listed.subquery()
+    counts = select(func.count(wanted.c.user_id.distinct()).label("users"), func.sum(wanted.c.days).label("days"))
+    given = {"yesterday": day_of(now) - ONE_DAY, "past_deadline": last_day_past_its_deadline(now)}
+    found = (
+        await connection.execute(listed.order_by(each.c.first_day, each.c.user_id).limit(limit + 1), given)
+    ).all()
+    if len(found) > limit:
+        counted = (await connection.execute(counts, given)).one()
+        users, total = counted.users, int(counted.days)
+    else:
+        users, total = len({row.user_id for row in found}), sum(row.days for row in found)
+    return AllOwed([_owed(row) for row in found[:limit]], users, total)
+
+
+async def owed_days(connection: AsyncConnection, user_id: str, *, now: datetime) -> list[date]:
+    """A user's owed days, oldest first."""
+    query = spans.where(enrolments.c.user_id == user_id)
+    rows = await connection.execute(query, {"yesterday": day_of(now) - ONE_DAY})
+    return sorted(
+        row.first_day + number * ONE_DAY
+        for row in rows
+        for number in range((row.last_day - row.first_day).days + 1)
+    )
+
+
+async def enrolled_users(connection: AsyncConnection, region: str) -> list[str]:
+    """The users with an open enrolment from a region, by id."""
+    return await _users(connection, select(enrolments.c.user_id).where(enrolments.c.ended_at.is_(None)), region)
+
+
+async def unfinished_users(connection: AsyncConnection, region: str | None = None) -> list[str]:
+    """The users whose loop has something to do: an enrolment is open, or of an ended one days are owed; by id."""
+    # Of an ended enrolment every accrual day is over, whatever the clock of this machine says.
+    query = select(enrolments.c.user_id).where(or_(enrolments.c.ended_at.is_(None), _IS_OWED))
+    return await _users(connection, query, region)
+
+
+def in_region(region: str) -> ColumnElement[bool]:
+    """Rule 7: a country covers its subdivisions."""
+    return or_(enrolments.c.region == region, enrolments.c.region.startswith(f"{region}-", autoescape=True))
+
+
+async def _users(connection: AsyncConnection, query: Select[tuple[str]], region: str | None) -> list[str]:
+    if region is not None:
+        query = query.where(in_region(region))
+    rows = await connection.execute(query.distinct().order_by(enrolments.c.user_id), {"yesterday": date.max})
+    return [row.user_id for row in rows]
+
+
+def _owed(row: AnyRow) -> Owed:
+    return Owed(
+        user_id=row.user_id,
+        enrolment_id=row.enrolment_id,
+        region=row.region,
+        days=row.days,
+        first=row.first_day,
+        last=row.last_day,
+        late_days=row.late_days,
+    )

@@ -1,0 +1,308 @@
+"""Operators find users, hold and release them, end enrolments of a region, and start again what stands still."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import CommandLine, Installation, Worker, eventually, free_ports, stopped, utc_today
+from world import EXPORT_HEADER
+
+WHY = ("--reason", "a check", "--operator", "ann")
+
+
+def days_ago(days: int) -> str:
+    return str(utc_today() - timedelta(days=days))
+
+
+def enrolled(
+    cli: CommandLine, *users: str, region: str = "FR", days: int = 4, tokens: str = "12", asset: str = "SOL"
+) -> None:
+    """Since so many days ago."""
+    lines = [f"{user},{days_ago(days + 1)} 10:00:00,Spot,Deposit,{asset},{tokens}," for user in users]
+    answer = cli.run("import", cli.write("in.csv", "\n".join([EXPORT_HEADER, *lines, ""])))
+    assert answer.code == 0, answer
+    for user in users:
+        since = ("--activated-at", f"{days_ago(days)}T12:00", "--operator", "ann", "--reason", "moved")
+        answer = cli.run("activate", user, "--region", region, "--channel", "web", "--accept-terms", *since)
+        assert answer.code == 0, answer
+
+
+def state_is(cli: CommandLine, user: str, state: str) -> dict[str, Any]:
+    return eventually(lambda: (s := cli.json("status", user))["state"] == state and s, f"{user} is {state}")
+
+
+def is_listed(cli: CommandLine, user: str, *options: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        return next((each for each in cli.json("list", *options)["users"] if each["user"] == user), None)
+
+    return eventually(look, f"{user} is listed with {options}")
+
+
+def terminate(installation: Installation, user: str) -> None:
+    temporal = str(Path(sys.executable).parent / "temporal")
+    where = ["--address", installation.address]
+    subprocess.run(
+        [temporal, "workflow", "terminate", "-w", f"soft-staking/{user}", *where], check=True, capture_output=True
+    )
+
+
+@pytest.fixture
+def paid_in_sui(cli: CommandLine) -> None:
+    cli.json("pool", "fund", "SUI", "10")
+
+
+@pytest.mark.usefixtures("paid_in_sui")
+def test_an_enrolled_user_is_listed_by_state_and_region(cli: CommandLine, user: str) -> None:
+    enrolled(cli, user, region="IS", tokens="200", asset="SUI")
+    found = is_listed(cli, user, "--state", "earning", "--region", "is")
+    text = cli.run("list", "--region", "IS")
+
+    assert found == {
+        "user": user,
+        "state": "earning",
+        "region": "IS",
+        "is_held": False,
+        "end_reason": None,
+        "workflow": "running",
+    }
+    assert (text.code, text.err) == (0, "")
+    assert f"{user} " in text.out
+    cut = cli.run("list", "--limit", "1")
+    assert len(cut.out.splitlines()) == 2
+
+
+def test_more_than_are_listed_are_told(cli: CommandLine, user: str) -> None:
+    enrolled(cli, user, f"{user}-b", region="MT", days=0 + 1)
+    for each in (user, f"{user}-b"):
+        is_listed(cli, each, "--region", "MT")
+    cut = cli.run("list", "--region", "MT", "--limit", "1")
+    assert cut.code == 0
+    assert cut.sentences == ["there are more than 1; --limit prints more of them"]
+    answer = cli.json("list", "--region", "MT", "--limit", "1")
+    assert (len(answer["users"]), answer["more"]) == (1, True)
+
+
+def test_who_is_owed_days_is_told_since_when_until_they_are_paid(cli: CommandLine, user: str) -> None:
+    enrolled(cli, user, region="LI", tokens="2000", asset="ALGO")
+    owed = cli.json("owed", "--region", "LI")
+    text = cli.run("owed", "--region", "LI")
+
+    [found] = owed["owed"]
+    assert (owed["users"], owed["days"]) == (1, 3)
+    assert (found["user"], found["region"], found["days"]) == (user, "LI", 3)
+    assert (found["first"], found["last"], found["late_days"]) == (days_ago(3), days_ago(1), 0)
+    assert "3 owed days of 1 user." in text.out
+    # Back-dated days were over before the enrolment was recorded, and so are never late.
+    assert cli.json("owed", "--region", "LI", "--late")["owed"] == []
+    assert cli.run("owed", "--region", "LI", "--late").out == "no owed day is late.\n"
+
+    cli.json("pool", "fund", "ALGO", "10")
+    cli.run("retry", user)
+    eventually(lambda: cli.json("owed", "--region", "LI")["owed"] == [], "all is paid")
+    assert cli.run("owed", "--region", "LI").out == "no day is owed.\n"
+
+
+@pytest.mark.usefixtures("paid_in_sui")
+def test_a_held_user_stands_still_until_released(cli: CommandLine, user: str) -> None:
+    hold = cli.json("hold", user, *WHY)
+    again = cli.run("hold", user, "--reason", "another", "--operator", "ben")
+    enrolled(cli, user, tokens="200", asset="SUI")
+    status = state_is(cli, user, "held")
+    text = cli.run("status", user).out
+    is_listed(cli, user, "--held")
+    released = cli.run("release", user, "--reason", "all is well", "--operator", "ben")
+    paid = state_is(cli, user, "sleeping")
+
+    assert hold["user"] == user
+    assert (hold["hold"]["operator"], hold["hold"]["reason"]) == ("ann", "a check")
+    assert again.out.startswith(f"{user} is held by ann since ")
+    assert status["hold"] == hold["hold"]
+    assert status["owed_days"] == [days_ago(3), days_ago(2), days_ago(1)]
+    assert "by ann since" in text
+    assert "starter.py release" in text
+    assert released.out.startswith(f"{user} is released; it was held by ann since ")
+    assert (paid["hold"], paid["owed_days"], paid["last_credited_day"]) == (None, [], days_ago(1))
+    assert cli.json("release", user, *WHY) == {"user": user, "released": False, "hold": None}
+    assert [(act["act"], act["operator"], act["reason"]) for act in cli.json("acts", user)] == [
+        ("hold", "ann", "a check"),
+        ("release", "ben", "all is well"),
+    ]
+
+
+def test_a_region_is_held_and_released_and_a_repeat_does_only_what_is_missing(cli: CommandLine, user: str) -> None:
+    users = [user, f"{user}-b", f"{user}-c"]
+    enrolled(cli, *users[:2], region="UA-30")
+    first = cli.json("hold", users[0], "--reason", "fraud", "--operator", "zoe")
+    would = cli.json("hold", "--region", "UA", *WHY, "--dry-run")
+    done = cli.json("hold", "--region", "UA", *WHY)
+    enrolled(cli, users[2], region="UA")
+    rest = cli.json("hold", "--region", "ua", *WHY)
+    none_left = cli.run("hold", "--region", "UA", *WHY)
+    released = cli.run("release", "--region", "UA", "--reason", "over")
+
+    who = {"region": "UA", "operator": "ann", "reason": "a check"}
+    assert would == who | {"dry_run": True, "users": 1, "would": [users[1]]}
+    assert done == who | {"dry_run": False, "users": 1, "done": 1, "not_asked": 0, "failed": []}
+    assert (rest["users"], rest["done"]) == (1, 1)
+    assert (none_left.code, none_left.out) == (0, "UA: 0 users held.\n")
+    assert (released.code, released.out) == (0, "UA: 3 users released.\n")
+    assert [(act["act"], act["reason"]) for act in cli.json("acts", users[0])] == [
+        ("hold", "fraud"),
+        ("release", "over"),
+    ]
+    assert first["hold"]["reason"] == "fraud"
+    assert [cli.json("status", each)["hold"] for each in users] == [None, None, None]
+
+
+def test_a_regions_enrolments_end_and_a_repeat_finds_none(cli: CommandLine, user: str) -> None:
+    users = [user, f"{user}-b"]
+    enrolled(cli, *users, region="CY", days=1)
+    would = cli.run("deactivate", "--region", "CY", "--reason", "we leave", "--operator", "zoe", "--dry-run")
+    assert [cli.json("status", each)["enrolled"] for each in users] == [True, True]
+    done = cli.run("deactivate", "--region", "CY", "--reason", "we leave", "--operator", "zoe")
+    again = cli.json("deactivate", "--region", "CY", "--reason", "we leave", "--operator", "zoe")
+
+    assert would.out == f"{users[0]}\n{users[1]}\nCY: would deactivate 2 users; nothing was done.\n"
+    assert (done.code, done.out, done.err) == (0, "CY: 2 users deactivated.\n", "")
+    assert (again["users"], again["failed"]) == (0, [])
+    for each in users:
+        status = cli.json("status", each)
+        assert (status["enrolled"], status["end_reason"]) == (False, "we leave")
+        assert [(act["act"], act["operator"]) for act in cli.json("acts", each)] == [("deactivate", "zoe")]
+    is_listed(cli, user, "--state", "ended", "--end-reason", "we", "--region", "CY")
+
+
+def test_an_end_that_a_user_asked_for_is_no_act_and_one_by_an_operator_is(cli: CommandLine, user: str) -> None:
+    enrolled(cli, user, f"{user}-b", days=1)
+    assert cli.json("deactivate", user)["reason"] == "asked by the user"
+    assert cli.json("deactivate", f"{user}-b", *WHY)["reason"] == "a check"
+    assert cli.json("acts", user) == []
+    [act] = cli.json("acts", f"{user}-b")
+    assert (act["act"], act["operator"], act["reason"]) == ("deactivate", "ann", "a check")
+
+
+def test_a_retry_is_recorded_where_something_waited_for_it(cli: CommandLine, user: str) -> None:
+    assert cli.json("retry", user, *WHY)["retried"] is False
+    enrolled(cli, user, tokens="1000", asset="S")
+    state_is(cli, user, "waiting for pool S")
+    assert cli.json("retry", user, *WHY)["retried"] is True
+    assert [(act["act"], act["reason"]) for act in cli.json("acts", user)] == [("retry", "a check")]
+
+
+@pytest.mark.usefixtures("paid_in_sui")
+def test_a_terminated_workflow_is_found_and_started_again_where_it_was(
+    cli: CommandLine, user: str, installation: Installation
+) -> None:
+    users = [user, f"{user}-held", f"{user}-running", f"{user}-ended"]
+    enrolled(cli, *users, tokens="200", asset="SUI")
+    for each in users:
+        state_is(cli, each, "sleeping")
+    before = {each: cli.json("rewards", each) for each in users}
+    cli.json("hold", users[1], *WHY)
+    cli.json("deactivate", users[3])
+    for each in users[:2]:
+        terminate(installation, each)
+    assert cli.json("status", user)["state"] == "not running"
+
+    would = cli.run("resume", *users, "--dry-run")
+    assert cli.json("status", user)["state"] == "not running"
+    everyone = cli.json("resume", "--dry-run")
+    answer = cli.json("resume", *users, *WHY)
+    again = cli.json("resume", *users, *WHY)
+
+    assert (would.code, would.out) == (0, f"{users[0]}\n{users[1]}\nwould resume 2 users; nothing was done.\n")
+    assert set(users[:2]) <= set(everyone["would"])
+    assert not {users[2], users[3]} & set(everyone["would"])
+    assert (answer["resumed"], answer["failed"], again["resumed"]) == (2, [], 0)
+    assert state_is(cli, user, "sleeping")["last_credited_day"] == days_ago(1)
+    assert state_is(cli, users[1], "held")["hold"]["operator"] == "ann"
+    assert {each: cli.json("rewards", each) for each in users} == before
+    assert [act["act"] for act in cli.json("acts", users[0])] == ["resume"]
+    assert cli.json("audit")["clean"] is True
+
+
+def test_what_fails_is_listed_by_user_with_exit_1(cli: CommandLine, user: str, installation: Installation) -> None:
+    users = [user, f"{user}-b"]
+    enrolled(cli, *users, region="EE", days=1)
+    namespace = f"idle-{free_ports(1)[0]}"
+    installation.create_namespace(namespace)
+    here = {"TEMPORAL_NAMESPACE": namespace}
+
+    text = cli.run("hold", "--region", "EE", *WHY, "--timeout", "0.5", **here)
+    machines = cli.run("hold", "--region", "EE", *WHY, "--timeout", "0.5", "--json", **here)
+
+    assert (text.code, text.out) == (1, "EE: 0 users held.\n")
+    assert [sentence.partition(": ")[0] for sentence in text.sentences] == users
+    assert all("no worker is polling" in sentence for sentence in text.sentences)
+    assert machines.code == 1
+    assert [failed["user"] for failed in machines.json["failed"]] == users
+
+
+def test_a_server_is_set_up_once_and_a_worker_says_what_it_misses(
+    cli: CommandLine, user: str, installation: Installation
+) -> None:
+    assert cli.json("setup")["added"] == []
+    namespace = f"bare-{free_ports(1)[0]}"
+    installation.create_namespace(namespace)
+    cli.environment["TEMPORAL_NAMESPACE"] = namespace
+
+    missing = cli.run("list", "--held")
+    with stopped(Worker(cli.folder, installation.variables | {"TEMPORAL_NAMESPACE": namespace})) as worker:
+        worker.wait_until_it_polls()
+        enrolled(cli, user, days=1)
+        bare = worker.said
+    added = cli.json("setup")
+    text = cli.run("setup")
+    with stopped(Worker(cli.folder, installation.variables | {"TEMPORAL_NAMESPACE": namespace})) as worker:
+        worker.wait_until_it_polls()
+        prepared = worker.said
+        refreshed = cli.run("setup", "--running")
+        is_listed(cli, user, "--state", "earning", "--region", "FR")
+
+    assert missing.code == 1
+    assert "run `starter.py setup`" in missing.err
+    assert "the server does not know the search attributes" in bare
+    assert "the server does not know the search attributes" not in prepared
+    assert (added["namespace"], added["known"]) == (namespace, [])
+    assert len(added["added"]) == 4
+    assert text.out.startswith(f"{namespace} knows SoftStakingState, ")
+    assert refreshed.code == 0
+    assert refreshed.out.endswith("1 user with a running workflow can be found now.\n")
+    assert cli.json("list", "--held") == {"users": [], "more": False}
+
+
+USAGE: dict[str, tuple[str, ...]] = {
+    "neither user nor region": ("hold", *WHY),
+    "both": ("hold", "ann", "--region", "FR", *WHY),
+    "no reason": ("hold", "ann"),
+    "an empty reason": ("hold", "ann", "--reason", ""),
+    "a region that is none": ("release", "--region", "Atlantis", *WHY),
+    "a dry run of one user": ("release", "ann", "--dry-run", *WHY),
+    "a bulk end without a reason": ("deactivate", "--region", "FR"),
+    "an end of nobody": ("deactivate",),
+    "a resume without a reason": ("resume",),
+    "a resume of no user": ("resume", "a/b", *WHY),
+    "a state that is none": ("list", "--state", "asleep"),
+    "a limit of none": ("owed", "--limit", "0"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_wrong_usage_is_said_in_a_sentence(alone: CommandLine, case: str) -> None:
+    answer = alone.run(*USAGE[case])
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.sentences) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("hold", "ann", *WHY), ("release", "ann", *WHY), ("resume", *WHY), ("list",), ("setup",)],
+    ids=lambda arguments: arguments[0],
+)
+def test_without_a_server_nothing_is_done_and_it_is_said(alone: CommandLine, arguments: tuple[str, ...]) -> None:
+    answer = alone.run(*arguments)
+    assert (answer.code, answer.out) == (1, "")
+    assert "no Temporal server answers" in answer.err

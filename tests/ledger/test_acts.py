@@ -1,0 +1,142 @@
+"""Holds and releases: who did what to a user and why, recorded once, never changed, and the last one counts."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from world import World, at
+
+from ledger.acts import held_users, hold, hold_of, latest_acts, record_act, release
+from ledger.enrolments import end_enrolment
+from staking.models import Act, ActRequest, EndRequest, Hold
+
+pytestmark = pytest.mark.on_both_databases
+
+MORNING, NOON = at("2026-10-01 09:00"), at("2026-10-01 12:00")
+A_CHECK = Act(operator="ann", reason="a check")
+
+
+def request(user: str, act_id: str, *, act: Act = A_CHECK, now: datetime = MORNING) -> ActRequest:
+    return ActRequest(user_id=user, act_id=act_id, act=act, now=now)
+
+
+async def held(world: World, region: str | None = None) -> list[str]:
+    async with world.ledger.read() as connection:
+        return list(await held_users(connection, region))
+
+
+async def acts(world: World, user: str | None = None, last: int = 100) -> list[tuple[str, str, str]]:
+    async with world.ledger.read() as connection:
+        return [(act.user_id, act.kind, act.reason) for act in await latest_acts(connection, user, last=last)]
+
+
+async def test_a_hold_tells_who_since_when_and_why_until_it_is_released(world: World) -> None:
+    expected = Hold(held_at=MORNING, operator="ann", reason="a check")
+    assert await hold(world.ledger, request("zoe", "1")) == expected
+    async with world.ledger.read() as connection:
+        assert await hold_of(connection, "zoe") == expected
+    assert (await world.recall("zoe")).hold == expected
+
+    assert await release(world.ledger, request("zoe", "2", now=NOON)) == expected
+    async with world.ledger.read() as connection:
+        assert await hold_of(connection, "zoe") is None
+    assert await acts(world) == [("zoe", "hold", "a check"), ("zoe", "release", "a check")]
+
+
+async def test_who_is_held_already_gets_the_first_hold(world: World) -> None:
+    first = await hold(world.ledger, request("zoe", "1"))
+    again = request("zoe", "2", act=Act(operator="ben", reason="another"), now=NOON)
+    assert await hold(world.ledger, again) == first
+    assert len(await acts(world)) == 1
+
+
+async def test_an_act_repeated_after_its_commit_answers_the_same_and_records_nothing(world: World) -> None:
+    held_first = [await hold(world.ledger, request("zoe", "1", now=now)) for now in (MORNING, NOON)]
+    released = [await release(world.ledger, request("zoe", "2", now=now)) for now in (MORNING, NOON)]
+    for _ in range(2):
+        await record_act(world.ledger, "zoe", "retry", A_CHECK, act_id="3", now=MORNING)
+
+    assert held_first[0] == held_first[1] == released[0] == released[1]
+    assert [kind for _, kind, _ in await acts(world)] == ["hold", "release", "retry"]
+
+
+async def test_a_hold_that_is_repeated_after_its_release_holds_nobody_again(world: World) -> None:
+    first = await hold(world.ledger, request("zoe", "1"))
+    await release(world.ledger, request("zoe", "2"))
+    assert await hold(world.ledger, request("zoe", "1", now=NOON)) == first
+    assert await held(world) == []
+
+
+async def test_a_release_of_a_user_who_is_not_held_records_nothing(world: World) -> None:
+    assert await release(world.ledger, request("zoe", "1")) is None
+    assert await acts(world) == []
+
+
+async def test_of_holds_that_come_at_once_one_is_recorded_and_all_answer_it(world: World) -> None:
+    requests = [
+        request("zoe", str(number), act=Act(operator=f"operator {number}", reason="at once"))
+        for number in range(8)
+    ]
+    answers = await asyncio.gather(*(hold(world.ledger, each) for each in requests))
+    assert len(set(answers)) == 1
+    assert len(await acts(world)) == 1
+
+
+async def test_of_a_hold_and_a_release_at_once_the_later_recorded_counts(world: World) -> None:
+    await hold(world.ledger, request("zoe", "0"))
+    for number in range(5):
+        await asyncio.gather(
+            release(world.ledger, request("zoe", f"release {number}")),
+            hold(world.ledger, request("zoe", f"hold {number}")),
+        )
+        is_held = (await acts(world))[-1][1] == "hold"
+        assert await held(world) == (["zoe"] if is_held else [])
+
+
+async def test_the_held_users_are_those_whose_last_hold_was_not_released(world: World) -> None:
+    for number, user in enumerate(("ann", "ben", "cleo")):
+        await hold(world.ledger, request(user, f"hold {number}"))
+    await release(world.ledger, request("ann", "release"))
+    await release(world.ledger, request("cleo", "another release"))
+    await hold(world.ledger, request("cleo", "another hold"))
+    assert await held(world) == ["ben", "cleo"]
+
+
+async def test_the_held_users_of_a_country_are_also_those_of_its_subdivisions(world: World) -> None:
+    for user, region in (("ann", "UA-30"), ("ben", "FR"), ("cleo", "UA")):
+        await world.move(user, "12", "SOL", at("2026-09-30"))
+        await world.enrol(user, MORNING, region=region)
+        await hold(world.ledger, request(user, f"hold {user}"))
+    await hold(world.ledger, request("stranger", "hold"))
+    assert await held(world, "UA") == ["ann", "cleo"]
+    assert await held(world, "UA-30") == ["ann"]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE acts SET reason = 'none'", "DELETE FROM acts"])
+async def test_an_act_is_never_changed_nor_deleted(world: World, statement: str) -> None:
+    await hold(world.ledger, request("zoe", "1"))
+    with pytest.raises(IntegrityError):
+        await world.sql(statement)
+    assert await acts(world) == [("zoe", "hold", "a check")]
+
+
+async def test_an_end_by_an_operator_is_recorded_with_it_and_a_users_own_is_no_act(world: World) -> None:
+    for user, operator in (("zoe", "ann"), ("yan", None)):
+        await world.move(user, "12", "SOL", at("2026-09-30"))
+        await world.enrol(user, MORNING)
+        end = EndRequest(
+            user_id=user, enrolment_id=f"enrolment of {user}", ended_at=NOON, reason="moved", operator=operator
+        )
+        assert await end_enrolment(world.ledger, end) == await end_enrolment(world.ledger, end)
+    assert await acts(world) == [("zoe", "deactivate", "moved")]
+
+
+async def test_the_latest_acts_are_told_of_one_user_or_of_all_the_newest_last(world: World) -> None:
+    for number, user in enumerate(("ann", "ben", "ann")):
+        await record_act(
+            world.ledger, user, "retry", Act(operator="ann", reason=str(number)), act_id=str(number), now=NOON
+        )
+    assert await acts(world, last=2) == [("ben", "retry", "1"), ("ann", "retry", "2")]
+    assert await acts(world, "ann") == [("ann", "retry", "0"), ("ann", "retry", "2")]
+    assert await acts(world, "nobody") == []
