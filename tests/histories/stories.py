@@ -18,6 +18,7 @@ from servers import time_skipping
 from staking_service import StakingService, eventually
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.worker import Worker
 from world import SHIPPED_PROGRAM, a_world, at, program_with
 
@@ -25,7 +26,7 @@ from activities import all_activities
 from staking.days import ONE_DAY, start_of
 from staking.models import Act, Refusal, SearchAttributeUse
 from staking.steps import SNAPSHOT, TASK_QUEUE
-from workflows.setup import register
+from workflows.search_attributes import ALL_KEYS
 from workflows.soft_staking import SoftStakingWorkflow
 
 DAY_1 = date(2040, 3, 4)
@@ -270,6 +271,15 @@ class Storyteller(StakingService):
         )
         await self._worker.enter_async_context(worker)
 
+    async def register_search_attributes(self) -> None:
+        """As `setup` does, which asks more of a server than this one can answer."""
+        await self.temporal.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=self.temporal.namespace,
+                search_attributes={key.name: key.indexed_value_type for key in ALL_KEYS},
+            )
+        )
+
     async def rests(self) -> bool:
         """Nothing of the latest run is on its way: neither a task of the workflow nor a step."""
         events = (await self.workflow.fetch_history()).events
@@ -283,7 +293,7 @@ async def histories_of(story: Story) -> dict[str, History]:
         async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
             service = Storyteller(world, environment.client, environment)
             service.story = story
-            await register(environment.client)
+            await service.register_search_attributes()
             await world.apply(SHIPPED_PROGRAM)
             for asset in ("SOL", "ADA") if story.pools_are_full else ():
                 await world.fund(asset)
