@@ -3,18 +3,19 @@
 Payloads are decoded with the client's data converter, so that encrypted histories are read like others.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -166,19 +167,25 @@ async def history_of(
 ) -> History:
     """The latest runs of a user's workflow, as many as the server still has; ``progress`` is told their number.
 
-    Raises NoHistory, and NoAnswer if the server does not answer.
+    Raises NoHistory, NoAnswer if the server does not answer, and ServiceError where the payloads cannot be read.
     """
     try:
         described = await client.get_workflow_handle(workflow_id(user_id)).describe(rpc_timeout=timeout)
         runs: list[Run] = []
-        is_cut = False
-        async for run_id in _runs_backwards(client, described, runs, timeout):
-            if len(runs) == runs_max:
-                is_cut = True
-                break
+        run_id: str | None = described.run_id
+        while run_id is not None and len(runs) != runs_max:
             handle = client.get_workflow_handle(workflow_id(user_id), run_id=run_id)
             runs.insert(0, await read_run(await _events(handle, timeout), client.data_converter))
             progress(len(runs))
+            run_id = await _run_before(client, workflow_id(user_id), runs[0], timeout)
+        raw = described.raw_description
+        return History(
+            user_id=user_id,
+            runs=runs,
+            pending=[await _pending(activity, client.data_converter) for activity in raw.pending_activities],
+            failed_tasks=max(raw.pending_workflow_task.attempt - 1, 0),
+            is_cut=run_id is not None,
+        )
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise NoHistory(
@@ -186,30 +193,29 @@ async def history_of(
                 f"ago than the server keeps histories; `starter.py status {user_id}` says what the ledger knows"
             ) from None
         raise NoAnswer(f"the history cannot be read: {error.message}") from error
-    raw = described.raw_description
-    return History(
-        user_id=user_id,
-        runs=runs,
-        pending=[await _pending(activity, client.data_converter) for activity in raw.pending_activities],
-        failed_tasks=max(raw.pending_workflow_task.attempt - 1, 0),
-        is_cut=is_cut,
-    )
+    except ValidationError as error:
+        raise ServiceError(
+            f"a newer version of this program has written the history of user {user_id}, and this one cannot read "
+            f"it: {'; '.join(fault['msg'] for fault in error.errors())}"
+        ) from error
 
 
-async def _runs_backwards(
-    client: Client, latest: WorkflowExecutionDescription, read: list[Run], timeout: timedelta
-) -> AsyncIterator[str]:
-    """The ids of the runs, latest first. Each must have been put before ``read`` when the next is asked for."""
-    yield latest.run_id
-    while True:
-        before = read[0].continues or await _execution_before(client, latest.id, read[0], timeout)
-        if before is None or not await _is_kept(client, latest.id, before, timeout):
-            return
-        yield before
+async def _run_before(client: Client, id_of_workflow: str, run: Run, timeout: timedelta) -> str | None:
+    """The run before a run of the same user; None if the server has none, or none any more."""
+    before = run.continues or await _execution_before(client, id_of_workflow, run, timeout)
+    if before is None:
+        return None
+    try:
+        await client.get_workflow_handle(id_of_workflow, run_id=before).describe(rpc_timeout=timeout)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return before
 
 
 async def _execution_before(client: Client, id_of_workflow: str, run: Run, timeout: timedelta) -> str | None:
-    """The run that closed before an execution of the same user began."""
+    """The latest run that began before an execution of the same user."""
     executions = client.list_workflows(f"WorkflowId = '{id_of_workflow}'", rpc_timeout=timeout)
     try:
         before = [one async for one in executions if one.start_time < run.started_at and one.run_id != run.run_id]
@@ -219,16 +225,6 @@ async def _execution_before(client: Client, id_of_workflow: str, run: Run, timeo
             return None
         raise
     return max(before, key=lambda one: one.start_time).run_id if before else None
-
-
-async def _is_kept(client: Client, id_of_workflow: str, run_id: str, timeout: timedelta) -> bool:
-    try:
-        await client.get_workflow_handle(id_of_workflow, run_id=run_id).describe(rpc_timeout=timeout)
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return False
-        raise
-    return True
 
 
 async def _events(handle: WorkflowHandle[Any, Any], timeout: timedelta) -> list[HistoryEvent]:

@@ -8,10 +8,14 @@ import pytest
 from faults.disturbing import Call, disturbed_worker
 from servers import full_server
 from staking_service import StakingService, eventually
+from temporalio.client import Client
 from world import World, at
 
 from staking.days import ONE_DAY, day_of, start_of
 from staking.models import Act, SnapshotRequest
+from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
+from workflows.client import ServiceError
+from workflows.encryption import PayloadUnreadable, data_converter
 from workflows.history import CodeFailed, History, NoHistory, Pending, Record, Run, StepTaken, history_of
 from workflows.retelling import Diary, diary_lines, diary_of
 
@@ -30,16 +34,22 @@ async def service(world: World) -> AsyncGenerator[StakingService]:
             await made.stop_worker()
 
 
-async def diary(service: StakingService, *, runs_max: int | None = None) -> Diary:
+async def diary(service: StakingService, *, runs_max: int | None = None, client: Client | None = None) -> Diary:
     return diary_of(
         await history_of(
-            service.temporal,
+            client or service.temporal,
             "ann",
             runs_max=runs_max,
             timeout=timedelta(seconds=10),
             progress=lambda runs: None,
         )
     )
+
+
+def with_keys(client: Client, **keys: bytes) -> Client:
+    config = client.config()
+    config["data_converter"] = data_converter(keys)
+    return Client(**config)
 
 
 def days_credited(told: Diary) -> list[str]:
@@ -91,8 +101,31 @@ async def test_a_step_that_fails_is_shown_with_its_attempt_and_the_last_failure(
         await eventually(says_so)
 
 
+async def test_an_encrypted_history_is_read_by_whoever_has_the_keys(service: StakingService) -> None:
+    encrypting = StakingService(service.world, with_keys(service.temporal, summer=bytes(32)))
+    await encrypting.start_worker()
+    try:
+        await encrypting.activate(back_dated_to=TODAY - 2 * ONE_DAY)
+        await encrypting.reaches_state("sleeping")
+    finally:
+        await encrypting.stop_worker()
+
+    assert days_credited(await diary(encrypting)) == [str(day_of(TODAY) - ONE_DAY)]
+    with pytest.raises(PayloadUnreadable, match="encrypted under the key 'summer'"):
+        await diary(service, client=with_keys(service.temporal))
+
+
 async def test_a_user_without_a_workflow_is_told_so(service: StakingService) -> None:
     with pytest.raises(NoHistory, match="no workflow of user ann: there never was one"):
+        await diary(service)
+
+
+async def test_a_history_of_a_newer_program_is_said_to_be_one(service: StakingService) -> None:
+    started = {"enrolments": [], "what only later versions know": 1}
+    await service.temporal.start_workflow(
+        WORKFLOW_TYPE, args=["ann", started], id=workflow_id("ann"), task_queue=TASK_QUEUE
+    )
+    with pytest.raises(ServiceError, match="a newer version of this program has written the history of user ann"):
         await diary(service)
 
 
