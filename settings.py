@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     """Over how long after a boundary the loops of all users wake, in seconds or as 1:30:00; at most 7 h."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How a worker or server logs; auto: text on a terminal, else JSON."""
+    log_level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR"] = ""
+    """From which level on; empty: INFO in JSON, with a line for every credited day, and WARNING in text."""
 
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is

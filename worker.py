@@ -1,6 +1,5 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
-import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,11 +13,12 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from activities import all_activities
 from commands import entrance
-from commands.arguments import Address, listen_address
+from commands.arguments import MetricsOption, listen_address
 from commands.codec import DEFAULT_CODEC_PORT, local_codec
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
@@ -33,6 +33,13 @@ from ledger.programs import all_versions, apply_program
 from settings import Settings
 from staking.program import Program
 from staking.steps import TASK_QUEUE
+from telemetry.address import Address
+from telemetry.ledger_metrics import LedgerMetrics, watching
+from telemetry.logs import start_logging
+from telemetry.requests import measure_requests
+from telemetry.runtime import meter_of
+from telemetry.steps import StepTelemetry
+from telemetry.tracing import tracing
 from web.app import create_app
 from web.health import Health, health_app
 from web.samples import make_samples
@@ -68,6 +75,7 @@ def build_worker(
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
         activities=all_activities(ledger),
+        interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         max_cached_workflows=options.max_cached_workflows,
         max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
@@ -85,6 +93,7 @@ class Asked:
     worker: WorkerOptions
     processes: int
     health: Address | None
+    metrics: Address | None
     dev: bool
     ui_port: int
     program: Program | None
@@ -126,6 +135,7 @@ def work(
             help="Answer /livez and /readyz over HTTP here, for all processes.",
         ),
     ] = None,
+    metrics: MetricsOption = None,
     processes: Annotated[
         int,
         typer.Option(
@@ -172,7 +182,7 @@ def work(
     """
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(Settings())
     options = WorkerOptions(
         max_cached_workflows=max_cached_workflows,
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
@@ -181,19 +191,22 @@ def work(
         version=_version(deployment, build_id),
     )
     if place is not None:
-        entrance.run(_work_at_a_place(options))
+        entrance.run(_work_at_a_place(options), metrics=metrics and metrics.of_process(place))
         return
+    if metrics and processes > 1:
+        metrics.of_process(processes)
     asked = Asked(
         worker=options,
         processes=processes,
         health=health,
+        metrics=metrics,
         dev=dev,
         ui_port=ui_port,
         program=program and read_program(program),
         port=port,
         samples=samples,
     )
-    entrance.run(_work(asked))
+    entrance.run(_work(asked), metrics=metrics)
 
 
 async def _work(asked: Asked) -> None:
@@ -205,10 +218,11 @@ async def _work(asked: Asked) -> None:
             codec = await _serve_codec(stack, settings, asked.ui_port) if settings.payload_keys_by_id else None
             config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port, codec))
         address = config.get("target_host", DEFAULT_ADDRESS)
-        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
+        meter = Runtime.default().metric_meter
+        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
         if asked.program is not None:
             await _apply_if_none(ledger, asked.program)
-        client = await connect(config)
+        client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
         say(f"Ledger      {ledger.where}")
         workers = _fleet(asked.processes, address) or Alone(build_worker(client, ledger, asked.worker))
         health = Health(
@@ -220,13 +234,17 @@ async def _work(asked: Asked) -> None:
         if asked.health:
             served = serving(health_app(health), host=asked.health.host, port=asked.health.port)
             say(f"Health      {await stack.enter_async_context(served)}")
+        if asked.metrics:
+            await stack.enter_async_context(watching(ledger, meter, now))
+            say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
         await stack.enter_async_context(workers.working())
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            say(f"Pages       {await _serve_pages(stack, create_app(service, health), asked.port)}")
+            app = measure_requests(create_app(service, health), meter)
+            say(f"Pages       {await _serve_pages(stack, app, asked.port)}")
         how_many = "" if asked.processes == 1 else f"{asked.processes} processes "
         workers.when_all_poll(
             lambda: say(f"Worker      {how_many}polling {TASK_QUEUE} at {address}; Ctrl-C stops it")
@@ -236,6 +254,10 @@ async def _work(asked: Asked) -> None:
         entrance.end_within(STOPPED_WITHIN)
     if sentences := workers.ended_badly():
         raise CommandFailed(*sentences)
+
+
+def _next_ports(processes: int) -> str:
+    return "" if processes == 1 else f", and the next {processes} ports"
 
 
 def _fleet(processes: int, address: str) -> Fleet | None:
@@ -249,8 +271,12 @@ def _fleet(processes: int, address: str) -> Fleet | None:
 async def _work_at_a_place(options: WorkerOptions) -> None:
     """One of several worker processes."""
     stop = entrance.stop_signal()
-    async with open_ledger(Settings().ledger_url) as ledger:
-        worker = build_worker(await connect(), ledger, options)
+    observer = LedgerMetrics(Runtime.default().metric_meter)
+    async with (
+        tracing() as interceptors,
+        open_ledger(Settings().ledger_url, observer=observer) as ledger,
+    ):
+        worker = build_worker(await connect(interceptors=interceptors), ledger, options)
 
         def state() -> State:
             if stop.is_set():

@@ -86,6 +86,19 @@ _LAST: Select[tuple[object, ...]] = (
     .limit(1)
 )
 
+_released = acts.alias("released")
+HOLDS_IN_FORCE: Select[tuple[object, ...]] = select(acts).where(
+    acts.c.kind == "hold",
+    ~select(_released.c.act_number)
+    .where(
+        _released.c.kind == "release",
+        _released.c.user_id == acts.c.user_id,
+        _released.c.act_number > acts.c.act_number,
+    )
+    .exists(),
+)
+"""The acts that hold a user who was not released since; one for each user who is held."""
+
 
 async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
     """The hold that a user is under."""
@@ -94,19 +107,7 @@ async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
 
 async def held_users(connection: AsyncConnection) -> dict[str, Hold]:
     """Every user who is held, by id."""
-    released = acts.alias("released")
-    is_released = (
-        select(released.c.act_number)
-        .where(
-            released.c.kind == "release",
-            released.c.user_id == acts.c.user_id,
-            released.c.act_number > acts.c.act_number,
-        )
-        .exists()
-    )
-    rows = await connection.execute(
-        select(acts).where(acts.c.kind == "hold", ~is_released).order_by(acts.c.user_id)
-    )
+    rows = await connection.execute(HOLDS_IN_FORCE.order_by(acts.c.user_id))
     return {row.user_id: _hold(row) for row in rows}
 
 

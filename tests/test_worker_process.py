@@ -22,6 +22,7 @@ from commandline import (
     stopped,
     utc_today,
 )
+from measured import free_address, scraped
 from world import EXPORT_HEADER, ROOT
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
@@ -70,9 +71,12 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
         first = worker.stop(signal.SIGTERM)
     assert not is_running(server)
     cli.json("pool", "fund", "SOL", "1")
-    with stopped(place.start(*PROGRAM)) as worker:
+    metrics = free_address()
+    with stopped(place.start(*PROGRAM, "--metrics", str(metrics))) as worker:
         status = cli.json("status", "zoe")
         eventually(lambda: cli.json("retry", "zoe") and is_paid(cli, "zoe"), "the owed days are paid")
+        credits_counted = scraped(metrics).value("soft_staking_credits_total")
+        eventually(lambda: "soft_staking_owed_days" in scraped(metrics).names, "the ledger's gauges are read")
         days = [row["day"] for row in cli.json("rewards", "zoe")]
         second = worker.stop(signal.SIGINT)
 
@@ -84,6 +88,9 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
     assert "Traceback" not in first.err + second.err
     assert (status["enrolled"], status["enrolment_id"]) == (True, receipt["enrolment_id"])
     assert days == [days_ago(3), days_ago(2), days_ago(1)]
+    assert credits_counted == len(days)
+    logged = [json.loads(line) for line in second.err.splitlines() if line.startswith("{")]
+    assert [line["day"] for line in logged if line["message"] == "credited"] == days
     assert cli.json("audit")["clean"] is True
     assert pids_with(str(place.data_dir)) == []
 

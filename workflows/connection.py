@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import ValidationError
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -37,8 +38,14 @@ def connect_config() -> ClientConnectConfig:
     return config
 
 
-async def connect(config: ClientConnectConfig | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Client:
-    """A client with the pydantic data converter, which encrypts where SOFT_STAKING_PAYLOAD_KEYS is set.
+async def connect(
+    config: ClientConnectConfig | None = None,
+    *,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+    interceptors: Sequence[Interceptor] = (),
+) -> Client:
+    """A client with the pydantic data converter, which encrypts where SOFT_STAKING_PAYLOAD_KEYS is set;
+    ``interceptors`` are its workers' too, where they can be.
 
     Raises NoAnswer if no server answers in time, and BadConfiguration for an address, a namespace or keys that
     are none.
@@ -53,6 +60,7 @@ async def connect(config: ClientConnectConfig | None = None, *, timeout: timedel
         tls=config.get("tls"),
         rpc_metadata=config.get("rpc_metadata", {}),
         data_converter=converter,
+        interceptors=interceptors,
     )
     try:
         client = await asyncio.wait_for(connecting, timeout.total_seconds())
