@@ -1,24 +1,40 @@
 """Our own settings, from SOFT_STAKING_* variables. Temporal's connection has its own standard ones."""
 
+import base64
+import binascii
 import re
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from staking.days import SPREAD_MAX
 
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+KEY_BYTES = 32
+KEY_ADVICE = "32 random bytes in base64, as `openssl rand -base64 32` prints them"
+_PAYLOAD_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHIPPED_PROGRAM_FILE = Path(__file__).with_name("program.toml")
+
+
+def _separated(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_separated)]
+"""Addresses and networks; in a variable with commas between."""
 
 
 class Settings(BaseSettings):
     """Each field is a variable: ``data_dir`` is SOFT_STAKING_DATA_DIR."""
 
-    model_config = SettingsConfigDict(env_prefix="SOFT_STAKING_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SOFT_STAKING_", extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path = Field(default=Path(".soft-staking"))
     """Where an embedded installation keeps its ledger and its Temporal server's state."""
@@ -27,31 +43,32 @@ class Settings(BaseSettings):
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
 
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How a worker or server logs; auto: text on a terminal, else JSON."""
+    log_level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR"] = ""
+    """From which level on; empty: INFO in JSON, with a line for every credited day, and WARNING in text."""
+
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is
     embedded."""
-    trusted_proxies: str = ""
-    """Addresses or networks, with a comma between, whose X-Forwarded-For says who a request is from."""
+    trusted_proxies: Networks = ()
+    """The proxies whose X-Forwarded-For says who a request is from."""
     weight_per_minute: int = Field(default=12_000, ge=50)
     """How much weight an address, and a key, may use in a minute of the API that existing clients speak."""
     calls_per_minute: int = Field(default=6_000, ge=1)
     """How many calls of a token, or of an address without a valid one, the API for product services takes in a
     minute."""
-    gateway_peers: str = ""
-    """The addresses or networks, separated by commas, of the gateway whose word on who asks is believed."""
+    gateway_peers: Networks = ()
+    """The gateway whose word on who asks is believed."""
     gateway_user_header: str = "X-User-Id"
     """The header in which the gateway says who asks."""
     gateway_region_header: str = "X-User-Region"
     """The header in which it says where that person lives: an ISO 3166-1 or 3166-2 code."""
     session_secret: SecretStr = SecretStr("")
     """What sessions of the pages are signed with; empty: session.key in data_dir, made where it is missing."""
-
-    @field_validator("gateway_peers")
-    @classmethod
-    def _are_networks(cls, peers: str) -> str:
-        for peer in filter(None, (part.strip() for part in peers.split(","))):
-            ip_network(peer)
-        return peers
+    payload_keys: SecretStr = SecretStr("")
+    """What Temporal's payloads are encrypted under, as ID:KEY with a comma between, the newest first; empty: they
+    are not encrypted."""
 
     @field_validator("gateway_user_header", "gateway_region_header")
     @classmethod
@@ -67,7 +84,48 @@ class Settings(BaseSettings):
             raise ValueError(f"a secret has at least {SESSION_SECRET_LENGTH_MIN} characters")
         return secret
 
+    @field_validator("payload_keys")
+    @classmethod
+    def _are_payload_keys(cls, keys: SecretStr) -> SecretStr:
+        _payload_keys(keys.get_secret_value())
+        return keys
+
+    @property
+    def payload_keys_by_id(self) -> dict[str, bytes]:
+        """The keys of payloads by their ids, the one that encrypts first; empty: nothing is encrypted."""
+        return _payload_keys(self.payload_keys.get_secret_value())
+
     @property
     def ledger_url(self) -> str:
         """The ledger's database URL."""
         return self.database_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+
+def decoded_key(text: str) -> bytes:
+    """The key of 256 bits that a text in base64 is. Raises ValueError, and never tells the text."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"it must be {KEY_ADVICE}")
+    return key
+
+
+def _payload_keys(text: str) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for number, part in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+        key_id, colon, key = (word.strip() for word in part.partition(":"))
+        # What stands before a colon is no secret, unless there is no colon.
+        if not colon or not _PAYLOAD_KEY_ID.fullmatch(key_id):
+            raise ValueError(
+                f"key {number} is not ID:KEY with an ID of 1 to 64 letters, digits, dots, dashes or underscores; "
+                "a new key is printed by: starter.py payload-keys new"
+            )
+        if key_id in keys:
+            raise ValueError(f"two keys have the id {key_id!r}, and a payload names its key by the id")
+        try:
+            keys[key_id] = decoded_key(key)
+        except ValueError as error:
+            raise ValueError(f"the key {key_id!r} is none: {error}") from None
+    return keys

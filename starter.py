@@ -7,6 +7,7 @@ import typer
 
 from commands import (
     audit,
+    codec,
     db,
     demo,
     enrolment,
@@ -17,6 +18,7 @@ from commands import (
     ledger,
     movements,
     operators,
+    payload_keys,
     pool,
     program,
     rewards,
@@ -107,6 +109,8 @@ app.command()(operators.resume)
 app.command()(operators.acts)
 app.command()(audit.audit)
 app.command()(serve.serve)
+app.add_typer(payload_keys.app, name="payload-keys")
+app.command()(codec.codec)
 
 
 def main() -> NoReturn:

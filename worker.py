@@ -1,6 +1,5 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
-import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,11 +13,13 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from activities import all_activities
 from commands import entrance
-from commands.arguments import Address, listen_address
+from commands.arguments import MetricsOption, listen_address
+from commands.codec import DEFAULT_CODEC_PORT, local_codec
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
@@ -34,6 +35,13 @@ from settings import Settings
 from staking.models import SearchAttributeUse
 from staking.program import Program
 from staking.steps import TASK_QUEUE
+from telemetry.address import Address
+from telemetry.ledger_metrics import LedgerMetrics, watching
+from telemetry.logs import start_logging
+from telemetry.requests import measure_requests
+from telemetry.runtime import meter_of
+from telemetry.steps import StepTelemetry
+from telemetry.tracing import tracing
 from web.app import create_app
 from web.health import Health, health_app
 from web.samples import make_samples
@@ -74,6 +82,7 @@ def build_worker(
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
         activities=all_activities(ledger, spread=spread, search_attributes=search_attributes),
+        interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         max_cached_workflows=options.max_cached_workflows,
         max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
@@ -91,6 +100,7 @@ class Asked:
     worker: WorkerOptions
     processes: int
     health: Address | None
+    metrics: Address | None
     dev: bool
     ui_port: int
     program: Program | None
@@ -132,6 +142,7 @@ def work(
             help="Answer /livez and /readyz over HTTP here, for all processes.",
         ),
     ] = None,
+    metrics: MetricsOption = None,
     processes: Annotated[
         int,
         typer.Option(
@@ -178,7 +189,7 @@ def work(
     """
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(Settings())
     options = WorkerOptions(
         max_cached_workflows=max_cached_workflows,
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
@@ -187,19 +198,22 @@ def work(
         version=_version(deployment, build_id),
     )
     if place is not None:
-        entrance.run(_work_at_a_place(options))
+        entrance.run(_work_at_a_place(options), metrics=metrics and metrics.of_process(place))
         return
+    if metrics and processes > 1:
+        metrics.of_process(processes)
     asked = Asked(
         worker=options,
         processes=processes,
         health=health,
+        metrics=metrics,
         dev=dev,
         ui_port=ui_port,
         program=program and read_program(program),
         port=port,
         samples=samples,
     )
-    entrance.run(_work(asked))
+    entrance.run(_work(asked), metrics=metrics)
 
 
 async def _work(asked: Asked) -> None:
@@ -208,12 +222,14 @@ async def _work(asked: Asked) -> None:
     config = connect_config()
     async with AsyncExitStack() as stack:
         if asked.dev:
-            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port))
+            codec = await _serve_codec(stack, settings, asked.ui_port) if settings.payload_keys_by_id else None
+            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port, codec))
         address = config.get("target_host", DEFAULT_ADDRESS)
-        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url))
+        meter = Runtime.default().metric_meter
+        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
         if asked.program is not None:
             await _apply_if_none(ledger, asked.program)
-        client = await connect(config)
+        client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
         attributes = await prepared_search_attributes(client, settings, registers=asked.dev)
         say(f"Ledger      {ledger.where}")
         workers = _fleet(asked.processes, address) or Alone(
@@ -228,13 +244,17 @@ async def _work(asked: Asked) -> None:
         if asked.health:
             served = serving(health_app(health), host=asked.health.host, port=asked.health.port)
             say(f"Health      {await stack.enter_async_context(served)}")
+        if asked.metrics:
+            await stack.enter_async_context(watching(ledger, meter, now))
+            say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
         await stack.enter_async_context(workers.working())
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:
             service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
             signing_secret(settings)
-            say(f"Pages       {await _serve_pages(stack, create_app(service, health), asked.port)}")
+            app = measure_requests(create_app(service, health), meter)
+            say(f"Pages       {await _serve_pages(stack, app, asked.port)}")
         how_many = "" if asked.processes == 1 else f"{asked.processes} processes "
         workers.when_all_poll(
             lambda: say(f"Worker      {how_many}polling {TASK_QUEUE} at {address}; Ctrl-C stops it")
@@ -244,6 +264,10 @@ async def _work(asked: Asked) -> None:
         entrance.end_within(STOPPED_WITHIN)
     if sentences := workers.ended_badly():
         raise CommandFailed(*sentences)
+
+
+def _next_ports(processes: int) -> str:
+    return "" if processes == 1 else f", and the next {processes} ports"
 
 
 def _fleet(processes: int, address: str) -> Fleet | None:
@@ -258,8 +282,12 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
     """One of several worker processes."""
     stop = entrance.stop_signal()
     settings = Settings()
-    async with open_ledger(settings.ledger_url) as ledger:
-        client = await connect()
+    observer = LedgerMetrics(Runtime.default().metric_meter)
+    async with (
+        tracing() as interceptors,
+        open_ledger(settings.ledger_url, observer=observer) as ledger,
+    ):
+        client = await connect(interceptors=interceptors)
         attributes = await known_search_attributes(client, settings)
         worker = build_worker(client, ledger, options, spread=settings.spread, search_attributes=attributes)
 
@@ -284,19 +312,34 @@ def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVe
 
 
 async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:
-    """Their address. Nobody asked for the default port, so whoever has it is no reason to stop."""
+    """Their address."""
     if port is None:
-        with suppress(BadConfiguration):
-            return await stack.enter_async_context(serving(app, host=LOOPBACK, port=DEFAULT_PORT))
-    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port or 0))
+        return await _serve_at_or_near(stack, app, DEFAULT_PORT)
+    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
+
+
+async def _serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) -> str:
+    """The address of what shows plain text to this machine's web UI."""
+    address = await _serve_at_or_near(stack, local_codec(settings, ui_port), DEFAULT_CODEC_PORT)
+    say(f"Codec       {address}")
+    return address
+
+
+async def _serve_at_or_near(stack: AsyncExitStack, app: FastAPI, port: int) -> str:
+    """Nobody asked for a default port, so whoever has it is no reason to stop."""
+    with suppress(BadConfiguration):
+        return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
+    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=0))
 
 
 @asynccontextmanager
 async def _embedded_server(
-    settings: Settings, config: ClientConnectConfig, ui_port: int
+    settings: Settings, config: ClientConnectConfig, ui_port: int, codec: str | None
 ) -> AsyncGenerator[ClientConnectConfig]:
     address = config.get("target_host", DEFAULT_ADDRESS)
-    async with persistent_server(data_dir=settings.data_dir, address=address, ui_port=ui_port) as server:
+    async with persistent_server(
+        data_dir=settings.data_dir, address=address, ui_port=ui_port, codec=codec
+    ) as server:
         say(f"Temporal    {server.address}{' (found running and reused)' if server.reused else ''}")
         say(f"Web UI      {server.ui_url}")
         say(f"Data        {settings.data_dir.resolve()}")

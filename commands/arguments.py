@@ -2,7 +2,6 @@
 
 import getpass
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, TypeVar
@@ -15,11 +14,11 @@ from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
 from staking.program import RegionCode, check_asset_code
+from telemetry.address import Address
 
 _Text = TypeVar("_Text", str, str | None)
 _Value = TypeVar("_Value")
 
-_PORT_MAX = 65535
 NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
 """Settings of a command to which -3 is an amount, and no options."""
 
@@ -72,24 +71,8 @@ def idempotency_key(text: str | None) -> str | None:
     return None if text is None else check_idempotency_key(text)
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where to listen."""
-
-    host: str
-    port: int
-
-
-@wrong_usage
-def listen_address(text: str) -> Address:
-    """HOST:PORT, where an IPv6 address is in brackets."""
-    host, _, port = text.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not bare or ("[" not in host and ":" in host) or not port.isdecimal() or not 1 <= int(port) <= _PORT_MAX:
-        raise ValueError(f"{text[:80]!r} is not HOST:PORT such as 0.0.0.0:8081")
-    return Address(bare, int(port))
-
-
+listen_address = wrong_usage(Address.parse)
+"""HOST:PORT, where an IPv6 address is in brackets."""
 AssetArgument = Annotated[
     str,
     typer.Argument(metavar="ASSET", callback=wrong_usage(check_asset_code), help="An asset code, such as SOL."),
@@ -152,5 +135,14 @@ RegionOption = Annotated[
         callback=region_code,
         metavar="R",
         help="ISO 3166-1 or 3166-2 code, such as FR or UA-43; a country covers its subdivisions.",
+    ),
+]
+MetricsOption = Annotated[
+    Address | None,
+    typer.Option(
+        "--metrics",
+        parser=listen_address,
+        metavar="HOST:PORT",
+        help="Serve Prometheus metrics at this address, at /metrics.",
     ),
 ]

@@ -1,7 +1,6 @@
 """How an entrance runs: one exit code, one sentence for every error, no traceback."""
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine
@@ -11,7 +10,6 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
@@ -21,6 +19,8 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.history_export import ExportError
 from settings import Settings
 from staking.models import check_user_id
+from telemetry.address import Address
+from telemetry.runtime import start_runtime
 from workflows.client import ServiceError
 from workflows.connection import BadConfiguration
 
@@ -52,7 +52,6 @@ def main(app: typer.Typer) -> NoReturn:
     # A terminated command stops what it started, as an interrupted one does.
     for number in stop_signals():
         signal.signal(number, signal.default_int_handler)
-    _keep_stdout_for_data()
     exit_process(_exit_code(app))
 
 
@@ -86,21 +85,17 @@ def _exit_code(app: typer.Typer) -> int:
     return FAILED
 
 
-def _keep_stdout_for_data() -> None:
-    """The SDK's core would write its warnings there; they go the way of every other log record."""
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
-    logs = LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
-
-
 def say(sentence: str) -> None:
     """A sentence for a person, on stderr."""
     with suppress(BrokenPipeError):
         print(sentence, file=sys.stderr)
 
 
-def run(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Runs a command's asynchronous part to its end, or until a signal cancels it."""
+def run(work: Coroutine[Any, Any, _Answer], *, metrics: Address | None = None) -> _Answer:
+    """Runs a command's asynchronous part to its end, or until a signal cancels it.
+
+    ``metrics`` is where this process serves its metrics meanwhile. Raises BadConfiguration if it cannot.
+    """
 
     async def until_told_to_stop() -> _Answer:
         task = asyncio.current_task()
@@ -113,7 +108,11 @@ def run(work: Coroutine[Any, Any, _Answer]) -> _Answer:
             return await work
 
     try:
+        start_runtime(metrics)
         return asyncio.run(until_told_to_stop())
+    except BadConfiguration:
+        work.close()
+        raise
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -105,13 +105,10 @@ def _read_public_key(kind: KeyKind, file: Path) -> str:
 
 
 def _new_key(user: str, **content: Any) -> tuple[ApiKey, str | None]:
-    from web.key_encryption import EncryptionKeyUnusable, KeyEncryption  # as above
+    from web.key_encryption import KeyEncryption  # as above
     from web.keys import new_key
 
-    try:
-        return new_key(user, KeyEncryption(Settings()), **content)
-    except EncryptionKeyUnusable as error:
-        raise CommandFailed(str(error)) from None
+    return new_key(user, KeyEncryption(Settings()), **content)
 
 
 def _print_new(key: ApiKey, secret: str | None) -> None:

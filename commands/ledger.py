@@ -91,7 +91,8 @@ def reverse(
     """Take an entry back, whole, by one that moves the same amounts the other way. A repeat changes nothing.
 
     It counts from now on, so that no closed day changes. The day of a reward that is taken back stays credited and
-    is not paid again. Refused if the balance, or the pool, would fall below zero.
+    is not paid again, and its user reads the reason in the reward history. Refused if the balance, or the pool,
+    would fall below zero.
     """
     answer = _correct(
         lambda ledger, asked_at: corrections.reverse(ledger, entry, reason=reason, operator=operator, now=asked_at)

@@ -12,26 +12,13 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
-from ledger.statement_text import iso_text
+from ledger.statement_text import COMPUTED_COLUMNS, iso_text
 from staking.money import format_amount
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, nothing else.")]
 _WIDTH_WITHOUT_TERMINAL = 120
 
-DEMO_COLUMNS = (
-    "user",
-    "day",
-    "asset",
-    "opening",
-    "closing",
-    "average",
-    "minimum",
-    "cap",
-    "apr",
-    "reward",
-    "outcome",
-    "late",
-)
+DEMO_COLUMNS = ("user", *COMPUTED_COLUMNS, "late")
 
 
 @dataclass(frozen=True)

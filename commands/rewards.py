@@ -8,7 +8,7 @@ import typer
 from commands.enrolment import UserArgument
 from commands.entrance import day_argument, run, the_ledger
 from commands.output import Column, JsonOption, print_json, print_table
-from ledger.statement_text import STATEMENT_COLUMNS, csv_header, csv_text, reward_row
+from ledger.statement_text import COMPUTED_COLUMNS, csv_header, csv_text, reward_row
 from ledger.statements import StatementLine, statement, statement_in_parts
 
 _NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
@@ -59,11 +59,10 @@ async def _print_csv(user: str, first: date | None, last: date | None) -> None:
 
 
 def _print_table(user: str, lines: list[StatementLine]) -> None:
-    shown = STATEMENT_COLUMNS[: STATEMENT_COLUMNS.index("outcome") + 1]
     rows = [(reward_row(line), _remark(line)) for line in lines]
     print_table(
-        [*(Column(name, is_number=name in _NUMBERS) for name in shown), Column("")],
-        [[*(str(row[name]) for name in shown), remark] for row, remark in rows],
+        [*(Column(name, is_number=name in _NUMBERS) for name in COMPUTED_COLUMNS), Column("")],
+        [[*(str(row[name]) for name in COMPUTED_COLUMNS), remark] for row, remark in rows],
         title=f"Rewards of {user}",
     )
 

@@ -1,12 +1,20 @@
 """serve: the pages and the APIs over HTTP."""
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Annotated
 
 import typer
+from temporalio.runtime import Runtime
 
-from commands.entrance import now, run, say, stop_signal, the_ledger
+from commands.arguments import MetricsOption
+from commands.entrance import now, run, say, stop_signal
+from ledger.engine import open_ledger
 from settings import Settings
+from telemetry.ledger_metrics import LedgerMetrics
+from telemetry.logs import start_logging
+from telemetry.requests import measure_requests
+from telemetry.tracing import tracing
 from web.app import create_app
 from web.health import Health
 from web.server import LOOPBACK, serving
@@ -25,6 +33,7 @@ def serve(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds to wait for a workflow's answer.")
     ] = 10,
+    metrics: MetricsOption = None,
 ) -> None:
     """Serve the account holder's pages and the APIs until told to stop (Ctrl-C or SIGTERM).
 
@@ -37,15 +46,23 @@ def serve(
         stop = stop_signal()
         settings = Settings()
         signing_secret(settings)
-        client = await connect(timeout=timedelta(seconds=timeout))
-        async with the_ledger() as ledger:
+        meter = Runtime.default().metric_meter
+        async with AsyncExitStack() as stack:
+            interceptors = await stack.enter_async_context(tracing())
+            client = await connect(timeout=timedelta(seconds=timeout), interceptors=interceptors)
+            ledger = await stack.enter_async_context(
+                open_ledger(settings.ledger_url, observer=LedgerMetrics(meter))
+            )
             requests = SoftStakingClient(client, timeout=timedelta(seconds=timeout))
             service = Service(ledger, requests, now, settings)
-            app = create_app(service, Health(ledger, client))
-            async with serving(app, host=host, port=port) as address:
-                say(f"Pages       {address}; Ctrl-C stops it")
-                if not settings.gateway_peers:
-                    say("Nobody is believed to say who is signed in: set SOFT_STAKING_GATEWAY_PEERS")
-                await stop.wait()
+            app = measure_requests(create_app(service, Health(ledger, client)), meter)
+            address = await stack.enter_async_context(serving(app, host=host, port=port))
+            say(f"Pages       {address}; Ctrl-C stops it")
+            if metrics is not None:
+                say(f"Metrics     http://{metrics}/metrics")
+            if not settings.gateway_peers:
+                say("Nobody is believed to say who is signed in: set SOFT_STAKING_GATEWAY_PEERS")
+            await stop.wait()
 
-    run(work())
+    start_logging(Settings())
+    run(work(), metrics=metrics)

@@ -80,6 +80,5 @@ async def known_search_attributes(client: Client, settings: Settings) -> SearchA
 
 
 def _histories_are_encrypted(settings: Settings) -> bool:
-    """Payloads are; search attributes never. Here the encryption of payloads is to be asked whether it is on."""
-    del settings
-    return False
+    """Payloads are; search attributes never."""
+    return bool(settings.payload_keys_by_id)

@@ -79,6 +79,7 @@ class _State(BaseModel):
     pid: int = Field(gt=1)
     address: str
     ui_port: int
+    codec: str | None = None
 
 
 @asynccontextmanager
@@ -99,13 +100,15 @@ async def throwaway_server(*, dynamic_config: Mapping[str, str] = {}) -> AsyncGe
 
 
 @asynccontextmanager
-async def persistent_server(*, data_dir: Path, address: str, ui_port: int) -> AsyncGenerator[RunningServer]:
+async def persistent_server(
+    *, data_dir: Path, address: str, ui_port: int, codec: str | None = None
+) -> AsyncGenerator[RunningServer]:
     """Run the server of the installation in `data_dir`, with its web UI, and keep its state there in temporal.db.
 
     `data_dir` is created if missing and belongs to one installation at a time. A server that a crashed
     installation left running is reused if it answers on the wanted ports, else replaced; it is stopped when the
-    context is left. Raises EmbeddedServerError if the directory or a port cannot be used, or the server does
-    not start.
+    context is left. At the address `codec` its web UI has payloads decrypted. Raises EmbeddedServerError if the
+    directory or a port cannot be used, or the server does not start.
     """
     port = _loopback_port(address)
     if port == ui_port:
@@ -116,17 +119,17 @@ async def persistent_server(*, data_dir: Path, address: str, ui_port: int) -> As
     with _installation_lock(data_dir) as data_dir:
         state_file = data_dir / "temporal.json"
         child: _Child | None = None
-        server = await _reusable_orphan(data_dir, address, ui_port)
+        server = await _reusable_orphan(data_dir, address, ui_port, codec)
         if server is None:
             await _require_free(port, "set another address with TEMPORAL_ADDRESS")
             await _require_free(ui_port, "choose another port with --ui-port")
-            child = _spawn(
-                ["--db-filename", str(_database(data_dir)), "--port", str(port), "--ui-port", str(ui_port)],
-                log=data_dir / "temporal.log",
-            )
+            arguments = ["--db-filename", str(_database(data_dir)), "--port", str(port), "--ui-port", str(ui_port)]
+            if codec is not None:
+                arguments += ["--ui-codec-endpoint", codec]
+            child = _spawn(arguments, log=data_dir / "temporal.log")
             server = child.process
         try:
-            _write_state(state_file, _State(pid=server.pid, address=address, ui_port=ui_port))
+            _write_state(state_file, _State(pid=server.pid, address=address, ui_port=ui_port, codec=codec))
             if child is not None:
                 await _wait_until_ready(child, address)
             yield RunningServer(address=address, ui_url=f"http://{_HOST}:{ui_port}", reused=child is None)
@@ -291,7 +294,7 @@ def _installation_lock(data_dir: Path) -> Generator[Path]:
         yield data_dir.resolve()
 
 
-async def _reusable_orphan(data_dir: Path, address: str, ui_port: int) -> _Process | None:
+async def _reusable_orphan(data_dir: Path, address: str, ui_port: int, codec: str | None) -> _Process | None:
     """The server that a crashed installation left running in `data_dir`; stopped instead if it does not serve."""
     state = _read_state(data_dir / "temporal.json")
     if state is None:
@@ -300,7 +303,7 @@ async def _reusable_orphan(data_dir: Path, address: str, ui_port: int) -> _Proce
     if not orphan.is_running():
         return None
     if (
-        (state.address, state.ui_port) == (address, ui_port)
+        (state.address, state.ui_port, state.codec) == (address, ui_port, codec)
         and await _answers(address)
         and await _accepts_connections(ui_port)
     ):

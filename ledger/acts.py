@@ -91,6 +91,19 @@ _LAST: Select[tuple[object, ...]] = (
     .limit(1)
 )
 
+_released = acts.alias("released")
+HOLDS_IN_FORCE: Select[tuple[object, ...]] = select(acts).where(
+    acts.c.kind == "hold",
+    ~select(_released.c.act_number)
+    .where(
+        _released.c.kind == "release",
+        _released.c.user_id == acts.c.user_id,
+        _released.c.act_number > acts.c.act_number,
+    )
+    .exists(),
+)
+"""The acts that hold a user who was not released since; one for each user who is held."""
+
 
 async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
     """The hold that a user is under."""
@@ -99,17 +112,7 @@ async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
 
 async def held_users(connection: AsyncConnection, region: str | None = None) -> dict[str, Hold]:
     """Every user who is held, by id; or those of them who ever enrolled from a region (rule 7)."""
-    released = acts.alias("released")
-    is_released = (
-        select(released.c.act_number)
-        .where(
-            released.c.kind == "release",
-            released.c.user_id == acts.c.user_id,
-            released.c.act_number > acts.c.act_number,
-        )
-        .exists()
-    )
-    query = select(acts).where(acts.c.kind == "hold", ~is_released).order_by(acts.c.user_id)
+    query = HOLDS_IN_FORCE.order_by(acts.c.user_id)
     if region is not None:
         query = query.where(
             select(enrolments.c.enrolment_id)

@@ -46,9 +46,16 @@ class Batches(Generic[Request, Answer]):
     together next, those of one day in one transaction. So a batch grows with the load and only then.
     """
 
-    def __init__(self, answer_together: AnswerTogether[Request, Answer], *, at_once: int) -> None:
+    def __init__(
+        self,
+        answer_together: AnswerTogether[Request, Answer],
+        *,
+        at_once: int,
+        on_batch: Callable[[int], None] = lambda request_count: None,
+    ) -> None:
         self._answer_together = answer_together
         self._at_once = at_once
+        self._on_batch = on_batch
         self._waiting: deque[_Waiting[Request, Answer]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
 
@@ -67,6 +74,7 @@ class Batches(Generic[Request, Answer]):
     async def _answer_while_any_waits(self) -> None:
         try:
             while batch := self._next_batch():
+                self._on_batch(len(batch))
                 await self._answer_all(batch)
         finally:
             # In the step in which the queue was found empty: a request that comes later starts another worker.

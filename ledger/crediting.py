@@ -81,6 +81,7 @@ async def _credit_all(
     ledger: Ledger, day: date, requests: Sequence[CreditRequest]
 ) -> Mapping[str, CreditReceipt | PoolShort | LedgerError]:
     answers: _Answers = {}
+    credited: dict[str, CreditReceipt] = {}
     async with ledger.write() as connection:
         locked = await lock_users(connection, [request.user_id for request in requests])
         recorded = await _recorded(connection, day, [request.user_id for request in requests])
@@ -98,8 +99,10 @@ async def _credit_all(
         pools = await lock_pools(connection, {line.asset for credit in due for line in credit.paid})
         funded = _funded(due, pools, answers)
         if funded:
-            answers |= await _write(connection, day, funded, pools)
-    return answers
+            credited = await _write(connection, day, funded, pools)
+    for credit in funded:
+        ledger.observer.credited(credited[credit.request.user_id], credit.request.rewards.lines)
+    return answers | credited
 
 
 def _credit(request: CreditRequest, user: LockedUser, rows: Sequence[AnyRow], credited_at: datetime) -> _Credit:

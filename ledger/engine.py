@@ -1,11 +1,12 @@
 """The ledger's database: opening it, and its transactions."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -16,6 +17,7 @@ from ledger import migrations, postgresql, sqlite
 from ledger.batches import Answer, Batches, Request
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.migrations import Schema, schema_in
+from ledger.observing import NOBODY, Observer
 
 Clock = Callable[[], datetime]
 _LOCK_TIMEOUT_S = 4
@@ -42,15 +44,22 @@ def utc_now() -> datetime:
 class Ledger:
     """One open ledger. Every function of this room takes one.
 
-    ``clock`` is the recording clock; it says when something was written, never when it counts.
+    ``clock`` is the recording clock; it says when something was written, never when it counts. ``observer`` hears
+    what was done.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock = utc_now,
+        observer: Observer = NOBODY,
+    ) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
         self._batches: dict[Any, Batches[Any, Any]] = {}
         self.clock = clock
+        self.observer = observer
 
     @property
     def where(self) -> str:
@@ -72,7 +81,11 @@ class Ledger:
         SQLite has one writer: BEGIN IMMEDIATE takes its lock first, and within a process writers queue here, since
         SQLite's own waiting is by sleeping and unfair. PostgreSQL's writers are kept apart by the locks they take.
         """
-        async with self._turn(), self._transaction({sqlite.READ_ONLY: False}) as connection:
+        async with (
+            self._observed("write"),
+            self._turn(),
+            self._transaction({sqlite.READ_ONLY: False}) as connection,
+        ):
             yield connection
 
     @asynccontextmanager
@@ -81,7 +94,7 @@ class Ledger:
         options: dict[str, object] = {sqlite.READ_ONLY: True}
         if not self._is_sqlite:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._transaction(options) as connection:
+        async with self._observed("read"), self._transaction(options) as connection:
             if takes_long and not self._is_sqlite:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
@@ -90,7 +103,9 @@ class Ledger:
         """The queue in front of a kind of transaction; requests that wait in it are answered together."""
         if answer_day not in self._batches:
             at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
-            self._batches[answer_day] = Batches[Request, Answer](partial(answer_day, self), at_once=at_once)
+            self._batches[answer_day] = Batches[Request, Answer](
+                partial(answer_day, self), at_once=at_once, on_batch=self.observer.batch
+            )
         return self._batches[answer_day]
 
     async def close(self) -> None:
@@ -98,6 +113,14 @@ class Ledger:
         for batches in self._batches.values():
             await batches.finish()
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _observed(self, kind: Literal["read", "write"]) -> AsyncGenerator[None]:
+        began_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observer.transaction(kind, time.perf_counter() - began_s)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
@@ -169,14 +192,19 @@ def _is_taken(error: IntegrityError) -> bool:
 
 
 @asynccontextmanager
-async def open_ledger(url: str, *, clock: Clock = utc_now) -> AsyncGenerator[Ledger]:
+async def open_ledger(
+    url: str,
+    *,
+    clock: Clock = utc_now,
+    observer: Observer = NOBODY,
+) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path`` or ``postgresql://user@host/name``).
 
     A SQLite ledger that is new or older than this program is brought to its schema version first; a PostgreSQL one
     only by ``upgrade_ledger``, since other programs may be using it. Raises LedgerUnavailable, in one sentence, if
     there is no usable database at the URL, or one of another schema version.
     """
-    async with _connected(url, clock) as ledger:
+    async with _connected(url, clock, observer) as ledger:
         schema = await schema_of(ledger)
         if not schema.is_current:
             if schema.is_newer or not ledger.upgrades_when_opened:
@@ -227,11 +255,15 @@ async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda
 
 @asynccontextmanager
 async def _connected(
-    url: str, clock: Clock = utc_now, *, sqlite_lock_timeout_s: int | None = None
+    url: str,
+    clock: Clock = utc_now,
+    observer: Observer = NOBODY,
+    *,
+    sqlite_lock_timeout_s: int | None = None,
 ) -> AsyncGenerator[Ledger]:
     """The ledger at a URL, whatever its schema."""
     engine = _create_engine(url, sqlite_lock_timeout_s)
-    ledger = Ledger(engine, clock)
+    ledger = Ledger(engine, clock, observer)
     if engine.dialect.name == "sqlite":
         await sqlite.check_it_opens(ledger.where, engine, lock_timeout_s=_LOCK_TIMEOUT_S)
     try:

@@ -18,6 +18,7 @@ class Scope(StrEnum):
     READ = "read"
     ACTIVATE = "activate"
     DEACTIVATE = "deactivate"
+    DECODE = "decode"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ledger.statements import StatementLine
 from staking.money import format_amount
 
-STATEMENT_COLUMNS = (
+COMPUTED_COLUMNS = (
     "day",
     "asset",
     "opening",
@@ -20,12 +20,9 @@ STATEMENT_COLUMNS = (
     "apr",
     "reward",
     "outcome",
-    "credited_at",
-    "late",
-    "reference_value_usdt",
-    "entry_id",
-    "reversed_by",
 )
+"""What an accrual day and asset came to, and everything that recomputes it."""
+STATEMENT_COLUMNS = (*COMPUTED_COLUMNS, "credited_at", "late", "reference_value_usdt", "entry_id", "reversed_by")
 """Of a statement as CSV, which other programs read by name and by place: new ones only ever come at the end."""
 
 

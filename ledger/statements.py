@@ -51,6 +51,8 @@ class StatementLine:
     entry_id: int | None
     reversed_by: int | None
     """The entry that took the day's rewards back."""
+    reversal_reason: str | None
+    """Why, as the operator wrote it."""
 
     @property
     def kept(self) -> int:
@@ -162,8 +164,9 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
+    reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.reason.label("reversal_reason")]
     query = (
-        select(*columns, *terms, *credit, _reversals.c.entry_id.label("reversed_by"))
+        select(*columns, *terms, *credit, *reversal)
         .join_from(
             snapshots,
             rewards,
@@ -205,6 +208,7 @@ async def _read_lines(connection: AsyncConnection, query: Select[*tuple[Any, ...
             reference_value=programs[row.program_version].assets[row.asset].reference_value(row.reward),
             entry_id=row.entry_id,
             reversed_by=row.reversed_by,
+            reversal_reason=row.reversal_reason,
         )
         for row in await connection.execute(query)
     ]

@@ -90,12 +90,12 @@ class CommandLine:
     """A shell in a folder: runs starter.py there with these variables."""
 
     def __init__(self, forks: Forks, folder: Path, **environment: str) -> None:
-        self._forks = forks
+        self.forks = forks
         self.folder = folder
         self.environment = clean_environment(folder) | environment
 
     def run(self, *arguments: str, **environment: str) -> Answer:
-        return self._forks.run(self.folder, self.environment | environment, arguments)
+        return self.forks.run(self.folder, self.environment | environment, arguments)
 
     def json(self, *arguments: str) -> Any:
         """What a command prints for machines, which must be done and silent otherwise."""

@@ -45,7 +45,7 @@ ENTRANCES = {"starter": starter.app, "worker": worker.app}
 
 def fenced(page: Path, language: str) -> list[str]:
     """The code blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT[page], flags=re.M | re.S)
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", TEXT[page], flags=re.M | re.S)
 
 
 def shown_commands() -> list[str]:
@@ -54,7 +54,7 @@ def shown_commands() -> list[str]:
     for page in PAGES:
         typed = [line for block in fenced(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
         lines.update(typed)
-        prose = re.sub(r"^```.*?^```$", "", TEXT[page], flags=re.M | re.S)
+        prose = re.sub(r"^ *```.*?^ *```$", "", TEXT[page], flags=re.M | re.S)
         lines.update(
             span for span in re.findall(r"`([^`]+)`", prose) if re.search(r"\b(starter|worker)\.py \S", span)
         )

@@ -1,5 +1,6 @@
 """worker.py as a process: what it survives, what it leaves behind, and how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from commandline import (
     stopped,
     utc_today,
 )
+from measured import free_address, scraped
 from world import EXPORT_HEADER, ROOT
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
@@ -69,9 +71,12 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
         first = worker.stop(signal.SIGTERM)
     assert not is_running(server)
     cli.json("pool", "fund", "SOL", "1")
-    with stopped(place.start(*PROGRAM)) as worker:
+    metrics = free_address()
+    with stopped(place.start(*PROGRAM, "--metrics", str(metrics))) as worker:
         status = cli.json("status", "zoe")
         eventually(lambda: cli.json("retry", "zoe") and is_paid(cli, "zoe"), "the owed days are paid")
+        credits_counted = scraped(metrics).value("soft_staking_credits_total")
+        eventually(lambda: "soft_staking_owed_days" in scraped(metrics).names, "the ledger's gauges are read")
         days = [row["day"] for row in cli.json("rewards", "zoe")]
         second = worker.stop(signal.SIGINT)
 
@@ -83,6 +88,9 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
     assert "Traceback" not in first.err + second.err
     assert (status["enrolled"], status["enrolment_id"]) == (True, receipt["enrolment_id"])
     assert days == [days_ago(3), days_ago(2), days_ago(1)]
+    assert credits_counted == len(days)
+    logged = [json.loads(line) for line in second.err.splitlines() if line.startswith("{")]
+    assert [line["day"] for line in logged if line["message"] == "credited"] == days
     assert cli.json("audit")["clean"] is True
     assert pids_with(str(place.data_dir)) == []
 
@@ -176,6 +184,28 @@ def test_a_second_installation_is_refused_where_one_runs(place: Installation, tm
     assert "--ui-port" in of_ui_port
 
 
+def test_an_encrypted_installation_shows_plain_text_to_its_own_web_ui_and_to_who_has_the_keys(
+    place: Installation, cli: CommandLine
+) -> None:
+    key = cli.json("payload-keys", "new")
+    with_keys = {"SOFT_STAKING_PAYLOAD_KEYS": f"{key['id']}:{key['key']}"}
+    with stopped(place.start(*PROGRAM, **with_keys)) as worker:
+        without = cli
+        cli = CommandLine(cli.forks, cli.folder, **cli.environment, **with_keys)
+        enrolled_earlier(cli, "zoe", days=2)
+        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        lacking = without.run("deactivate", "zoe")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.ui_port}/api/v1/settings") as answer:
+            codec = json.load(answer)["Codec"]["Endpoint"]
+        ended = worker.stop()
+
+    assert (ended.code, ended.out) == (0, "")
+    assert f"Codec       {codec}\n" in ended.err
+    assert lacking.code == 1
+    assert [f"under the key '{key['id']}'" in sentence for sentence in lacking.sentences] == [True]
+    assert key["key"] not in ended.err + lacking.err
+
+
 REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "no server": ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, (), 1, "python worker.py --dev"),
     "garbage for an address": ({"TEMPORAL_ADDRESS": "garbage"}, (), 1, "HOST:PORT"),
@@ -190,6 +220,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "a deployment that is no name": ({}, ("--deployment", "a.b", "--build-id", "1"), 2, "'a.b' is no name"),
     "no address for the health": ({}, ("--health", "8081"), 2, "'8081' is not HOST:PORT"),
     "samples without an installation": ({}, ("--samples",), 2, "--samples goes with --dev"),
+    "keys that are none": ({"SOFT_STAKING_PAYLOAD_KEYS": "key"}, (), 2, "payload_keys: key 1 is not ID:KEY"),
     "one word too many": ({}, ("now",), 2, "(now)"),
 }
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from staking_service import StakingService
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from world import World
+from world import World, at
 
 from settings import Settings
 from staking.days import day_of, end_of
@@ -179,6 +179,12 @@ async def a_visitor(
     transport = httpx.ASGITransport(app=site, client=(peer, 50_000), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
         yield Visitor(client)
+
+
+async def page_of(world: World, user: str, path: str, now: str = "2026-10-05 10:00") -> Page:
+    """A page as a user whom the gateway names sees it."""
+    async with a_visitor(await a_site(world, at(now)), user) as visitor:
+        return await visitor.get(path)
 
 
 def _text(html: str) -> str:

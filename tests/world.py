@@ -23,6 +23,7 @@ from ledger.history_export import parse_export
 from ledger.imports import ImportReport, import_export
 from ledger.journal import balances, holdings_before
 from ledger.movements import post_movement
+from ledger.observing import NOBODY, Observer
 from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on
 from ledger.schema import metadata
@@ -233,13 +234,17 @@ class World:
 
 @asynccontextmanager
 async def a_world(
-    folder: Path, *, clock: Clock = lambda: LONG_AGO, program: Program | None = SHIPPED_PROGRAM
+    folder: Path,
+    *,
+    clock: Clock = lambda: LONG_AGO,
+    program: Program | None = SHIPPED_PROGRAM,
+    observer: Observer = NOBODY,
 ) -> AsyncGenerator[World]:
     """A new ledger in a folder, with the shipped program and full pools. Its recording clock stands still in the
     past, so that the instants passed in decide."""
     await _begin_after(folder, _furnished if program is SHIPPED_PROGRAM else _new)
     try:
-        async with open_ledger(databases.url_in(folder), clock=clock) as ledger:
+        async with open_ledger(databases.url_in(folder), clock=clock, observer=observer) as ledger:
             world = World(ledger)
             if program is not None and program is not SHIPPED_PROGRAM:
                 await _furnish(world, program)

@@ -1,16 +1,19 @@
-"""Who may call the API for product services: bearer tokens, their scopes, and how often they may call."""
+"""Who may call: bearer tokens, their scopes, and how often a caller may call."""
 
+from collections.abc import Callable
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from ledger.engine import Ledger
 from ledger.service_tokens import Scope, ServiceToken, token_in_use
-from web.client_address import address_finder
+from settings import Settings
+from web.client_address import address_of
 from web.problems import Problem
 from web.rate_limits import MinuteLimit, seconds_left
-from web.service import Service
 from web.tokens import is_the_token, token_id_in
 
 _bearer = HTTPBearer(auto_error=False, description="A token made by `starter.py tokens create`.")
@@ -19,10 +22,9 @@ _bearer = HTTPBearer(auto_error=False, description="A token made by `starter.py 
 class Bearers:
     """Tests the token of every request: in use, within its limit, with the scope that the endpoint needs."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._limit = MinuteLimit(service.settings.calls_per_minute)
-        self._address_of = address_finder(service.settings.trusted_proxies)
+    def __init__(self, ledger: Ledger, now: Callable[[], datetime], settings: Settings) -> None:
+        self._ledger = ledger
+        self._limit = _CallLimit(now, settings)
 
     def may(self, scope: Scope) -> params.Security:
         """A dependency that only lets callers with a scope pass."""
@@ -38,7 +40,7 @@ class Bearers:
                     HTTPStatus.FORBIDDEN,
                     "insufficient-scope",
                     "Insufficient scope",
-                    f"this token has not the scope {scope}",
+                    f"this token does not have the scope {scope}",
                     headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
                 )
 
@@ -46,10 +48,10 @@ class Bearers:
 
     async def _token(self, request: Request, text: str) -> ServiceToken:
         token_id = token_id_in(text)
-        async with self._service.ledger.read() as connection:
+        async with self._ledger.read() as connection:
             known = None if token_id is None else await token_in_use(connection, token_id)
         if not is_the_token(known, text) or known is None:
-            self._count(f"address {self._address_of(request)}")
+            self._limit.count_address(request)
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "unauthorized",
@@ -57,11 +59,41 @@ class Bearers:
                 "a bearer token that is in use is needed; an operator makes one with: starter.py tokens create",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        self._count(f"token {known.token_id}")
+        self._limit.count(f"token {known.token_id}")
         return known
 
-    def _count(self, subject: str) -> None:
-        now = self._service.now()
+
+class Anyone:
+    """Asks for no token, and only counts the requests of an address."""
+
+    def __init__(self, now: Callable[[], datetime], settings: Settings) -> None:
+        self._limit = _CallLimit(now, settings)
+
+    def may(self, _scope: Scope) -> params.Depends:
+        """A dependency that lets everyone pass."""
+
+        # Asynchronous, so that it is counted on the event loop and not in a thread.
+        async def check(request: Request) -> None:
+            self._limit.count_address(request)
+
+        return params.Depends(check)
+
+
+class _CallLimit:
+    """SOFT_STAKING_CALLS_PER_MINUTE, for each caller."""
+
+    def __init__(self, now: Callable[[], datetime], settings: Settings) -> None:
+        self._now = now
+        self._limit = MinuteLimit(settings.calls_per_minute)
+        self._proxies = settings.trusted_proxies
+
+    def count_address(self, request: Request) -> None:
+        """Counts a call of an address. Raises Problem if that is one too many."""
+        self.count(f"address {address_of(request, self._proxies)}")
+
+    def count(self, subject: str) -> None:
+        """Counts a call. Raises Problem if that is one too many."""
+        now = self._now()
         if self._limit.is_over(self._limit.use(subject, 1, now=now)):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,

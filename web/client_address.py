@@ -1,55 +1,43 @@
 """Whom a request is from: the peer, unless the peer is a proxy of ours."""
 
-from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
-_Network = IPv4Network | IPv6Network
+from settings import Networks
 
-
-class NotAnAddress(ValueError):
-    """A setting names something that is no address or network; the message is a sentence."""
+_Address = IPv4Address | IPv6Address
 
 
-def address_finder(trusted_proxies: str) -> Callable[[Request], str]:
-    """What finds a request's address: the peer's, or the one that the configured proxies say.
+def peer_of(connection: HTTPConnection) -> _Address | None:
+    """The address at the other end of the connection; what a header says of it is not asked."""
+    return _address(connection.client.host) if connection.client else None
+
+
+def is_in(networks: Networks, address: _Address | None) -> bool:
+    return address is not None and any(address in network for network in networks)
+
+
+def address_of(connection: HTTPConnection, proxies: Networks) -> str:
+    """The peer's address, or the one that the configured proxies say; empty where there is none.
 
     Of X-Forwarded-For only what a trusted proxy wrote is believed: read from its end, the first address that is no
-    proxy of ours. Raises NotAnAddress for a setting that cannot be read.
+    proxy of ours.
     """
-    proxies = _networks(trusted_proxies)
-
-    def find(request: Request) -> str:
-        peer = request.client.host if request.client else ""
-        if not proxies or not _is_in(proxies, peer):
-            return peer
-        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        for hop in reversed(hops):
-            if not _is_in(proxies, hop):
-                return hop if _is_address(hop) else peer
-        return peer
-
-    return find
+    peer = found = peer_of(connection)
+    forwarded = ",".join(connection.headers.getlist("x-forwarded-for"))
+    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+    while hops and is_in(proxies, found):
+        found = _address(hops.pop())
+    if found is None or is_in(proxies, found):
+        found = peer
+    return str(found or "")
 
 
-def _networks(text: str) -> list[_Network]:
+def _address(text: str) -> _Address | None:
+    """An address; an IPv4 one that is written as IPv6 is the IPv4 one."""
     try:
-        return [ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise NotAnAddress(
-            f"SOFT_STAKING_TRUSTED_PROXIES must be addresses or networks with a comma between: {error}"
-        ) from None
-
-
-def _is_in(networks: list[_Network], text: str) -> bool:
-    return _is_address(text) and any(ip_address(text) in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

@@ -1,13 +1,12 @@
 """The endpoints that the exchange's existing clients speak: signed GET requests under /sapi/v1/soft-staking."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.security import APIKeyHeader
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from ledger.api_keys import ApiKey, KeyKind, Profile, key_in_use, profile_of
+from ledger.api_keys import Profile, profile_of
 from ledger.earnings import CreditedReward, Position, credited_rewards, position
 from ledger.errors import LedgerUnavailable, NoProgram
 from ledger.programs import all_versions, program_of_closed_day
@@ -25,7 +24,6 @@ from staking.money import format_amount
 from staking.program import AssetTerms
 from staking.tag import qualifies
 from web import exchange_errors
-from web.client_address import address_finder
 from web.exchange_errors import ExchangeError
 from web.exchange_openapi import (
     PAGE_PARAMETERS,
@@ -36,35 +34,25 @@ from web.exchange_openapi import (
     RewardsHistory,
     SetAnswer,
 )
-from web.key_encryption import EncryptionKeyUnusable, KeyEncryption
+from web.key_encryption import EncryptionKeyUnusable
 from web.parts import add_part
 from web.problems import was_not_taken
-from web.rate_limits import MinuteLimit, seconds_left
 from web.service import Service
-from web.signatures import is_hmac_signature, is_public_key_signature
-from web.signed_query import SignedQuery, microseconds
+from web.signed_query import EPOCH, MICROSECOND, SignedQuery, instant_at, microseconds
+from web.signed_requests import Call, SignedRequests
 from workflows.client import RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/sapi/v1/soft-staking"
-_WEIGHT_OF_A_CALL = 50
 _RETRY_AFTER_S = 1
-_API_KEY = re.compile(r"[A-Za-z0-9]{64}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_SPAN_US = timedelta(days=30) // _MICROSECOND
-_LONGEST_SPAN_US = timedelta(days=92) // _MICROSECOND
+_SPAN_US = timedelta(days=30) // MICROSECOND
+_LONGEST_SPAN_US = timedelta(days=92) // MICROSECOND
 """Three months are never longer."""
 _LAST_PAGE = 1_000_000_000
-_Asked = TypeVar("_Asked")
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application.
-
-    Raises NotAnAddress or EncryptionKeyUnusable for a setting that cannot be read.
-    """
+    """Adds the routes to an application. Raises EncryptionKeyUnusable for a setting that cannot be read."""
     part = FastAPI(
         title="Soft Staking for existing clients",
         openapi_url="/sapi/v1/openapi.json",
@@ -126,23 +114,12 @@ class _Page:
         return (min(self.current, _LAST_PAGE) - 1) * self.size
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One request while it is answered."""
-
-    request: Request
-    now: datetime
-
-
 class _Endpoints:
     """What each endpoint does."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._limit = MinuteLimit(service.settings.weight_per_minute)
-        self._address_of = address_finder(service.settings.trusted_proxies)
-        self._encryption = KeyEncryption(service.settings)
-        self._encryption.check_setting()
+        self._requests = SignedRequests(service)
 
     async def list(self, request: Request) -> JSONResponse:
         return await self._answer(request, self._list)
@@ -153,9 +130,9 @@ class _Endpoints:
     async def rewards_record(self, request: Request) -> JSONResponse:
         return await self._answer(request, self._rewards_record)
 
-    async def _list(self, call: _Call) -> dict[str, Any]:
+    async def _list(self, call: Call) -> dict[str, Any]:
         async with self._service.ledger.read() as connection:
-            key, page = await self._admit(connection, call, ("asset", "current", "size"), _page)
+            key, page = await self._requests.admit(connection, call, ("asset", "current", "size"), _page)
             offered = await self._offered(connection, call.now)
             if page.asset is not None and page.asset not in offered:
                 raise exchange_errors.unknown_asset()
@@ -171,9 +148,9 @@ class _Endpoints:
             "total": len(products),
         }
 
-    async def _set(self, call: _Call) -> dict[str, Any]:
+    async def _set(self, call: Call) -> dict[str, Any]:
         async with self._service.ledger.read() as connection:
-            key, wanted = await self._admit(
+            key, wanted = await self._requests.admit(
                 connection, call, ("softStaking",), lambda query: query.boolean("softStaking"), changes=True
             )
             profile = await profile_of(connection, key) if wanted else None
@@ -189,14 +166,14 @@ class _Endpoints:
                 raise exchange_errors.refused([RefusalReason(code=error.code, sentence=str(error))]) from error
         return {"success": True}
 
-    async def _rewards_record(self, call: _Call) -> dict[str, Any]:
+    async def _rewards_record(self, call: Call) -> dict[str, Any]:
         names = ("asset", "startTime", "endTime", "current", "size")
 
         def read(query: SignedQuery) -> tuple[_Page, tuple[datetime, datetime]]:
             return _page(query), _span(query, call.now)
 
         async with self._service.ledger.read() as connection:
-            key, (page, (since, until)) = await self._admit(connection, call, names, read)
+            key, (page, (since, until)) = await self._requests.admit(connection, call, names, read)
             if page.asset is not None:
                 await _check_was_ever_offered(connection, page.asset)
             found = await credited_rewards(
@@ -229,70 +206,23 @@ class _Endpoints:
             raise exchange_errors.refused(answer.reasons)
 
     async def _answer(
-        self, request: Request, endpoint: Callable[[_Call], Awaitable[dict[str, Any]]]
+        self, request: Request, endpoint: Callable[[Call], Awaitable[dict[str, Any]]]
     ) -> JSONResponse:
         """Counts the call, and answers it or says why not."""
-        now = self._service.now()
-        address = f"address {self._address_of(request)}"
-        used = self._limit.use(address, _WEIGHT_OF_A_CALL, now=now)
+        call = Call(request, self._service.now())
+        used = self._requests.weigh(call)
         headers = {"x-sapi-used-ip-weight-1m": str(used)}
         try:
-            self._check_weight(used, now)
-            return JSONResponse(await endpoint(_Call(request, now)), headers=headers)
+            self._requests.check_weight(used, call)
+            return JSONResponse(await endpoint(call), headers=headers)
         except ExchangeError as error:
             return _error_answer(error, headers)
-        except RequestRefused as error:
+        except (RequestRefused, LedgerUnavailable, EncryptionKeyUnusable) as error:
             _log.error("%s", error)
             return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
         except ServiceError as error:
             _log.error("%s", error)
             return _error_answer(exchange_errors.no_answer(_RETRY_AFTER_S), headers)
-        except (LedgerUnavailable, EncryptionKeyUnusable) as error:
-            _log.error("%s", error)
-            return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
-
-    async def _admit(
-        self,
-        connection: AsyncConnection,
-        call: _Call,
-        names: tuple[str, ...],
-        read: Callable[[SignedQuery], _Asked],
-        *,
-        changes: bool = False,
-    ) -> tuple[ApiKey, _Asked]:
-        """The key that signed a request, and what it asks. Raises ExchangeError, for the first that is wrong of
-        key, parameters, timestamp, signature and permission."""
-        key = await _known_key(connection, call.request)
-        query = SignedQuery(call.request.scope["query_string"], names)
-        asked = read(query)
-        query.check_time((call.now - _EPOCH) // _MICROSECOND)
-        if not self._is_signed(key, query):
-            raise exchange_errors.bad_signature()
-        # Not before: a key is no secret, and whoever knows it could use up its limit.
-        self._check_weight(self._limit.use(f"key {key.api_key}", _WEIGHT_OF_A_CALL, now=call.now), call.now)
-        if changes and key.read_only:
-            raise exchange_errors.not_permitted()
-        return key, asked
-
-    def _is_signed(self, key: ApiKey, query: SignedQuery) -> bool:
-        if key.kind is KeyKind.HMAC:
-            secret = self._encryption.open(key.sealed_secret or b"", key.api_key)
-            return is_hmac_signature(secret, query.payload, query.signature)
-        return is_public_key_signature(key.public_key or "", query.payload, query.signature)
-
-    def _check_weight(self, used: int, now: datetime) -> None:
-        if self._limit.is_over(used):
-            raise exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
-
-
-async def _known_key(connection: AsyncConnection, request: Request) -> ApiKey:
-    text = request.headers.get("x-mbx-apikey", "")
-    if not _API_KEY.fullmatch(text):
-        raise exchange_errors.bad_key_format()
-    key = await key_in_use(connection, text)
-    if key is None:
-        raise exchange_errors.rejected_key()
-    return key
 
 
 def _page(query: SignedQuery) -> _Page:
@@ -310,7 +240,7 @@ def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
         for instant in (query.integer("startTime"), query.integer("endTime"))
     )
     if start is None:
-        end = (now - _EPOCH) // _MICROSECOND if end is None else end
+        end = (now - EPOCH) // MICROSECOND if end is None else end
         start = max(end - _SPAN_US, 0)
     elif end is None:
         end = start + _SPAN_US
@@ -318,11 +248,7 @@ def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
         raise exchange_errors.start_after_end()
     if end - start > _LONGEST_SPAN_US:
         raise exchange_errors.interval_too_big()
-    return _instant(start), _instant(end)
-
-
-def _instant(since_epoch_us: int) -> datetime:
-    return _EPOCH + min(since_epoch_us, _LAST_US) * _MICROSECOND
+    return instant_at(start), instant_at(end)
 
 
 async def _check_was_ever_offered(connection: AsyncConnection, asset: str) -> None:
@@ -359,7 +285,7 @@ def _record(reward: CreditedReward) -> dict[str, Any]:
         "rewards": _plain(reward.reward),
         "rewardAsset": reward.asset,
         "avgAmount": _plain(reward.average),
-        "time": (reward.credited_at - _EPOCH) // timedelta(milliseconds=1),
+        "time": (reward.credited_at - EPOCH) // timedelta(milliseconds=1),
     }
 
 

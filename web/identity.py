@@ -1,7 +1,6 @@
 """Who asks: the person that the exchange's gateway names, or in the demonstration one that was chosen."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
@@ -9,6 +8,7 @@ from starlette.requests import HTTPConnection
 from settings import Settings
 from staking.models import check_user_id
 from staking.program import RegionCode
+from web.client_address import is_in, peer_of
 from web.service import Service
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
@@ -26,7 +26,7 @@ class Person:
 
 def person_named_by_gateway(connection: HTTPConnection, settings: Settings) -> Person | None:
     """The person in the gateway's headers, which anyone can send and only a configured peer is believed to."""
-    if not _is_gateway(_peer(connection), settings):
+    if not is_in(settings.gateway_peers, peer_of(connection)):
         return None
     user_id = _only_value(connection, settings.gateway_user_header)
     if user_id is None:
@@ -43,7 +43,7 @@ def may_choose_person(connection: HTTPConnection, service: Service) -> bool:
 
     The name that the browser asked for counts too, since a page of another host may have its name point here.
     """
-    peer = _peer(connection)
+    peer = peer_of(connection)
     host = connection.headers.get("host", "")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     return service.is_development and peer is not None and peer.is_loopback and name in _LOOPBACK_NAMES
@@ -57,22 +57,6 @@ def region_code(text: str | None) -> str | None:
         return _REGION.validate_python(text.strip().upper())
     except ValidationError:
         return None
-
-
-def _is_gateway(peer: IPv4Address | IPv6Address | None, settings: Settings) -> bool:
-    networks = (ip_network(part.strip()) for part in settings.gateway_peers.split(",") if part.strip())
-    return peer is not None and any(peer in network for network in networks)
-
-
-def _peer(connection: HTTPConnection) -> IPv4Address | IPv6Address | None:
-    """The address at the other end of the connection; what a header says of it is not asked."""
-    try:
-        address = ip_address(connection.client.host) if connection.client else None
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
 
 
 def _only_value(connection: HTTPConnection, header: str) -> str | None:

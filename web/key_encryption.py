@@ -1,7 +1,6 @@
 """How the secrets of HMAC keys are kept: encrypted with AES-256-GCM, under a key that is not in the ledger."""
 
 import base64
-import binascii
 import os
 import secrets
 from functools import cached_property
@@ -10,15 +9,14 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from settings import Settings
+from settings import KEY_ADVICE, KEY_BYTES, Settings, decoded_key
+from workflows.connection import BadConfiguration
 
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
 _VARIABLE = "SOFT_STAKING_KEY_ENCRYPTION_KEY"
-_ADVICE = "32 random bytes in base64, as `openssl rand -base64 32` prints them"
 
 
-class EncryptionKeyUnusable(Exception):
+class EncryptionKeyUnusable(BadConfiguration):
     """Secrets can be neither kept nor read; the message is a sentence for the operator."""
 
 
@@ -74,7 +72,7 @@ class KeyEncryption:
         if not self._is_kept_in_a_file:
             if not self._settings.key_encryption_key:
                 raise EncryptionKeyUnusable(
-                    f"{_VARIABLE} is not set, and HMAC secrets are encrypted under it: set it to {_ADVICE}"
+                    f"{_VARIABLE} is not set, and HMAC secrets are encrypted under it: set it to {KEY_ADVICE}"
                 )
             return self._settings.key_encryption_key
         try:
@@ -87,12 +85,9 @@ class KeyEncryption:
 
 def _decoded(text: str, where: str) -> bytes:
     try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise EncryptionKeyUnusable(f"{where} is no key to encrypt secrets with: it must be {_ADVICE}")
-    return key
+        return decoded_key(text)
+    except ValueError as error:
+        raise EncryptionKeyUnusable(f"{where} is no key to encrypt secrets with: {error}") from None
 
 
 def _make_unless_there(file: Path) -> None:
@@ -103,7 +98,7 @@ def _make_unless_there(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-            opened.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+            opened.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             opened.flush()
             os.fsync(opened.fileno())
         try:

@@ -240,12 +240,7 @@ class _Site:
         visit = self._visit(request)
         if not visit.may_choose_person:
             raise HTTPException(404)
-        now = self._service.now()
-        offered = [
-            (sample, stage_text(await standing(self._service.ledger, sample.user_id, now=now), now))
-            for sample in SAMPLES
-        ]
-        return self._page(visit, "people.html", offered=offered, problem=None)
+        return await self._people_page(visit)
 
     async def choose_person(self, request: Request) -> Response:
         visit, form = await self._form(request)
@@ -255,7 +250,7 @@ class _Site:
         try:
             user_id = check_user_id(str(form.get("user", "")).strip())
         except ValueError as error:
-            return self._page(visit, "people.html", offered=[], problem=str(error), status=422)
+            return await self._people_page(visit, problem=str(error), status=422)
         response = _see("/")
         self._keep_session(response, self._sessions.begin(user_id, region))
         return response
@@ -352,7 +347,7 @@ class _Site:
             raise HTTPException(413)
         form = await request.form(max_fields=_FORM_FIELDS_MAX, max_files=0)
         token = form.get("token")
-        if visit.is_new or not isinstance(token, str) or not self._sessions.is_form_token(visit.session, token):
+        if not isinstance(token, str) or not self._sessions.is_form_token(visit.session, token):
             raise FormRefused
         return visit, form
 
@@ -405,6 +400,14 @@ class _Site:
             return _see("/soft-staking")
         stopping = view.stopping(known, now)
         return self._page(visit, "stop.html", stopping=stopping, unanswered=unanswered, status=status)
+
+    async def _people_page(self, visit: Visit, *, problem: str | None = None, status: int = 200) -> Response:
+        now = self._service.now()
+        offered = [
+            (sample, stage_text(await standing(self._service.ledger, sample.user_id, now=now), now))
+            for sample in SAMPLES
+        ]
+        return self._page(visit, "people.html", offered=offered, problem=problem, status=status)
 
     def _page(self, visit: Visit, template: str, *, status: int = 200, **content: Any) -> Response:
         html = self._templates.get_template(template).render(

@@ -130,15 +130,18 @@ def _itself(error: Problem) -> Problem:
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    faults = [
-        {
-            "field": ".".join(str(part) for part in fault["loc"] if part != "body") or "body",
-            "message": str(fault["msg"]).removeprefix("Value error, "),
-        }
-        for fault in error.errors()
-    ]
+    faults = [_fault(fault) for fault in error.errors()]
     detail = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request", detail, errors=faults)
+
+
+def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
+    if fault["type"] == "json_invalid":
+        return {"field": "body", "message": f"not JSON: {fault['ctx']['error']}"}
+    return {
+        "field": ".".join(str(part) for part in fault["loc"] if part != "body") or "body",
+        "message": str(fault["msg"]).removeprefix("Value error, "),
+    }
 
 
 def _of_request_refused(error: RequestRefused) -> Problem:

@@ -21,6 +21,7 @@ _FILTERS: dict[str, Any] = {
     "percent": wording.percent_text,
     "day": wording.day_text,
     "document": wording.document_title,
+    "end": wording.end_text,
     "calculation": wording.calculation,
     "query": urlencode,
 }

@@ -1,13 +1,11 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
 import re
-from collections.abc import Callable, Coroutine
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, FastAPI, HTTPException, Path, Query, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Body, FastAPI, Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ledger.corrections import check_text
@@ -18,6 +16,7 @@ from staking.models import Blocked, End, Instant, LiveStatus, Model, Receipt, Re
 from staking.money import Units
 from staking.rewards import Outcome
 from web.bearer import Bearers
+from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
@@ -210,7 +209,7 @@ _ACTIVATION_EXAMPLES: dict[str, Any] = {
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the routes to an application. Raises NotAnAddress for a setting that cannot be read."""
+    """Adds the routes to an application."""
     part = FastAPI(
         title="Soft Staking for product services",
         description=_DESCRIPTION,
@@ -220,32 +219,15 @@ def install(app: FastAPI, service: Service) -> None:
         redirect_slashes=False,
     )
     install_problems(part)
-    part.include_router(_routes(_Accounts(service), Bearers(service)))
+    part.include_router(_routes(_Accounts(service), Bearers(service.ledger, service.now, service.settings)))
     add_part(app, "/v1", part)
-
-
-class _SmallBodyRoute(APIRoute):
-    """Reads no body before it is known to be a small one."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_if_small(request: Request) -> Response:
-            if "transfer-encoding" in request.headers:
-                raise HTTPException(411, "the length of a body is told before it is sent")
-            length = request.headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > _BODY_BYTES_MAX:
-                raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX} bytes")
-            return await handle(request)
-
-        return handle_if_small
 
 
 def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
     router = APIRouter(
         prefix=_PREFIX,
         tags=["product services"],
-        route_class=_SmallBodyRoute,
+        route_class=route_with_bodies_up_to(_BODY_BYTES_MAX),
         responses=problem_responses(401, 403, 422, 429, 503),
     )
     of_a_body = problem_responses(400, 409, 411, 413)

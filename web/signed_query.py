@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from web import exchange_errors
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 _Value = TypeVar("_Value")
 _INTEGER = "^[0-9]{1,20}$"
 _ASSET = "^[A-Za-z0-9]{1,20}$"
@@ -73,8 +77,9 @@ class SignedQuery:
             raise exchange_errors.missing_or_malformed(name)
         return value
 
-    def check_time(self, now_us: int) -> None:
-        """Refuses a request from more than a second ahead, or from longer ago than its window."""
+    def check_time(self, now: datetime) -> None:
+        """Refuses a request from a second or more ahead, or from longer ago than its window."""
+        now_us = (now - EPOCH) // MICROSECOND
         if self.timestamp_us >= now_us + _AHEAD_US:
             raise exchange_errors.ahead()
         if now_us - self.timestamp_us > self.receive_window_ms * 1000:
@@ -112,6 +117,11 @@ class SignedQuery:
 def microseconds(instant: int) -> int:
     """An instant since 1970-01-01 UTC, in milliseconds or microseconds, in microseconds."""
     return instant if instant > _LAST_MILLISECOND else instant * 1000
+
+
+def instant_at(since_epoch_us: int) -> datetime:
+    """The instant, in UTC; the last that there is for a later one."""
+    return EPOCH + min(since_epoch_us, _LAST_US) * MICROSECOND
 
 
 def _decoded(text: bytes) -> str:

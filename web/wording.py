@@ -141,6 +141,14 @@ def reason_sentence(reason: RefusalReason) -> str:
     return reason.sentence
 
 
+def end_text(reason: str) -> str:
+    """What ended an enrolment: rule 7, or somebody who wrote a reason that is not for the user."""
+    kind, _, region = reason.partition(":")
+    if kind == "region_restricted":
+        return f"Ended, since Soft Staking is not offered in region {region}; no day earns from then on."
+    return "Stopped; no day earns since."
+
+
 def calculation(line: StatementLine) -> list[str]:
     """Rules 3, 4 and 12: how a line came about, in sentences that anyone can check."""
     terms = AssetTerms(minimum=line.minimum, cap=line.cap, apr=line.apr, reference_price="0")
@@ -168,7 +176,8 @@ def calculation(line: StatementLine) -> list[str]:
         )
     if line.reward != line.kept:
         steps.append(
-            f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more."
+            f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more. "
+            f"The reason that was given: “{line.reversal_reason}”."
         )
     return steps
 

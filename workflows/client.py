@@ -22,6 +22,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -42,6 +43,7 @@ from workflows.soft_staking import SoftStakingWorkflow
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 _DESCRIBE_TIMEOUT = timedelta(seconds=3)
+"""In all: left to itself, the SDK asks a server that is away again for ten seconds."""
 _QUERY = "query"
 _NO_SUCH_WORKFLOW = "NoSuchWorkflow"
 _Answer = TypeVar("_Answer")
@@ -162,7 +164,9 @@ class SoftStakingClient:
     async def is_running(self, user_id: str) -> bool:
         """Whether a workflow of the user is running; asks no worker."""
         try:
-            description = await self._handle(user_id).describe(rpc_timeout=_DESCRIBE_TIMEOUT)
+            description = await _within(_DESCRIBE_TIMEOUT, self._handle(user_id).describe())
+        except TimeoutError as error:
+            raise _not_described() from error
         except RPCError as error:
             if _is_no_such_workflow(error):
                 return False
@@ -211,7 +215,8 @@ def _start(
         id=workflow_id(user_id),
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        memo={STARTED_BY: update_id},
+        # Ready-made, hence never encrypted: it outlives every run, and would keep its key in use for as long.
+        memo={STARTED_BY: pydantic_data_converter.payload_converter.to_payload(update_id)},
         static_summary=diary.user_summary(user_id),
         static_details=diary.start_details(cause),
     )
@@ -285,7 +290,7 @@ def _refused(cause: BaseException | None) -> RequestRefused:
 
 def _failed(what: str, error: RPCError) -> ServiceError:
     if error.status == RPCStatusCode.UNAVAILABLE:
-        return _unreachable(error)
+        return _unreachable(error.message)
     code = _NO_SUCH_WORKFLOW if _is_no_such_workflow(error) else error.status.name
     return RequestRefused(code, f"the {what} was refused: {error.message}")
 
@@ -297,18 +302,27 @@ def _is_no_such_workflow(error: RPCError) -> bool:
     )
 
 
-def _unreachable(error: RPCError) -> NoAnswer:
-    return NoAnswer(f"the Temporal server does not answer ({error.message}); nothing is known to be recorded")
+def _unreachable(why: str) -> NoAnswer:
+    return NoAnswer(f"the Temporal server does not answer ({why}); nothing is known to be recorded")
+
+
+def _not_described() -> NoAnswer:
+    return _unreachable(f"not within {_DESCRIBE_TIMEOUT.total_seconds():g} s")
 
 
 async def _no_answer(client: Client, user_id: str, what: str, task_queue: str, timeout: timedelta) -> NoAnswer:
     """Which part is missing, what was recorded, and what to do."""
     try:
-        recorded = "" if what == _QUERY else f" {await _recorded(client, user_id, what)}"
-        has_worker = await _has_worker(client, task_queue)
+        return await _within(_DESCRIBE_TIMEOUT, _described(client, user_id, what, task_queue, timeout))
+    except TimeoutError:
+        return _not_described()
     except RPCError as error:
-        return _unreachable(error)
-    if has_worker:
+        return _unreachable(error.message)
+
+
+async def _described(client: Client, user_id: str, what: str, task_queue: str, timeout: timedelta) -> NoAnswer:
+    recorded = "" if what == _QUERY else f" {await _recorded(client, user_id, what)}"
+    if await _has_worker(client, task_queue):
         missing = "a worker is running but has not answered: its log says why (is its ledger away?)"
     else:
         missing = f"no worker is polling the task queue {task_queue}: start one with: python worker.py"
@@ -317,9 +331,7 @@ async def _no_answer(client: Client, user_id: str, what: str, task_queue: str, t
 
 async def _recorded(client: Client, user_id: str, what: str) -> str:
     try:
-        description = await client.get_workflow_handle(workflow_id(user_id)).describe(
-            rpc_timeout=_DESCRIBE_TIMEOUT
-        )
+        description = await client.get_workflow_handle(workflow_id(user_id)).describe()
     except RPCError as error:
         if _is_no_such_workflow(error):
             return f"Nothing was recorded: the {what} must be repeated."
@@ -338,7 +350,6 @@ async def _has_worker(client: Client, task_queue: str) -> bool:
             namespace=client.namespace,
             task_queue=TaskQueue(name=task_queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        ),
-        timeout=_DESCRIBE_TIMEOUT,
+        )
     )
     return bool(answer.pollers)

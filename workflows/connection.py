@@ -2,15 +2,18 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
+from pydantic import ValidationError
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.client import Client, Interceptor
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from settings import Settings
 from workflows.client import DEFAULT_TIMEOUT, NoAnswer, ServiceError
+from workflows.encryption import data_converter
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 _ADDRESS = re.compile(r"[^\s/]+:([0-9]{1,5})")
@@ -35,20 +38,29 @@ def connect_config() -> ClientConnectConfig:
     return config
 
 
-async def connect(config: ClientConnectConfig | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Client:
-    """A client with the pydantic data converter.
+async def connect(
+    config: ClientConnectConfig | None = None,
+    *,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+    interceptors: Sequence[Interceptor] = (),
+) -> Client:
+    """A client with the pydantic data converter, which encrypts where SOFT_STAKING_PAYLOAD_KEYS is set;
+    ``interceptors`` are its workers' too, where they can be.
 
-    Raises NoAnswer if no server answers in time, and BadConfiguration for an address or namespace that is none.
+    Raises NoAnswer if no server answers in time, and BadConfiguration for an address, a namespace or keys that
+    are none.
     """
     config = connect_config() if config is None else config
     address = _checked(config.get("target_host", DEFAULT_ADDRESS))
+    converter = data_converter(_payload_keys())
     connecting = Client.connect(
         address,
         namespace=config.get("namespace", "default"),
         api_key=config.get("api_key"),
         tls=config.get("tls"),
         rpc_metadata=config.get("rpc_metadata", {}),
-        data_converter=pydantic_data_converter,
+        data_converter=converter,
+        interceptors=interceptors,
     )
     try:
         client = await asyncio.wait_for(connecting, timeout.total_seconds())
@@ -59,6 +71,15 @@ async def connect(config: ClientConnectConfig | None = None, *, timeout: timedel
         ) from None
     await _check_namespace(client, timeout)
     return client
+
+
+def _payload_keys() -> dict[str, bytes]:
+    try:
+        return Settings().payload_keys_by_id
+    except ValidationError as error:
+        faults = [(str(fault["loc"][0]).upper(), fault["msg"]) for fault in error.errors()]
+        sentences = [f"SOFT_STAKING_{name}: {problem}" for name, problem in faults]
+        raise BadConfiguration("; ".join(sentences).replace("Value error, ", "")) from None
 
 
 def _checked(address: str) -> str:

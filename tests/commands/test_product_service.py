@@ -13,6 +13,7 @@ from world import EXPORT_HEADER
 
 import starter
 from embedded.temporal_server import throwaway_server
+from workflows import client as client_module
 
 DOCUMENTS = {"terms_of_use": "2026-01-01", "soft_staking_terms": "2026-01-01", "risk_warning": "2026-01-01"}
 
@@ -100,6 +101,21 @@ async def test_no_server_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     with pytest.raises(starter.NoAnswer, match=r"no Temporal server answers at 127\.0\.0\.1:1"):
         await starter.connect(timeout=timedelta(seconds=5))
+
+
+async def test_a_server_that_went_away_is_not_asked_for_longer_than_it_takes_to_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Left to itself, the SDK asks for ten seconds and more."""
+    monkeypatch.setattr(client_module, "_DESCRIBE_TIMEOUT", timedelta(seconds=0.2))
+    async with throwaway_server() as address:
+        client = await starter.connect({"target_host": address})
+    service = starter.SoftStakingClient(client, timeout=timedelta(seconds=0.1))
+    sentence = r"the Temporal server does not answer \(not within 0\.2 s\); nothing is known to be recorded"
+    with pytest.raises(starter.NoAnswer, match=sentence):
+        await service.activate("ann", region="FR", channel="web", documents=DOCUMENTS)
+    with pytest.raises(starter.NoAnswer, match=sentence):
+        await service.status("ann")
 
 
 async def test_an_address_that_is_none_is_bad_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from commandline import CommandLine, Forks, Installation, eventually, free_ports
+from measured import free_address, scraped
 
 
 def status_of(address: str, **headers: str) -> int:
@@ -23,9 +24,9 @@ def status_of(address: str, **headers: str) -> int:
 
 
 @contextmanager
-def serving(cli: CommandLine) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(cli: CommandLine, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     (port,) = free_ports(1)
-    process = cli.start("serve", "--port", str(port))
+    process = cli.start("serve", "--port", str(port), *options)
     try:
         address = f"http://127.0.0.1:{port}"
         eventually(lambda: status_of(address) or process.poll() is not None, "the pages are served")
@@ -39,12 +40,14 @@ def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
     forks: Forks, installation: Installation, tmp_path: Path
 ) -> None:
     cli = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="127.0.0.1")
-    with serving(cli) as (address, process):
+    metrics = free_address()
+    with serving(cli, "--metrics", str(metrics)) as (address, process):
         assert status_of(f"{address}/", X_User_Id="ann", X_User_Region="FR") == 200
         assert status_of(f"{address}/") == 401
         # A header says nothing about who is at the other end, neither for nor against it.
         assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="203.0.113.9") == 200
         assert status_of(f"{address}/people", X_User_Id="ann") == 404
+        assert scraped(metrics).value("soft_staking_http_request_seconds_count", route="/", status="2xx") == 2
         assert [status_of(f"{address}/{path}") for path in ("livez", "readyz")] == [200, 200]
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
@@ -64,17 +67,25 @@ def test_nobody_is_believed_unless_it_was_configured(cli: CommandLine) -> None:
 
 
 def test_what_hinders_serving_is_one_sentence(
-    alone: CommandLine, cli: CommandLine, installation: Installation, forks: Forks, tmp_path: Path
+    alone: CommandLine, cli: CommandLine, installation: Installation
 ) -> None:
     no_server = alone.run("serve", "--timeout", "1")
     taken = cli.run("serve", "--port", str(installation.pages_port))
-    bad = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="gateway.internal")
-    misconfigured = bad.run("serve")
-    assert [answer.code for answer in (no_server, taken, misconfigured)] == [1, 1, 2]
+    no_gateway = cli.run("serve", SOFT_STAKING_GATEWAY_PEERS="gateway.internal")
+    no_proxy = cli.run("serve", SOFT_STAKING_TRUSTED_PROXIES="10.0.0.1, proxy.internal")
+    no_key = cli.run("serve", SOFT_STAKING_KEY_ENCRYPTION_KEY="c2hvcnQ=")
+    metrics_taken = cli.run("serve", "--metrics", f"127.0.0.1:{installation.pages_port}")
+    no_address = cli.run("serve", "--metrics", "9464")
+    answers = (no_server, taken, no_gateway, no_proxy, no_key, metrics_taken, no_address)
+    assert [answer.code for answer in answers] == [1, 1, 2, 2, 1, 1, 2]
     for answer, words in (
         (no_server, "no Temporal server answers at 127.0.0.1:1"),
         (taken, f"Port {installation.pages_port} on 127.0.0.1 cannot be used"),
-        (misconfigured, "gateway_peers: 'gateway.internal'"),
+        (no_gateway, "gateway_peers: 'gateway.internal'"),
+        (no_proxy, "trusted_proxies: 'proxy.internal'"),
+        (no_key, "SOFT_STAKING_KEY_ENCRYPTION_KEY is no key to encrypt secrets with"),
+        (metrics_taken, f"metrics cannot be served at 127.0.0.1:{installation.pages_port}"),
+        (no_address, "Invalid value for '--metrics': '9464' is not HOST:PORT such as 127.0.0.1:9464"),
     ):
         assert len(answer.sentences) == 1
-        assert words in answer.err
+        assert answer.err.startswith(words)

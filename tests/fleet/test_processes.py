@@ -14,6 +14,7 @@ import databases
 import pytest
 from commandline import Worker, eventually, free_ports, is_running
 from faults.story import Move, assert_audit_is_clean, credited_days, post, until_paid
+from measured import free_address, scraped
 from servers import full_server
 from temporalio.client import Client
 from world import ROOT, World, activation
@@ -74,8 +75,13 @@ async def a_held_step(world: World, client: Client, folder: Path, user: str, day
 async def test_killed_worker_processes_are_replaced_and_stopped_ones_finish_their_steps(
     world: World, tmp_path: Path
 ) -> None:
+    metrics = free_address(processes=2)
+
+    def credits_counted() -> float:
+        return sum(scraped(metrics.of_process(place)).value("soft_staking_credits_total") for place in (1, 2))
+
     async with full_server() as client:
-        with ended(Watched(tmp_path, client, "--processes", "2")) as worker:
+        with ended(Watched(tmp_path, client, "--processes", "2", "--metrics", str(metrics))) as worker:
             assert worker.health("/livez") == (200, [])
             eventually(lambda: worker.health("/readyz") == (200, []), "it is ready")
             await a_held_step(world, client, tmp_path, "ann", 3)
@@ -85,6 +91,8 @@ async def test_killed_worker_processes_are_replaced_and_stopped_ones_finish_thei
             (tmp_path / "go").touch()
             await until_paid(world.ledger, 3)
             eventually(lambda: worker.health("/readyz") == (200, []), "they are replaced")
+            eventually(lambda: credits_counted() == 3, "each counts what it credited, next to its parent")
+            assert "soft_staking_owed_days" in scraped(metrics).names
 
             await a_held_step(world, client, tmp_path, "bob", 1)
             worker.process.send_signal(signal.SIGTERM)

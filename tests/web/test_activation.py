@@ -74,7 +74,7 @@ async def from_start_to_stop(service: StakingService, clock: Clock, ann: Visitor
     stopped = await ann.press(STOP, STOP)
     assert (stopped.status, stopped.leads_to) == (303, "/soft-staking")
     page = await ann.get("/soft-staking")
-    assert "You stopped; no day earns since." in page.text
+    assert "Stopped; no day earns since." in page.text
     assert 'class="tag grey"' in (await ann.get("/")).html
     assert (await ann.post(STOP, form)).leads_to == "/soft-staking"
     assert day_of(clock()) == day_of(receipt.activated_at)

@@ -229,6 +229,7 @@ async def test_a_wrong_user_id_is_named(accounts: World) -> None:
         page = await visitor.press("/people", "/people", user="../ann", region="FR")
     assert page.status == 422
     assert "'../ann' is not a user id" in page.text
+    assert "Thirty days of rewards" in page.text
 
 
 async def test_a_choice_expires(accounts: World) -> None:

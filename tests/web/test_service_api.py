@@ -223,6 +223,7 @@ async def test_json_that_is_none_and_a_body_without_end_are_problems_too(web: We
         endless = await client.post(of("ann", "activate"), content=pieces(), headers=headers)
 
     problem_in(broken, 422, "invalid-request", "errors")
+    assert broken.json()["detail"].startswith("body: not JSON: ")
     assert no_text.status_code in (400, 422)
     assert no_text.json().keys() >= PROBLEM
     problem_in(long, 413, None)

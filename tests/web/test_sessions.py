@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_a_form_token_is_its_sessions_alone() -> None:
         assert not sessions().is_form_token(one, wrong)
 
 
+def test_a_form_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append(other) or real(one, other))
+    assert not sessions().is_form_token(sessions().begin("ann"), "0" * 64)
+    assert compared == [b"0" * 64]
+
+
 def test_the_secret_is_the_setting_or_else_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     assert signing_secret(Settings(session_secret=SecretStr(SECRET), data_dir=tmp_path / "a")) == SECRET.encode()
     assert not (tmp_path / "a").exists()
@@ -130,6 +139,7 @@ def test_a_secret_that_others_can_read_or_that_is_short_is_refused_with_what_to_
     [
         ("session_secret", "short", "at least 32 characters"),
         ("gateway_peers", "10.0.0.1, gateway.internal", "gateway.internal"),
+        ("trusted_proxies", "10.1.2.3/8", "has host bits set"),
         ("gateway_user_header", "X User", "not the name of a header"),
     ],
 )

@@ -139,7 +139,13 @@ def test_a_document_that_was_not_accepted_is_called_by_its_title() -> None:
 
 
 def line(
-    average: str, outcome: Outcome, reward: str, *, late: bool = False, reversed_by: int | None = None
+    average: str,
+    outcome: Outcome,
+    reward: str,
+    *,
+    late: bool = False,
+    reversed_by: int | None = None,
+    reversal_reason: str | None = None,
 ) -> StatementLine:
     return StatementLine(
         user_id="ann",
@@ -158,6 +164,7 @@ def line(
         reference_value=0,
         entry_id=7,
         reversed_by=reversed_by,
+        reversal_reason=reversal_reason,
     )
 
 
@@ -202,9 +209,15 @@ def test_every_outcome_spells_its_sum_or_its_reason_out(computed: StatementLine,
 
 
 def test_a_late_and_a_reversed_line_say_so() -> None:
-    sentences = wording.calculation(line("10.125", Outcome.EARNED, "0.00022191", late=True, reversed_by=9))
+    reversed_line = line(
+        "10.125", Outcome.EARNED, "0.00022191", late=True, reversed_by=9, reversal_reason="paid by mistake"
+    )
+    sentences = wording.calculation(reversed_line)
     assert "credited late, after 08:00 UTC" in sentences[-2]
-    assert "taken back later, by entry 9 of the ledger, and is in no total" in sentences[-1]
+    assert sentences[-1] == (
+        "It was taken back later, by entry 9 of the ledger, and is in no total any more. "
+        "The reason that was given: “paid by mistake”."
+    )
 
 
 @given(

@@ -135,7 +135,7 @@ async def stops_after_a_confirmation(journey: Journey) -> None:
     await expect(page.get_by_text("Every day earns.")).to_be_visible()
     await page.get_by_role("link", name="Stop").click()
     await page.get_by_role("button", name="Stop Soft Staking").click()
-    await expect(page.get_by_text("You stopped; no day earns since.")).to_be_visible()
+    await expect(page.get_by_text("Stopped; no day earns since.")).to_be_visible()
     await expect(page.locator(".history details")).to_have_count(1)
     await page.get_by_role("link", name="Assets", exact=True).click()
     await expect(page.get_by_role("link", name="Soft Staking · off")).to_have_class("tag grey")

@@ -1,0 +1,87 @@
+"""What it costs to read the figures that an operator watches: ``python -m benchmarks.figures --users 1000000``.
+
+A ledger is grown in a folder that is thrown away: everybody is enrolled, and was paid in one asset on each of the
+last seven days, of which only the pool's postings are written. Then the figures are read a few times.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Annotated
+
+import psycopg
+import typer
+from sqlalchemy import create_engine, text
+
+from benchmarks.databases import Database, throwaway_database
+from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, furnish, sync_url
+from ledger.engine import open_ledger, upgrade_ledger
+from ledger.figures import OUTFLOW_DAYS, figures
+from settings import SHIPPED_PROGRAM_FILE
+from staking.days import MICROSECONDS_PER_DAY, start_of
+from staking.program import parse_program
+
+_READINGS = 3
+_RUSH_HOUR = start_of(NEXT_DAY)
+"""Everybody is paid."""
+_PAID = """
+    INSERT INTO postings (entry_id, account_id, effective_at, amount)
+    WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :rows)
+    SELECT (SELECT max(entry_id) FROM entries) + i,
+           (SELECT account_id FROM accounts WHERE kind = 'pool' AND asset = :asset), :boundary, -1000
+    FROM numbers
+"""
+
+
+def main(
+    users: Annotated[int, typer.Option(min=1, help="Enrolled users.")] = 1_000_000,
+    database: Annotated[Database, typer.Option(help="Where the ledger is kept.")] = Database.SQLITE,
+) -> None:
+    """Grow a ledger and read its figures, when everybody is paid and when everybody is owed a day."""
+    with throwaway_database(database) as url:
+        asyncio.run(_grow(url, users))
+        for name, now in (("paid", _RUSH_HOUR), ("owed a day", _RUSH_HOUR + timedelta(days=1))):
+            seconds, days = asyncio.run(_read(url, now))
+            print(
+                f"{database}: {users} users, all {name}: {seconds:.2f} s at best of {_READINGS}; {days} owed days"
+            )
+
+
+async def _grow(url: str, users: int) -> None:
+    program = parse_program(SHIPPED_PROGRAM_FILE.read_text())
+    await upgrade_ledger(url)
+    async with open_ledger(url) as ledger:
+        await furnish(ledger, program)
+    add_users(url, Users("user", users), program)
+    boundaries = [_microseconds(_RUSH_HOUR) - MICROSECONDS_PER_DAY * days for days in range(OUTFLOW_DAYS)]
+    engine = create_engine(sync_url(url))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET session_replication_role = replica"))
+        for number, boundary in enumerate(boundaries):
+            statement = _PAID.replace("+ i,", f"+ i + {number * users},")
+            given = {"rows": users, "asset": next(iter(program.assets)), "boundary": boundary}
+            connection.execute(text(statement), given)
+    engine.dispose()
+    if url.startswith("postgresql:"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+
+
+async def _read(url: str, now: datetime) -> tuple[float, int]:
+    taken_s: list[float] = []
+    owed_days = 0
+    async with open_ledger(url) as ledger:
+        for _ in range(_READINGS):
+            began_s = perf_counter()
+            owed_days = (await figures(ledger, now)).owed.days
+            taken_s.append(perf_counter() - began_s)
+    return min(taken_s), owed_days
+
+
+def _microseconds(instant: datetime) -> int:
+    return round(instant.timestamp()) * 1_000_000
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,112 @@
+"""What the ledger does, and what an operator watches in it, as metrics."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Literal
+
+from temporalio.common import MetricMeter
+
+from ledger.engine import Ledger
+from ledger.errors import LedgerUnavailable
+from ledger.figures import Figures, figures
+from staking.models import CreditReceipt, RewardLine
+from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
+
+READ_EVERY_S = 30
+READ_EVERY_S_MAX = 300
+_REST_PER_READING = 50
+"""A reading is followed by a rest this many times as long, within these bounds: a large ledger is read seldom."""
+_log = logging.getLogger("soft_staking.ledger")
+
+
+class LedgerMetrics:
+    """Hears of what a ledger does; counts each credit once, in the process that committed it."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        self._transaction = meter.create_histogram_float(
+            LEDGER_TRANSACTION_SECONDS, "Transactions of the ledger, with their waiting for a turn, by kind"
+        )
+        self._batch = meter.create_histogram(
+            LEDGER_BATCH_REQUESTS, "Steps of different users that one transaction answered"
+        )
+        self._credits = meter.create_counter("soft_staking_credits", "Days credited")
+        self._late_credits = meter.create_counter("soft_staking_late_credits", "Days credited late (rule 11)")
+        self._rewards = meter.create_counter("soft_staking_reward_units", "Rewards credited, in 1e-8 tokens")
+        # A counter that appears with its first count has not increased, as Prometheus sees it.
+        self._credits.add(0)
+        self._late_credits.add(0)
+
+    def transaction(self, kind: Literal["read", "write"], duration_s: float) -> None:
+        self._transaction.record(duration_s, {"kind": kind})
+
+    def batch(self, request_count: int) -> None:
+        self._batch.record(request_count)
+
+    def credited(self, receipt: CreditReceipt, lines: Sequence[RewardLine]) -> None:
+        self._credits.add(1)
+        if receipt.late:
+            self._late_credits.add(1)
+        for line in lines:
+            self._rewards.add(line.reward, {"asset": line.asset})
+
+
+class _Gauges:
+    def __init__(self, meter: MetricMeter) -> None:
+        self._owed_days = meter.create_gauge("soft_staking_owed_days", "Days that are over and not credited yet")
+        self._owed_users = meter.create_gauge("soft_staking_owed_users", "Users who are owed a day")
+        self._waits = meter.create_gauge_float(
+            "soft_staking_oldest_owed_day_age_seconds",
+            "Since the oldest owed day of a user who is not held was over; 0 if none is",
+        )
+        self._held = meter.create_gauge("soft_staking_held_users", "Users whose loop an operator holds")
+        # Prometheus keeps every number as a double, and pools of several accounts may pass 64 bits together.
+        self._balance = meter.create_gauge_float(
+            "soft_staking_pool_balance_units", "In the reward pool, in 1e-8 tokens"
+        )
+        self._days_left = meter.create_gauge_float(
+            "soft_staking_pool_left_days", "The pool's balance by its average daily outflow of the last 7 days"
+        )
+        self._read_at = meter.create_gauge_float(
+            "soft_staking_ledger_read_timestamp_seconds", "When these gauges were last read from the ledger"
+        )
+
+    def show(self, found: Figures, now: datetime) -> None:
+        for held, owed in (("false", found.owed), ("true", found.owed_to_held)):
+            self._owed_days.set(owed.days, {"held": held})
+            self._owed_users.set(owed.users, {"held": held})
+        self._waits.set(found.owed.waits_for(now).total_seconds())
+        self._held.set(found.held_users)
+        for asset, pool in found.pools.items():
+            self._balance.set(float(pool.balance), {"asset": asset})
+            self._days_left.set(pool.days_left, {"asset": asset})
+        self._read_at.set(now.timestamp())
+
+
+@asynccontextmanager
+async def watching(ledger: Ledger, meter: MetricMeter, now: Callable[[], datetime]) -> AsyncGenerator[None]:
+    """Shows what an operator watches, read from the ledger again and again, until the context is left."""
+    task = asyncio.create_task(_watch(ledger, _Gauges(meter), now))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -> None:
+    while True:
+        began_s = time.monotonic()
+        try:
+            instant = now()
+            gauges.show(await figures(ledger, instant), instant)
+        except LedgerUnavailable:
+            # The gauges keep what they showed, and say when that was.
+            _log.warning("the ledger's gauges could not be read", exc_info=True)
+        except Exception:
+            _log.exception("the ledger's gauges could not be read")
+        took_s = time.monotonic() - began_s
+        await asyncio.sleep(min(max(READ_EVERY_S, _REST_PER_READING * took_s), READ_EVERY_S_MAX))

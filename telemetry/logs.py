@@ -1,0 +1,133 @@
+"""Logs: JSON for programs, text on a terminal; every line of a step says whose, which day and which attempt.
+
+What an error says may name amounts and regions. It is in the workflow's history, for those who may look there; a
+line has only the error's kind and where it arose, and what it says where that is nothing about a user.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from ledger.errors import LedgerUnavailable
+from settings import Settings
+from staking.steps import workflow_id
+from telemetry.steps import day_in_progress
+
+OURS = "soft_staking"
+"""What our own loggers' names begin with."""
+_WORKFLOW_ID_PREFIX = workflow_id("")
+_SAY_NOTHING_OF_USERS = (LedgerUnavailable, RPCError, OSError)
+_FIELDS_OF_THE_CORE = ("workflow_id", "run_id", "error")
+
+
+def start_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
+    """Sends what is logged from now on to a stream, as the settings say."""
+    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+    level = settings.log_level or ("INFO" if is_json else "WARNING")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
+    logging.disable(logging.NOTSET)
+    # Others say at lower levels what is in their statements and messages: amounts.
+    logging.basicConfig(
+        level=max(logging.getLevelNamesMapping()[level], logging.WARNING), handlers=[handler], force=True
+    )
+    logging.getLogger(OURS).setLevel(level)
+    # As fields, not as the text of a Python dictionary after each message.
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
+
+
+class JsonFormatter(logging.Formatter):
+    """A line of JSON for each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_context(record),
+        }
+        if record.exc_info and record.exc_info[1]:
+            line["error"] = " caused by ".join(_chain(record.exc_info[1]))
+            line["stack"] = _stack(record.exc_info[1])
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for a person, and the stack below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        context = "".join(f" {name}={value}" for name, value in _context(record).items())
+        line = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}{context}"
+        if record.exc_info and record.exc_info[1]:
+            line += f"\n  {' caused by '.join(_chain(record.exc_info[1]))}"
+            line += "".join(f"\n    {place}" for place in _stack(record.exc_info[1]))
+        return line
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _context(record: logging.LogRecord) -> dict[str, Any]:
+    """Whose step, which day, which attempt: as far as the SDK, or the step at hand, knows."""
+    found: dict[str, Any] = {}
+    known: Mapping[str, Any] = getattr(record, "temporal_activity", None) or getattr(
+        record, "temporal_workflow", {}
+    )
+    if not known and activity.in_activity():
+        info = activity.info()
+        known = {
+            "workflow_id": info.workflow_id,
+            "workflow_run_id": info.workflow_run_id,
+            "activity_type": info.activity_type,
+            "attempt": info.attempt,
+        }
+    if core := getattr(record, "temporal_log", None):
+        known = {name: value for name, value in core.fields.items() if name in _FIELDS_OF_THE_CORE}
+    identity = str(known.get("workflow_id") or "")
+    if identity.startswith(_WORKFLOW_ID_PREFIX):
+        found["user"] = identity.removeprefix(_WORKFLOW_ID_PREFIX)
+    if (day := day_in_progress.get()) is not None:
+        found["day"] = day.isoformat()
+    names = {
+        "step": known.get("activity_type"),
+        "attempt": known.get("attempt"),
+        "workflow_id": identity,
+        "run_id": known.get("workflow_run_id") or known.get("run_id"),
+        "error": known.get("error"),
+    }
+    return found | {name: value for name, value in names.items() if value}
+
+
+def _chain(error: BaseException) -> Iterator[str]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield _named(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error).__name__
+    if isinstance(error, ApplicationError) and error.type:
+        kind = error.type
+    if isinstance(error, _SAY_NOTHING_OF_USERS) or kind == LedgerUnavailable.__name__:
+        return f"{kind}: {' '.join(str(error).split())}"
+    return kind
+
+
+def _stack(error: BaseException) -> list[str]:
+    return [
+        f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]

@@ -1,0 +1,74 @@
+"""The SDK's runtime, which serves its own metrics and ours at one address."""
+
+import logging
+import socket
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import MetricMeter
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
+
+from telemetry.address import Address
+from workflows.connection import BadConfiguration
+
+_FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""From what a read costs to what ends a step."""
+LEDGER_TRANSACTION_SECONDS: Final = "soft_staking_ledger_transaction_seconds"
+LEDGER_BATCH_REQUESTS: Final = "soft_staking_ledger_batch_requests"
+HTTP_REQUEST_SECONDS: Final = "soft_staking_http_request_seconds"
+_BUCKETS = {
+    LEDGER_TRANSACTION_SECONDS: _FAST_S,
+    HTTP_REQUEST_SECONDS: _FAST_S,
+    LEDGER_BATCH_REQUESTS: (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0),
+}
+
+
+def start_runtime(metrics: Address | None = None) -> Runtime:
+    """Makes a runtime this process's own, which serves metrics at an address from now on.
+
+    What the SDK's core logs, on standard output by itself, goes the way of every other log record. Raises
+    BadConfiguration if the address cannot be used.
+    """
+    try:
+        runtime = Runtime(telemetry=_telemetry(metrics and _resolved(metrics)))
+    except ValueError as error:
+        raise BadConfiguration(
+            f"metrics cannot be served at {metrics} ({error}): stop the program that uses it, or choose another"
+        ) from None
+    Runtime.set_default(runtime, error_if_already_set=False)
+    return runtime
+
+
+def meter_of(client: Client) -> MetricMeter:
+    """Where to record what is done with a client; records nothing where no metrics are served."""
+    return (client.service_client.config.runtime or Runtime.default()).metric_meter
+
+
+def _telemetry(metrics: Address | None) -> TelemetryConfig:
+    # Its fields go their own way: among them is what a failed workflow task says, which may name amounts.
+    forwarding = LogForwardingConfig(
+        logger=logging.getLogger("temporalio.core"),
+        append_target_to_name=False,
+        append_log_fields_to_message=False,
+    )
+    logs = LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
+    if metrics is None:
+        return TelemetryConfig(logging=logs)
+    prometheus = PrometheusConfig(
+        bind_address=str(metrics),
+        counters_total_suffix=True,
+        unit_suffix=True,
+        durations_as_seconds=True,
+        histogram_bucket_overrides=_BUCKETS,
+    )
+    # Whoever scrapes says which service it is, in `job`.
+    return TelemetryConfig(logging=logs, metrics=prometheus, attach_service_name=False)
+
+
+def _resolved(metrics: Address) -> Address:
+    """The SDK takes no names."""
+    try:
+        (*_, address), *_ = socket.getaddrinfo(metrics.host, metrics.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    return Address(str(address[0]), metrics.port)

@@ -1,0 +1,80 @@
+"""What the worker tells of each step: a line for every credited day, and a count of what no retry can mend."""
+
+import logging
+from contextvars import ContextVar
+from datetime import date
+from typing import Any
+
+from temporalio import activity
+from temporalio.common import MetricMeter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from ledger.errors import LedgerError
+from staking.models import ComputeRequest, CreditReceipt, CreditRequest, PoolShort, SnapshotRequest
+from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
+
+day_in_progress: ContextVar[date | None] = ContextVar("day_in_progress", default=None)
+"""The day of the step that this task executes."""
+_STEPS = (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT, HOLD, RELEASE)
+_FINAL_ERRORS = ("IntegrityError", *(error.__name__ for error in LedgerError.__subclasses__()))
+_log = logging.getLogger("soft_staking.steps")
+
+
+class StepTelemetry(Interceptor):
+    """For a worker that executes steps."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        self._refused = meter.create_counter(
+            "soft_staking_refused_steps", "Steps that failed in a way that no retry mends, by step and error"
+        )
+        # A counter that appears with its first count has not increased, as Prometheus sees it.
+        for step in _STEPS:
+            for error in _FINAL_ERRORS:
+                self._refused.add(0, {"step": step.name, "error": error})
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        return _Step(next, self)
+
+    def refused(self, step: str, error: ApplicationError) -> None:
+        """A step failed for good."""
+        self._refused.add(1, {"step": step, "error": error.type or "unknown"})
+        # Without a day it was a message, and whoever sent it has the answer.
+        level = logging.INFO if day_in_progress.get() is None else logging.WARNING
+        _log.log(level, "refused: %s", error.type)
+
+
+class _Step(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, telemetry: StepTelemetry) -> None:  # noqa: A002
+        super().__init__(next)
+        self._telemetry = telemetry
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        day_in_progress.set(_day_of(input.args[0] if input.args else None))
+        step = activity.info().activity_type
+        try:
+            answer = await self.next.execute_activity(input)
+        except ApplicationError as error:
+            if error.non_retryable:
+                self._telemetry.refused(step, error)
+            raise
+        match answer:
+            case CreditReceipt():
+                _log.info("credited late" if answer.late else "credited")
+            case PoolShort():
+                _log.info("waits for pool %s", ", ".join(answer.assets))
+            case _:
+                pass
+        return answer
+
+
+def _day_of(request: object) -> date | None:
+    match request:
+        case SnapshotRequest():
+            return request.day
+        case ComputeRequest():
+            return request.snapshot.day
+        case CreditRequest():
+            return request.rewards.day
+        case _:
+            return None

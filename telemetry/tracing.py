@@ -1,0 +1,33 @@
+"""Traces by OpenTelemetry, where its standard variables name a collector; else nothing."""
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from temporalio.client import Interceptor
+
+from workflows.connection import BadConfiguration
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_EXTRA = "the extra `tracing` (pip install 'soft-staking[tracing]')"
+
+
+@asynccontextmanager
+async def tracing() -> AsyncGenerator[Sequence[Interceptor]]:
+    """What a client is to be connected with, for it and its workers to be traced; leaving sends what is left.
+
+    Raises BadConfiguration if a collector is named and OpenTelemetry is not installed.
+    """
+    named = next((name for name in _ENDPOINTS if os.environ.get(name)), None)
+    if named is None or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        yield []
+        return
+    try:
+        from telemetry import spans  # it needs what only an extra installs
+    except ImportError as error:
+        raise BadConfiguration(
+            f"{named} is set, so traces are to be sent, but {error.name} is not installed: install {_EXTRA}, or "
+            "unset it"
+        ) from None
+    async with spans.sent_to_collector() as interceptor:
+        yield [interceptor]

@@ -1,0 +1,136 @@
+"""A worker that serves its metrics and has paid a user, and what was to be seen of it."""
+
+import re
+import socket
+import urllib.request
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from commandline import free_ports
+from servers import time_skipping
+from staking_service import StakingService, eventually
+from temporalio.client import Client, Interceptor
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
+from world import a_world
+
+from settings import Settings
+from staking.days import ONE_DAY
+from telemetry.address import Address
+from telemetry.ledger_metrics import LedgerMetrics, watching
+from telemetry.requests import measure_requests
+from telemetry.runtime import start_runtime
+from web.app import create_app
+from web.service import Service
+from workflows.client import RequestRefused
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line that a scraper reads."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Metrics:
+    """Everything that was scraped at once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        self.samples = [_sample(line) for line in lines]
+
+    @property
+    def names(self) -> set[str]:
+        return {sample.name for sample in self.samples}
+
+    def value(self, name: str, **labels: str) -> float:
+        """Of the one sample that has these labels."""
+        (found,) = [each for each in self.samples if each.name == name and labels.items() <= each.labels.items()]
+        return found.value
+
+
+def _sample(line: str) -> Sample:
+    name, labels, value = re.fullmatch(r"([a-z_:A-Z0-9]+)(?:\{(.*)\})? (\S+)", line).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), float(value))
+
+
+def scraped(address: Address) -> Metrics:
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        return Metrics(answer.read().decode())
+
+
+def free_address(*, processes: int = 0) -> Address:
+    """One that nobody uses, nor the next ports for so many processes."""
+    while True:
+        (port,) = free_ports(1)
+        with suppress(OSError), ExitStack() as stack:
+            for following in range(port + 1, port + processes + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", following)))
+            return Address("127.0.0.1", port)
+
+
+@asynccontextmanager
+async def a_measured_service(
+    folder: Path, runtime: Runtime, interceptors: Sequence[Interceptor] = ()
+) -> AsyncGenerator[StakingService]:
+    """The service of ann, whose worker and ledger record in a runtime."""
+    observer = LedgerMetrics(runtime.metric_meter)
+    async with a_world(folder, observer=observer) as world, time_skipping() as environment:
+        client = await Client.connect(
+            environment.client.service_client.config.target_host,
+            data_converter=pydantic_data_converter,
+            runtime=runtime,
+            interceptors=interceptors,
+        )
+        service = StakingService(world, client, environment)
+        try:
+            yield service
+        finally:
+            await service.stop_worker()
+
+
+async def pay_ann_once(service: StakingService) -> datetime:
+    """Until her first reward is credited; when that was."""
+    await service.deposit()
+    receipt = await service.activate()
+    await service.skip_to(receipt.first_reward_from + timedelta(minutes=1))
+    (line,) = await service.credited_through(receipt.first_snapshot_at.date())
+    return line.credited_at
+
+
+async def metrics_after_a_payment(folder: Path) -> Metrics:
+    """What a worker and the pages show, once ann was paid and someone has looked."""
+    address = free_address()
+    before = Runtime.default()
+    runtime = start_runtime(address)
+    Runtime.set_default(before, error_if_already_set=False)
+    async with a_measured_service(folder, runtime) as service:
+        await service.start_worker()
+        with pytest.raises(RequestRefused):
+            await service.activate(back_dated_to=await service.now() + ONE_DAY)
+        credited_at = await pay_ann_once(service)
+        web = Service(service.world.ledger, service.client, lambda: credited_at, Settings(data_dir=folder))
+        app = measure_requests(create_app(web), runtime.metric_meter)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            for method, path in (
+                ("GET", "/v1/accounts/ann/soft-staking/status"),
+                ("GET", "/nothing/of/the/kind"),
+                ("BREW", "/"),
+                ("GET", "/"),
+            ):
+                await client.request(method, path)
+        async with watching(service.world.ledger, runtime.metric_meter, lambda: credited_at + ONE_DAY):
+
+            async def look() -> Metrics | None:
+                found = scraped(address)
+                return found if "soft_staking_ledger_read_timestamp_seconds" in found.names else None
+
+            return await eventually(look)  # pyright: ignore[reportReturnType]

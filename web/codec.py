@@ -1,0 +1,76 @@
+"""Temporal's remote codec: the web UI and the `temporal` command send payloads and get them back readable.
+
+It only decodes, and tells Temporal nothing: plain text goes to the one who asked.
+"""
+
+import json
+from collections.abc import Collection
+from http import HTTPStatus
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.converter import PayloadCodec
+
+from ledger.service_tokens import Scope
+from web.bearer import Anyone, Bearers
+from web.body_limits import route_with_bodies_up_to
+from web.headers import StrictHeaders
+from web.problems import install_problems
+from workflows.encryption import PayloadUnreadable
+
+_BODY_BYTES_MAX = 6 * 1024 * 1024
+"""A message of Temporal's has at most 4 MiB, which base64 makes a third more."""
+
+
+def create_codec_app(codec: PayloadCodec, callers: Bearers | Anyone, origins: Collection[str]) -> FastAPI:
+    """The application. ``origins``: where the web UIs are whose pages may ask, such as http://127.0.0.1:8233.
+
+    Raises NotAnAddress for a setting that cannot be read.
+    """
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    install_problems(app)
+    app.include_router(_routes(codec, callers, frozenset(origins)))
+    app.add_middleware(StrictHeaders)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["POST"],
+        allow_headers=["Authorization", "X-Namespace"],
+        # A web UI can be told to send cookies, by which a gateway in front may know who asks.
+        allow_credentials=True,
+    )
+    return app
+
+
+def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[str]) -> APIRouter:
+    async def decode(request: Request) -> Response:
+        # A page of another origin could read no answer anyway, unless a name server sent its own name here.
+        if (origin := request.headers.get("origin")) is not None and origin not in origins:
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN, "pages of this origin may not ask; --origin names those that may"
+            )
+        try:
+            asked = Parse(await request.body(), Payloads(), ignore_unknown_fields=True)
+        except (ParseError, UnicodeDecodeError):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is not payloads in JSON") from None
+        readable = [await _readable(codec, payload) for payload in asked.payloads]
+        return Response(MessageToJson(Payloads(payloads=readable), indent=None), media_type="application/json")
+
+    router = APIRouter(
+        route_class=route_with_bodies_up_to(_BODY_BYTES_MAX), dependencies=[callers.may(Scope.DECODE)]
+    )
+    # Keys are an installation's, not a namespace's: to name one, in a header or the path, changes nothing.
+    for path in ("/decode", "/{namespace}/decode"):
+        router.add_api_route(path, decode, methods=["POST"])
+    return router
+
+
+async def _readable(codec: PayloadCodec, payload: Payload) -> Payload:
+    """The payload as it was, or a sentence in its place: an error would hide the whole history from its reader."""
+    try:
+        (decoded,) = await codec.decode([payload])
+    except PayloadUnreadable as error:
+        return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(str(error)).encode())
+    return decoded

@@ -1,0 +1,98 @@
+"""Who may call the API that existing clients speak: keys, signatures, permissions, and how often they may call."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.api_keys import ApiKey, KeyKind, key_in_use
+from web import exchange_errors
+from web.client_address import address_of
+from web.key_encryption import KeyEncryption
+from web.rate_limits import MinuteLimit, seconds_left
+from web.service import Service
+from web.signatures import is_hmac_signature, is_public_key_signature
+from web.signed_query import SignedQuery
+
+_WEIGHT_OF_A_CALL = 50
+_API_KEY = re.compile(r"[A-Za-z0-9]{64}")
+_Asked = TypeVar("_Asked")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request while it is answered. ``now`` is UTC."""
+
+    request: Request
+    now: datetime
+
+
+class SignedRequests:
+    """Tests the key, the query and the signature of every request, and counts what it weighs.
+
+    Raises EncryptionKeyUnusable for a setting that cannot be read.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._proxies = service.settings.trusted_proxies
+        self._limit = MinuteLimit(service.settings.weight_per_minute)
+        self._encryption = KeyEncryption(service.settings)
+        self._encryption.check_setting()
+
+    def weigh(self, call: Call) -> int:
+        """Counts a call; answers what its address has used in this minute, which may be over the limit."""
+        return self._use(f"address {address_of(call.request, self._proxies)}", call)
+
+    def check_weight(self, used: int, call: Call) -> None:
+        """Raises ExchangeError over the limit."""
+        if self._limit.is_over(used):
+            raise exchange_errors.too_much_weight(self._limit.most, seconds_left(call.now))
+
+    async def admit(
+        self,
+        connection: AsyncConnection,
+        call: Call,
+        names: tuple[str, ...],
+        read: Callable[[SignedQuery], _Asked],
+        *,
+        changes: bool = False,
+    ) -> tuple[ApiKey, _Asked]:
+        """The key that signed a request, and what it asks. ``names`` are the endpoint's own parameters.
+
+        Raises ExchangeError, for the first that is wrong of key, parameters, timestamp, signature, the key's
+        weight and permission; EncryptionKeyUnusable where an HMAC secret cannot be read.
+        """
+        key = await _known_key(connection, call.request)
+        query = SignedQuery(call.request.scope["query_string"], names)
+        asked = read(query)
+        query.check_time(call.now)
+        if not self._is_signed(key, query):
+            raise exchange_errors.bad_signature()
+        # Not before: a key is no secret, and whoever knows it could use up its limit.
+        self.check_weight(self._use(f"key {key.api_key}", call), call)
+        if changes and key.read_only:
+            raise exchange_errors.not_permitted()
+        return key, asked
+
+    def _use(self, subject: str, call: Call) -> int:
+        return self._limit.use(subject, _WEIGHT_OF_A_CALL, now=call.now)
+
+    def _is_signed(self, key: ApiKey, query: SignedQuery) -> bool:
+        if key.kind is KeyKind.HMAC:
+            secret = self._encryption.open(key.sealed_secret or b"", key.api_key)
+            return is_hmac_signature(secret, query.payload, query.signature)
+        return is_public_key_signature(key.public_key or "", query.payload, query.signature)
+
+
+async def _known_key(connection: AsyncConnection, request: Request) -> ApiKey:
+    text = request.headers.get("x-mbx-apikey", "")
+    if not _API_KEY.fullmatch(text):
+        raise exchange_errors.bad_key_format()
+    key = await key_in_use(connection, text)
+    if key is None:
+        raise exchange_errors.rejected_key()
+    return key
