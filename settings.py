@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     """What Temporal's payloads are encrypted under, as ID:KEY with a comma between, the newest first; empty: they
     are not encrypted."""
 
+    @field_validator("spread", mode="before")
+    @classmethod
+    def _may_be_seconds(cls, spread: object) -> object:
+        # A variable is always text, and pydantic takes seconds as a number only.
+        return int(spread) if isinstance(spread, str) and spread.isdecimal() else spread
+
     @field_validator("gateway_user_header", "gateway_region_header")
     @classmethod
     def _is_a_header(cls, name: str) -> str:

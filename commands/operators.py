@@ -134,7 +134,7 @@ def release(
 
 def deactivate(
     user: OneUserArgument = None,
-    reason: OptionalReasonOption = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the enrolment.")] = None,
     operator: OptionalOperatorOption = None,
     region: RegionOption = None,
     dry_run: DryRunOption = False,
@@ -152,7 +152,10 @@ def deactivate(
         return
 
     user = _named(user, dry_run=dry_run)
-    end = _asked(timeout, lambda client: client.deactivate(user, reason or ASKED_BY_THE_USER, operator=operator))
+    end = _asked(
+        timeout,
+        lambda client: client.deactivate(user, ASKED_BY_THE_USER if reason is None else reason, operator=operator),
+    )
     if as_json:
         print_json(end.model_dump(mode="json"))
     else:

@@ -90,8 +90,8 @@ class AccountStatus(BaseModel):
     user: str
     enrolled: bool
     state: str = Field(
-        description="Of the workflow: `sleeping`, `processing`, `waiting for pool …`, `blocked`, `not running`; "
-        "`ended` or `not enrolled` where none is needed; `unknown` while it does not answer."
+        description="Of the workflow: `sleeping`, `processing`, `waiting for pool …`, `blocked`, `held`, "
+        "`not running`; `ended` or `not enrolled` where none is needed; `unknown` while it does not answer."
     )
     tag: Tag | None
     enrolment_id: str | None = Field(description="Of the open enrolment, or else the latest.")
