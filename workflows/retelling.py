@@ -32,7 +32,10 @@ from staking.money import format_amount
 from staking.steps import HOLD, RELEASE
 from workflows.history import CodeFailed, History, NoWorker, Record, RetryAsked, Run, StepTaken, TimerSet
 
-_CLOSED = {"completed": "completed: nothing is enrolled, and nothing is owed"}
+_CLOSED_WELL = {
+    "completed": "completed: nothing is enrolled, and nothing is owed",
+    "continued as new": "continued as new",
+}
 
 
 @dataclass(frozen=True)
@@ -364,7 +367,9 @@ class _Teller:
             return []
         if self._run.closed_by is not None:
             closed = instant_text(self._run.closed_at or self._run.started_at)
-            return [f"{_CLOSED.get(self._run.closed_by, self._run.closed_by)} · {closed}"]
+            how = _CLOSED_WELL.get(self._run.closed_by)
+            resume = f" · take the user up again: starter.py resume {self._user_id}"
+            return [f"{how} · {closed}" if how else f"{self._run.closed_by} · {closed}{resume}"]
         texts: list[str] = []
         if self._hold is not None:
             since = instant_text(self._hold.held_at)

@@ -73,7 +73,9 @@ async def test_the_story_goes_back_over_runs_that_continued_and_over_one_that_wa
     assert "--runs leaves out what was before (active since" in latest.begins
 
     await service.workflow.terminate(reason="by mistake")
-    assert (await diary(service)).now[0].startswith("terminated: by mistake")
+    [closed] = (await diary(service)).now
+    assert closed.startswith("terminated: by mistake · ")
+    assert closed.endswith(" · take the user up again: starter.py resume ann")
     await service.client.resume("ann")
     await service.reaches_state("sleeping")
 
