@@ -1,14 +1,16 @@
 """How many signed requests a second the list endpoint answers: ``python -m benchmarks.exchange_list``.
 
-Everything is on this machine: a Temporal server with a workflow asleep for every user, and in this process a
-worker, the ledger and the application, at which wrk (which must be installed) sends one signed request again and
+Everything is on this machine: a Temporal server with a workflow asleep for every user, a worker (this process),
+the ledger, and `starter.py serve`, at which wrk (which must be installed) sends one signed request again and
 again.
 """
 
 import asyncio
 import hashlib
 import hmac
+import os
 import shutil
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-import uvicorn
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -32,13 +33,12 @@ from settings import SHIPPED_PROGRAM_FILE, Settings
 from staking.models import Receipt
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
-from web.app import create_app
 from web.key_encryption import KeyEncryption
 from web.keys import new_key
-from web.service import Service
 from worker import build_worker
 from workflows.client import SoftStakingClient
 
+_STARTER = Path(__file__).parents[1] / "starter.py"
 _ASKS = "user-1"
 _ACTIVATIONS_AT_ONCE = 10
 _SECONDS_MAX = 55
@@ -61,7 +61,7 @@ def main(
 async def _measure(users: int, seconds: int, connections: int) -> None:
     program = parse_program(SHIPPED_PROGRAM_FILE.read_text(encoding="utf-8"))
     with TemporaryDirectory() as folder:
-        settings = Settings(data_dir=Path(folder), database_url="", weight_per_minute=1_000_000_000)
+        settings = Settings(data_dir=Path(folder), database_url="")
         async with throwaway_server() as address, open_ledger(settings.ledger_url) as ledger:
             client = await Client.connect(address, data_converter=pydantic_data_converter)
             async with build_worker(client, ledger):
@@ -70,7 +70,7 @@ async def _measure(users: int, seconds: int, connections: int) -> None:
                 await _activate(ledger, service, program, users)
                 key, secret = new_key(_ASKS, KeyEncryption(settings), now=utc_now(), region="FR")
                 await add_key(ledger, key, program.documents)
-                async with _served(Service(ledger, service, utc_now, settings)) as where:
+                async with _served(folder, address) as where:
                     url = f"{where}/sapi/v1/soft-staking/list?{_signed(secret or '')}"
                     await _ask(url, key.api_key, seconds, connections)
 
@@ -90,17 +90,30 @@ async def _activate(ledger: Ledger, service: SoftStakingClient, program: Program
 
 
 @asynccontextmanager
-async def _served(service: Service) -> AsyncGenerator[str]:
-    config = uvicorn.Config(
-        create_app(service), host="127.0.0.1", port=0, log_level="warning", access_log=False, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # it tells nobody
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await serving
+async def _served(folder: str, address: str) -> AsyncGenerator[str]:
+    port = _free_port()
+    variables = {
+        **os.environ,
+        "SOFT_STAKING_DATA_DIR": folder,
+        "SOFT_STAKING_DATABASE_URL": "",
+        "SOFT_STAKING_WEIGHT_PER_MINUTE": "1000000000",
+        "TEMPORAL_ADDRESS": address,
+    }
+    command = [sys.executable, str(_STARTER), "serve", "--port", str(port)]
+    server = await asyncio.create_subprocess_exec(*command, env=variables, stderr=asyncio.subprocess.PIPE)
+    assert server.stderr is not None
+    told = await server.stderr.readline()
+    if not told.startswith(b"Pages"):
+        raise typer.TyperException(f"the pages are not served: {told.decode()}")
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    await server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def _signed(secret: str) -> str:
