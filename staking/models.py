@@ -169,6 +169,70 @@ class Recollection(Model):
     """Rewards credited so far by asset; corrections made since are in the ledger alone."""
     settings: RunSettings = Field(default_factory=RunSettings)
 
+    @property
+    def first_unfinished(self) -> Enrolment | None:
+        """The oldest enrolment that is open or has owed days."""
+        return next((known for known in self.enrolments if not known.is_finished), None)
+
+    @property
+    def open_enrolment(self) -> Enrolment | None:
+        """The one that has not ended; a user has one at most."""
+        return next((known for known in self.enrolments if known.last_accrual_day is None), None)
+
+    def enrolment(self, enrolment_id: str) -> Enrolment:
+        """The enrolment as it is by now. Raises StopIteration for one that is not known."""
+        return next(known for known in self.enrolments if known.receipt.enrolment_id == enrolment_id)
+
+    def with_enrolment(self, receipt: Receipt, region: str) -> "Recollection":
+        """After an activation."""
+        new = Enrolment(receipt=receipt, next_day=day_of(receipt.activated_at), region=region)
+        return self.model_copy(update={"enrolments": [*self.enrolments, new]})
+
+    def with_next_day(self, enrolment_id: str, day: date) -> "Recollection":
+        """After the day before was processed."""
+        return self._with_change(enrolment_id, next_day=day)
+
+    def with_credit(self, rewards: "Rewards") -> "Recollection":
+        """After a day was credited."""
+        credited = dict(self.credited)
+        for line in rewards.lines:
+            if line.reward:
+                credited[line.asset] = credited.get(line.asset, 0) + line.reward
+        return self.model_copy(update={"credited": credited, "last_credited_day": rewards.day})
+
+    def with_end(self, end: End, *, last_accrual_day: date) -> "Recollection":
+        """After an enrolment ended. An older one may turn out to have ended earlier; that is no later end."""
+        last_end = max(end, self.last_end or end, key=lambda known: known.ended_at)
+        ended = self._with_change(end.enrolment_id, last_accrual_day=last_accrual_day)
+        return ended.model_copy(update={"last_end": last_end})
+
+    def without_finished(self) -> "Recollection":
+        """Without the enrolments that need nothing more."""
+        return self.model_copy(
+            update={"enrolments": [known for known in self.enrolments if not known.is_finished]}
+        )
+
+    def with_hold(self, hold: Hold | None) -> "Recollection":
+        """After an operator held the user, or released them."""
+        return self.model_copy(update={"hold": hold})
+
+    def with_search_attributes_of(self, recalled: "Recollection") -> "Recollection":
+        """With which search attributes to write, and the regions that they name, as the ledger was asked again."""
+        regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
+        enrolments = [
+            known.model_copy(update={"region": regions.get(known.receipt.enrolment_id, known.region)})
+            for known in self.enrolments
+        ]
+        use = {"search_attributes": recalled.settings.search_attributes}
+        return self.model_copy(update={"enrolments": enrolments, "settings": self.settings.model_copy(update=use)})
+
+    def _with_change(self, enrolment_id: str, **changes: date) -> "Recollection":
+        changed = [
+            known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
+            for known in self.enrolments
+        ]
+        return self.model_copy(update={"enrolments": changed})
+
 
 class Blocked(Model):
     """A step that a retry cannot mend."""

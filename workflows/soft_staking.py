@@ -118,7 +118,7 @@ class SoftStakingWorkflow:
         """False if the enrolment ended first, so that the day will not be processed."""
 
         def has_ended() -> bool:
-            return self._current(enrolment).is_finished
+            return self._known.enrolment(enrolment.receipt.enrolment_id).is_finished
 
         wakes_at = self._wakes_at(day)
         while workflow.now() < wakes_at and not has_ended():
@@ -165,7 +165,8 @@ class SoftStakingWorkflow:
                 ),
             )
             if isinstance(answer, CreditReceipt):
-                self._remember_credit(rewards)
+                self._credited_in_this_run += 1
+                self._know(self._known.with_credit(rewards))
                 return
             self._enter(f"{WAITING_FOR_POOL} {', '.join(answer.assets)}")
             self._note()
@@ -184,10 +185,10 @@ class SoftStakingWorkflow:
                 reason=reason,
             ),
         )
-        self._remember_end(end, last_accrual_day=day - ONE_DAY)
+        self._know(self._known.with_end(end, last_accrual_day=day - ONE_DAY))
 
     def _is_done_with(self, day: date, enrolment: Enrolment) -> None:
-        self._change(enrolment.receipt.enrolment_id, next_day=day + ONE_DAY)
+        self._know(self._known.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY))
 
     # Messages.
 
@@ -196,7 +197,7 @@ class SoftStakingWorkflow:
         """Enrols the user, or answers the first receipt again, or every reason to refuse (rule 7)."""
         now = self._activation_instant()
         async with self._one_message():
-            already_open = self._open_enrolment()
+            already_open = self._known.open_enrolment
             if already_open is not None:
                 return already_open.receipt
             back_dating = activation.back_dating
@@ -212,7 +213,7 @@ class SoftStakingWorkflow:
                 diary.activation_text(activation),
             )
             if isinstance(answer, Receipt):
-                self._know(enrolments=[*self._known.enrolments, _enrolled(answer, activation)])
+                self._know(self._known.with_enrolment(answer, activation.region))
                 self._note()
             return answer
 
@@ -230,7 +231,7 @@ class SoftStakingWorkflow:
         """
         ended_at = workflow.now()
         async with self._one_message():
-            still_open = self._open_enrolment()
+            still_open = self._known.open_enrolment
             if still_open is None:
                 if self._known.last_end is None:
                     raise _refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
@@ -246,7 +247,8 @@ class SoftStakingWorkflow:
                 ),
                 f"{operator}: {reason}" if operator else reason,
             )
-            self._remember_end(end, last_accrual_day=end.last_accrual_day or day_of(end.ended_at) - ONE_DAY)
+            last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
+            self._know(self._known.with_end(end, last_accrual_day=last_accrual_day))
             self._note()
             return end
 
@@ -261,12 +263,12 @@ class SoftStakingWorkflow:
     async def hold(self, act: Act) -> Hold:
         """Stops the loop before its next step, until it is released. A repeat gets the first hold."""
         async with self._one_message():
-            if self._known.hold is None:
-                held = await self._ask(HOLD, self._act_request(act), _act_text(act))
-                self._know(hold=held)
-                self._note()
-            assert self._known.hold is not None
-            return self._known.hold
+            if self._known.hold is not None:
+                return self._known.hold
+            held = await self._ask(HOLD, self._act_request(act), _act_text(act))
+            self._know(self._known.with_hold(held))
+            self._note()
+            return held
 
     @workflow.update
     async def release(self, act: Act) -> Hold | None:
@@ -275,7 +277,7 @@ class SoftStakingWorkflow:
             if self._known.hold is None:
                 return None
             ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
-            self._know(hold=None)
+            self._know(self._known.with_hold(None))
             self._note()
             return ended
 
@@ -302,22 +304,14 @@ class SoftStakingWorkflow:
         """Takes up which search attributes its worker writes now, and answers that. The wake stays where it is."""
         async with self._one_message():
             recalled = await self._ask(RECALL, self._user_id, "which search attributes to write")
-            use = recalled.settings.search_attributes
-            regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
-            self._know(
-                settings=self._known.settings.model_copy(update={"search_attributes": use}),
-                enrolments=[
-                    known.model_copy(update={"region": regions.get(known.receipt.enrolment_id, known.region)})
-                    for known in self._known.enrolments
-                ],
-            )
+            self._know(self._known.with_search_attributes_of(recalled))
             self._note()
-            return use
+            return recalled.settings.search_attributes
 
     @workflow.query
     def status(self) -> LiveStatus:
         """What only the workflow knows; closed days and totals are in the ledger."""
-        first = self._first_unfinished()
+        first = self._known.first_unfinished
         return LiveStatus(
             state=self._state_now(),
             enrolment_id=first and first.receipt.enrolment_id,
@@ -421,17 +415,13 @@ class SoftStakingWorkflow:
 
     async def _oldest_unfinished_enrolment(self) -> Enrolment | None:
         """None only when no enrolment is open, no day is owed and no message is being answered."""
-
-        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and self._first_unfinished():
+        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and self._known.first_unfinished:
             await self._continue_as_new()
         await workflow.wait_condition(
-            lambda: self._first_unfinished() is not None or workflow.all_handlers_finished()
+            lambda: self._known.first_unfinished is not None or workflow.all_handlers_finished()
         )
-        self._know(enrolments=[known for known in self._known.enrolments if not known.is_finished])
-        return self._first_unfinished()
-
-    def _first_unfinished(self) -> Enrolment | None:
-        return next((known for known in self._known.enrolments if not known.is_finished), None)
+        self._know(self._known.without_finished())
+        return self._known.first_unfinished
 
     @asynccontextmanager
     async def _one_message(self) -> AsyncGenerator[None]:
@@ -456,42 +446,13 @@ class SoftStakingWorkflow:
     def _wakes_at(self, day: date) -> datetime:
         return end_of(day) + self._known.settings.wake_offset
 
-    def _open_enrolment(self) -> Enrolment | None:
-        return next((known for known in self._known.enrolments if known.last_accrual_day is None), None)
-
-    def _current(self, enrolment: Enrolment) -> Enrolment:
-        """An enrolment as it is by now: a message may have ended it."""
-        enrolment_id = enrolment.receipt.enrolment_id
-        return next(known for known in self._known.enrolments if known.receipt.enrolment_id == enrolment_id)
-
-    def _remember_credit(self, rewards: Rewards) -> None:
-        self._credited_in_this_run += 1
-        credited = dict(self._known.credited)
-        for line in rewards.lines:
-            if line.reward:
-                credited[line.asset] = credited.get(line.asset, 0) + line.reward
-        self._know(last_credited_day=rewards.day, credited=credited)
-
-    def _remember_end(self, end: End, *, last_accrual_day: date) -> None:
-        # An older enrolment may turn out to have ended earlier; that makes its end no later one.
-        self._know(last_end=max(end, self._known.last_end or end, key=lambda known: known.ended_at))
-        self._change(end.enrolment_id, last_accrual_day=last_accrual_day)
-
-    def _change(self, enrolment_id: str, **changes: date) -> None:
-        self._know(
-            enrolments=[
-                known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
-                for known in self._known.enrolments
-            ]
-        )
-
     def _act_request(self, act: Act) -> ActRequest:
         return ActRequest(user_id=self._user_id, act_id=str(workflow.uuid4()), act=act, now=workflow.now())
 
     # What it shows of itself.
 
-    def _know(self, **changes: Any) -> None:
-        self._known = self._known.model_copy(update=changes)
+    def _know(self, known: Recollection) -> None:
+        self._known = known
         self._show()
 
     def _enter(self, state: str) -> None:
@@ -499,12 +460,12 @@ class SoftStakingWorkflow:
         self._show()
 
     def _state_now(self) -> str:
-        if self._first_unfinished() is None:
+        if self._known.first_unfinished is None:
             return "idle"
         return "held" if self._known.hold is not None else self._state
 
     def _show(self) -> None:
-        first = self._first_unfinished()
+        first = self._known.first_unfinished
         workflow.set_current_details(
             diary.current_details(
                 user_id=self._user_id,
@@ -521,8 +482,8 @@ class SoftStakingWorkflow:
     def _note(self) -> None:
         """Writes the search attributes that have changed: each write is an event."""
         written = workflow.info().typed_search_attributes
-        still_open = self._open_enrolment()
-        latest = still_open or self._first_unfinished()
+        still_open = self._known.open_enrolment
+        latest = still_open or self._known.first_unfinished
         changes = search_attributes.changes(
             written,
             self._known.settings.search_attributes,
@@ -537,7 +498,7 @@ class SoftStakingWorkflow:
 
     def _state_noted(self, before: str | None) -> str | None:
         """None for a user who was never enrolled. Steps, and a hold, leave it as it was."""
-        if self._first_unfinished() is None:
+        if self._known.first_unfinished is None:
             return search_attributes.ENDED if self._known.last_end else None
         if self._state == "blocked":
             return search_attributes.BLOCKED
@@ -546,10 +507,6 @@ class SoftStakingWorkflow:
         if self._state == "sleeping" or before in (None, search_attributes.ENDED):
             return search_attributes.EARNING
         return before
-
-
-def _enrolled(receipt: Receipt, activation: Activation) -> Enrolment:
-    return Enrolment(receipt=receipt, next_day=day_of(receipt.activated_at), region=activation.region)
 
 
 def _act_text(act: Act) -> str:
