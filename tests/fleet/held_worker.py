@@ -32,7 +32,7 @@ async def hold(call: Call) -> Any:
     return await call.run()
 
 
-def build_worker(client: Client, ledger: Ledger, options: WorkerOptions) -> Worker:
+def build_worker(client: Client, ledger: Ledger, options: WorkerOptions, **_settings_of_runs: object) -> Worker:
     return disturbed_worker(client, ledger, hold, options)
 
 

@@ -749,4 +749,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_whatever_comes_in_whatever_order_the_ledger_is_the_model_s() -> None:
     # A statement costs PostgreSQL a round trip, and each test of the ledger runs on it too.
-    run_state_machine_as_test(LedgerMachine, settings=examples(14 if databases.kind == databases.SQLITE else 5))
+    run_state_machine_as_test(LedgerMachine, settings=examples(9 if databases.kind == databases.SQLITE else 4))
