@@ -271,7 +271,7 @@ def test_people_see_rewards_totals_and_the_audit(alone: CommandLine) -> None:
         assert word in answer.out
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_demonstration_told_to_stop_takes_its_server_and_its_files_with_it(
     alone: CommandLine, number: signal.Signals
 ) -> None:

@@ -37,7 +37,7 @@ _PATIENCE = timedelta(seconds=60)
 _DISTURBED_OF_100 = 45
 
 
-@pytest.mark.parametrize("seed", [1, 20, 300, 4000])
+@pytest.mark.parametrize("seed", [1, 4000])
 async def test_a_month_of_chaos_pays_what_a_quiet_month_pays(world: World, tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")  # noqa: T201
     dice = random.Random(seed)

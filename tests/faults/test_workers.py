@@ -84,7 +84,6 @@ async def a_fleet_is_paid_once(world: World, folder: Path, client: Client, *, si
     await assert_replays(client, users[0])
 
 
-@pytest.mark.on_both_databases
 async def test_two_workers_with_a_ledger_each_on_one_database_pay_a_fleet_once(
     world: World, tmp_path: Path
 ) -> None:

@@ -154,7 +154,7 @@ moves = st.builds(
 )
 
 
-@examples(10)
+@examples(6)
 @given(
     stream=st.lists(moves, max_size=14),
     delays=st.lists(st.integers(0, 3 * 24 * 60), min_size=6, max_size=6),
@@ -749,4 +749,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_whatever_comes_in_whatever_order_the_ledger_is_the_model_s() -> None:
     # A statement costs PostgreSQL a round trip, and each test of the ledger runs on it too.
-    run_state_machine_as_test(LedgerMachine, settings=examples(9 if databases.kind == databases.SQLITE else 4))
+    run_state_machine_as_test(LedgerMachine, settings=examples(6 if databases.kind == databases.SQLITE else 3))
