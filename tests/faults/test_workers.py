@@ -107,7 +107,6 @@ async def test_two_worker_processes_on_one_ledger_pay_a_fleet_once(world: World,
             await a_fleet_is_paid_once(world, tmp_path, client, size=12, days=6)
 
 
-@pytest.mark.on_both_databases
 async def test_a_worker_killed_in_the_middle_of_a_catch_up_and_replaced_loses_nothing(
     world: World, tmp_path: Path
 ) -> None:
