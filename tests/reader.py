@@ -17,11 +17,17 @@ DESKTOP = {"width": 1280, "height": 900}
 ZONE = "Europe/Paris"
 _SHIFTS = """
 () => new Promise((resolve) => {
-  let sum = 0;
+  const moved = [];
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) sum += entry.value;
+    for (const entry of list.getEntries()) {
+      for (const { node, previousRect, currentRect } of entry.sources) {
+        const place = (rect) => [rect.x, rect.y, rect.width, rect.height].map(Math.round).join(" ");
+        const what = (node?.outerHTML ?? node?.textContent ?? "").trim().slice(0, 80);
+        moved.push(`${what} from ${place(previousRect)} to ${place(currentRect)}`);
+      }
+    }
   }).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => requestAnimationFrame(() => resolve(sum)));
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
 })
 """
 
@@ -52,6 +58,11 @@ class Reader:
     async def heading_is(self, text: str) -> None:
         await expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
 
+    async def sees_nothing_move(self) -> None:
+        """Neither while the page came nor since."""
+        moved = await self.page.evaluate(_SHIFTS)
+        assert not moved, "\n".join(moved)
+
     async def finds_nothing_to_complain_of(self, name: str = "") -> None:
         """The page is accessible as far as axe sees, fits the window, and stands still; and is from us alone."""
         found: dict[str, Any] = (await Axe().run(self.page)).response
@@ -61,7 +72,7 @@ class Reader:
         }
         assert violations == {}
         assert await self.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert await self.page.evaluate(_SHIFTS) == 0
+        await self.sees_nothing_move()
         assert self.complaints == []
         assert self.hosts == {self.address}
         if (folder := os.environ.get("SCREENSHOTS")) and name:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 from reader import DESKTOP, PHONE, a_reader
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from visitor import a_site
 from world import World, a_world_after, at, day
 
@@ -17,6 +18,8 @@ from staking.days import ONE_DAY
 NOW = at("2026-10-05 10:00")
 _OPEN_SOME = "for (const each of [...document.querySelectorAll('details')].slice(0, 5)) each.open = true"
 """The table of the chart, and lines of the history with one that was taken back."""
+PIECE_BYTES, PIECES, PIECE_SECONDS = 256, 40, 0.02
+"""How the beginning of a page arrives on a slow line: in pieces with time for a browser to paint in between."""
 PAGES = {
     "spot-no-tag": ("zoe", "/"),
     "spot-grey": ("bob", "/"),
@@ -82,6 +85,38 @@ async def test_every_page_is_accessible_fits_and_stands_still(
             await reader.goes_to(path)
             await reader.page.evaluate(_OPEN_SOME)
             await reader.finds_nothing_to_complain_of(f"{name}-{width}-{scheme}")
+
+
+class SlowLine:
+    """What is between the application and a browser when a page comes piece by piece, its style sheet at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_pieces(message: Message) -> None:
+            body = message.get("body", b"")
+            for _ in range(PIECES):
+                if len(body) > PIECE_BYTES:
+                    await send({"type": message["type"], "body": body[:PIECE_BYTES], "more_body": True})
+                    await asyncio.sleep(PIECE_SECONDS)
+                    body = body[PIECE_BYTES:]
+            await send(message | {"body": body} if body else message)
+
+        is_static = scope["type"] == "http" and scope["path"].startswith("/static/")
+        await self._app(scope, receive, send if is_static else send_in_pieces)
+
+
+@pytest.mark.parametrize("path", ["/", "/soft-staking"])
+async def test_nothing_moves_while_a_page_arrives_piece_by_piece(
+    people: World, browser: Browser, path: str
+) -> None:
+    site = await a_site(people, NOW, gateway_peers="127.0.0.1")
+    site.add_middleware(SlowLine)
+    headers = {"X-User-Id": "ann", "X-User-Region": "FR"}
+    async with a_reader(browser, site, viewport=PHONE, extra_http_headers=headers) as reader:
+        await reader.goes_to(path)
+        await reader.sees_nothing_move()
 
 
 async def test_times_come_in_the_readers_zone_on_the_first_page_and_nothing_moves(
