@@ -17,6 +17,8 @@ from ledger.errors import LedgerUnavailable
 DRIVER = "sqlite+aiosqlite"
 READ_ONLY = "soft_staking_read_only"
 """Execution option: a transaction that begins as a reader."""
+_CONNECTIONS_MAX = 8
+"""In one process. Each has a thread, and more threads read no faster: they wait for each other."""
 _ASK_AGAIN_S = 0.02
 _SLEEPS_MS_MAX = 20
 """SQLite waits for a lock by sleeping, ever longer, up to 0.1 s at a time. Who has waited long asks so seldom that
@@ -32,6 +34,8 @@ def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
         url.set(drivername=DRIVER),
         hide_parameters=True,
         poolclass=AsyncAdaptedQueuePool,
+        pool_size=_CONNECTIONS_MAX,
+        max_overflow=0,
         pool_timeout=lock_timeout_s,
         connect_args={"isolation_level": None, "timeout": lock_timeout_s},
     )
