@@ -19,6 +19,7 @@ from world import ROOT
 
 STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")
 DEADLINE_S = 60.0
+SENTENCE_LENGTH_MAX = 400
 _T = TypeVar("_T")
 
 # Importing takes a command most of its time, and there are hundreds of commands: so one process imports (alembic
@@ -56,6 +57,16 @@ class Answer:
     @property
     def sentences(self) -> list[str]:
         return self.err.splitlines()
+
+
+def assert_refused(answer: Answer, code: int, *expected: str) -> None:
+    """One sentence for each expected part, in this order, and nothing else."""
+    assert (answer.code, answer.out) == (code, ""), answer
+    assert len(answer.sentences) == len(expected), answer.err
+    for sentence, part in zip(answer.sentences, expected, strict=True):
+        assert part in sentence, answer.err
+        assert len(sentence) < SENTENCE_LENGTH_MAX
+        assert not sentence.startswith("unexpected")
 
 
 class Forks:
@@ -121,6 +132,11 @@ class CommandLine:
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return name
+
+
+def an_empty_ledger(forks: Forks, folder: Path) -> CommandLine:
+    """A shell in a folder, with an empty ledger of its own there and no Temporal server."""
+    return CommandLine(forks, folder, SOFT_STAKING_DATA_DIR=str(folder / "data"), TEMPORAL_ADDRESS="127.0.0.1:1")
 
 
 class Installation:

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Forks, Installation, stopped
+from commandline import CommandLine, Forks, Installation, an_empty_ledger, stopped
 from world import ROOT
 
 _users = count(1)
@@ -38,9 +38,7 @@ def cli(forks: Forks, installation: Installation, tmp_path: Path) -> CommandLine
 @pytest.fixture
 def alone(forks: Forks, tmp_path: Path) -> CommandLine:
     """A shell with an empty ledger of its own and no Temporal server."""
-    return CommandLine(
-        forks, tmp_path, SOFT_STAKING_DATA_DIR=str(tmp_path / "data"), TEMPORAL_ADDRESS="127.0.0.1:1"
-    )
+    return an_empty_ledger(forks, tmp_path)
 
 
 @pytest.fixture

@@ -5,19 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from commandline import Answer, CommandLine
+from commandline import CommandLine, Forks, an_empty_ledger, assert_refused
 
 import starter
 
 DEPOSIT = ("deposit", "ann", "SOL", "12", "--key", "deposit 1")
-
-
-def refused(answer: Answer, code: int, sentence: str) -> None:
-    """One sentence on stderr, nothing on stdout."""
-    assert (answer.code, answer.out) == (code, ""), answer
-    assert len(answer.sentences) == 1
-    assert sentence in answer.err
-    assert not answer.err.startswith("unexpected")
 
 
 def test_a_deposit_a_withdrawal_and_a_trade_answer_their_entry_and_the_new_balances(alone: CommandLine) -> None:
@@ -115,12 +107,19 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def deposited(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A shell whose ledger has ann's deposit: for what is refused alone, since all such tests share it."""
+    shell = an_empty_ledger(forks, tmp_path_factory.mktemp("deposited"))
+    shell.json(*DEPOSIT)
+    return shell
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_sentence_and_changes_nothing(alone: CommandLine, case: str) -> None:
-    alone.json(*DEPOSIT)
+def test_what_is_refused_is_one_sentence_and_changes_nothing(deposited: CommandLine, case: str) -> None:
     arguments, code, sentence = REFUSED[case]
-    refused(alone.run(*arguments), code, sentence)
-    assert alone.json("audit")["entries"] == 1
+    assert_refused(deposited.run(*arguments), code, sentence)
+    assert deposited.json("ledger", "show", "ann")["count"] == 1
 
 
 def test_a_movement_without_an_instant_counts_from_now(alone: CommandLine) -> None:

@@ -4,25 +4,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from commandline import Answer, CommandLine
+from commandline import CommandLine, assert_refused
 from world import EXPORT_HEADER, ROOT
 
 ACTIVATE = ("activate", "zoe", "--region", "FR", "--channel", "web", "--accept-terms")
 BACK_DATED = (*ACTIVATE, "--operator", "ann", "--reason", "moved", "--activated-at")
 PROGRAM = (ROOT / "program.toml").read_text()
 LONG = "x" * 10_000
-SENTENCE_LENGTH_MAX = 400
-
-
-def assert_refused(answer: Answer, code: int, *expected: str) -> None:
-    """One sentence for each expected part, in this order, and nothing else."""
-    assert (answer.code, answer.out) == (code, ""), answer
-    assert len(answer.sentences) == len(expected), answer.err
-    for sentence, part in zip(answer.sentences, expected, strict=True):
-        assert part in sentence
-        assert len(sentence) < SENTENCE_LENGTH_MAX
-        assert not sentence.startswith("unexpected")
-
 
 WRONG_USAGE = {
     "no such command": (("activat",), "No such command 'activat'"),
