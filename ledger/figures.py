@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import inf
 
-from sqlalchemy import Integer, Text, bindparam, func, select, text
+from sqlalchemy import Integer, bindparam, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import HOLDS_IN_FORCE
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.journal import POOL, exact_sum, from_exact_sum
+from ledger.owed import spans
 from ledger.pools import pool_balances
 from ledger.programs import program_on
-from ledger.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
+from ledger.schema import IS_OF_THE_SYSTEM, UtcInstant, accounts, postings
 from staking.days import ONE_DAY, day_of, end_of, start_of
 
 OUTFLOW_DAYS = 7
@@ -60,7 +61,7 @@ class Figures:
 async def figures(ledger: Ledger, now: datetime) -> Figures:
     """What an operator watches, in one transaction that only reads and locks nothing."""
     async with ledger.read(takes_long=True) as connection:
-        owed = await _owed(connection, day_of(now))
+        owed = await _owed_by_hold(connection, day_of(now))
         return Figures(
             owed=owed.get(False, Owed()),
             owed_to_held=owed.get(True, Owed()),
@@ -73,50 +74,22 @@ _held = HOLDS_IN_FORCE.subquery("held")
 _HELD_USERS = select(func.count()).select_from(_held)
 
 
-# A user's days are closed in order, each after the one before is credited. So whatever came before the last
-# closed day is credited, and beside that day only those are owed that are not closed yet. Enrolments that ended
-# before it are left out without a look at their days.
-_owed_days = (
-    text(
-        """
-        SELECT user_id, first_day, last_day
-        FROM (SELECT user_id, last_day,
-                     CASE WHEN first_open_day > first_accrual_day AND EXISTS
-                               (SELECT 1 FROM days WHERE days.user_id = waiting.user_id
-                                AND days.day = waiting.first_open_day - 1
-                                AND days.enrolment_id = waiting.enrolment_id
-                                AND days.accrues AND days.credited_at IS NULL) THEN first_open_day - 1
-                          WHEN first_open_day > first_accrual_day THEN first_open_day
-                          ELSE first_accrual_day END AS first_day
-              FROM (SELECT enrolments.user_id, enrolments.enrolment_id, enrolments.first_accrual_day,
-                           users.closed_through / 86400000000 AS first_open_day,
-                           CASE WHEN enrolments.last_accrual_day < :yesterday THEN enrolments.last_accrual_day
-                                ELSE :yesterday END AS last_day
-                    FROM enrolments JOIN users ON users.user_id = enrolments.user_id
-                    WHERE enrolments.last_accrual_day IS NULL
-                    OR enrolments.last_accrual_day >= users.closed_through / 86400000000 - 1) waiting
-              WHERE first_open_day - 1 <= last_day) begun
-        WHERE first_day <= last_day
-        """
-    )
-    .bindparams(bindparam("yesterday", type_=UtcDay))
-    .columns(user_id=Text, first_day=Integer, last_day=Integer)
-    .subquery("owed")
-)
+_owed = spans.subquery("owed")
+_first, _last = type_coerce(_owed.c.first_day, Integer), type_coerce(_owed.c.last_day, Integer)
 _is_held = _held.c.user_id.is_not(None).label("is_held")
 _OWED = (
     select(
         _is_held,
-        func.sum(_owed_days.c.last_day - _owed_days.c.first_day + 1).label("days"),
-        func.count(_owed_days.c.user_id.distinct()).label("users"),
-        func.min(_owed_days.c.first_day, type_=UtcDay()).label("oldest"),
+        func.sum(_last - _first + 1).label("days"),
+        func.count(_owed.c.user_id.distinct()).label("users"),
+        func.min(_owed.c.first_day).label("oldest"),
     )
-    .join_from(_owed_days, _held, _held.c.user_id == _owed_days.c.user_id, isouter=True)
+    .join_from(_owed, _held, _held.c.user_id == _owed.c.user_id, isouter=True)
     .group_by(_is_held)
 )
 
 
-async def _owed(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
+async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
     """By whether their users are held."""
     rows = await connection.execute(_OWED, {"yesterday": today - ONE_DAY})
     return {bool(row.is_held): Owed(int(row.days), row.users, row.oldest) for row in rows}
