@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from staking.days import SPREAD_MAX
 
+LOOPBACK = "127.0.0.1"
+"""Where a process listens that is for this machine alone."""
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 KEY_BYTES = 32

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConnectConfig
@@ -19,7 +18,6 @@ from temporalio.worker import Worker
 from activities import all_activities
 from commands import entrance
 from commands.arguments import MetricsOption, listen_address
-from commands.codec import DEFAULT_CODEC_PORT, local_codec
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
@@ -38,18 +36,12 @@ from staking.steps import TASK_QUEUE
 from telemetry.address import Address
 from telemetry.ledger_metrics import LedgerMetrics, watching
 from telemetry.logs import start_logging
-from telemetry.requests import measure_requests
 from telemetry.runtime import meter_of
 from telemetry.steps import StepTelemetry
 from telemetry.tracing import tracing
-from web.app import create_app
-from web.health import Health, health_app
+from web.health import Health
 from web.samples import make_samples
-from web.server import LOOPBACK, serving
-from web.service import Service
-from web.sessions import signing_secret
-from workflows.client import SoftStakingClient
-from workflows.connection import DEFAULT_ADDRESS, BadConfiguration, connect, connect_config
+from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
@@ -242,8 +234,10 @@ async def _work(asked: Asked) -> None:
             not_ready=lambda: ["stopping"] if stop.is_set() else workers.not_polling(),
         )
         if asked.health:
-            served = serving(health_app(health), host=asked.health.host, port=asked.health.port)
-            say(f"Health      {await stack.enter_async_context(served)}")
+            # Here, since a worker that serves nothing need not import FastAPI: it takes time and memory.
+            from commands.beside_worker import serve_health
+
+            say(f"Health      {await serve_health(stack, health, asked.health)}")
         if asked.metrics:
             await stack.enter_async_context(watching(ledger, meter, now))
             say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
@@ -251,10 +245,10 @@ async def _work(asked: Asked) -> None:
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:
-            service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
-            signing_secret(settings)
-            app = measure_requests(create_app(service, health), meter)
-            say(f"Pages       {await _serve_pages(stack, app, asked.port)}")
+            from commands.beside_worker import serve_pages  # as above
+
+            pages = await serve_pages(stack, ledger, client, settings, health, meter, asked.port)
+            say(f"Pages       {pages}")
         how_many = "" if asked.processes == 1 else f"{asked.processes} processes "
         workers.when_all_poll(
             lambda: say(f"Worker      {how_many}polling {TASK_QUEUE} at {address}; Ctrl-C stops it")
@@ -311,25 +305,12 @@ def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVe
         raise typer.BadParameter(str(error)) from None
 
 
-async def _serve_pages(stack: AsyncExitStack, app: FastAPI, port: int | None) -> str:
-    """Their address."""
-    if port is None:
-        return await _serve_at_or_near(stack, app, DEFAULT_PORT)
-    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
-
-
 async def _serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) -> str:
-    """The address of what shows plain text to this machine's web UI."""
-    address = await _serve_at_or_near(stack, local_codec(settings, ui_port), DEFAULT_CODEC_PORT)
+    from commands.beside_worker import serve_codec  # as above
+
+    address = await serve_codec(stack, settings, ui_port)
     say(f"Codec       {address}")
     return address
-
-
-async def _serve_at_or_near(stack: AsyncExitStack, app: FastAPI, port: int) -> str:
-    """Nobody asked for a default port, so whoever has it is no reason to stop."""
-    with suppress(BadConfiguration):
-        return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
-    return await stack.enter_async_context(serving(app, host=LOOPBACK, port=0))
 
 
 @asynccontextmanager

@@ -3,17 +3,16 @@
 import re
 from contextlib import AsyncExitStack
 from ipaddress import ip_address
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from fastapi import FastAPI
 
 from commands.entrance import CommandFailed, now, run, say, stop_signal, the_ledger
-from settings import Settings
-from web.bearer import Anyone, Bearers
-from web.codec import create_codec_app
-from web.server import LOOPBACK, serving
+from settings import LOOPBACK, Settings
 from workflows.encryption import PayloadEncryption
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 DEFAULT_CODEC_PORT = 8235
 DEFAULT_ORIGINS = ["http://127.0.0.1:8233", "http://localhost:8233"]
@@ -44,6 +43,11 @@ def codec(
     It has the keys in SOFT_STAKING_PAYLOAD_KEYS. On loopback it serves whoever is on this machine; on any other
     address a caller needs a bearer token with the scope decode, which is read from the ledger.
     """
+    # Here, since importing FastAPI would take every other command a third of its time.
+    from web.bearer import Anyone, Bearers
+    from web.codec import create_codec_app
+    from web.server import serving
+
     needs_token = require_token or not is_loopback(host)
 
     async def work() -> None:
@@ -67,8 +71,11 @@ def codec(
     run(work())
 
 
-def local_codec(settings: Settings, ui_port: int) -> FastAPI:
+def local_codec(settings: Settings, ui_port: int) -> "FastAPI":
     """The codec of an installation on this machine, for its own web UI."""
+    from web.bearer import Anyone  # as above
+    from web.codec import create_codec_app
+
     origins = [f"http://{host}:{ui_port}" for host in (LOOPBACK, "localhost")]
     return create_codec_app(PayloadEncryption(settings.payload_keys_by_id), Anyone(now, settings), origins)
 

@@ -10,16 +10,11 @@ from temporalio.runtime import Runtime
 from commands.arguments import MetricsOption
 from commands.entrance import now, run, say, stop_signal
 from ledger.engine import open_ledger
-from settings import Settings
+from settings import LOOPBACK, Settings
 from telemetry.ledger_metrics import LedgerMetrics
 from telemetry.logs import start_logging
-from telemetry.requests import measure_requests
 from telemetry.tracing import tracing
-from web.app import create_app
 from web.health import Health
-from web.server import LOOPBACK, serving
-from web.service import Service
-from web.sessions import signing_secret
 from workflows.client import SoftStakingClient
 from workflows.connection import connect
 
@@ -41,6 +36,13 @@ def serve(
     believed from the addresses in SOFT_STAKING_GATEWAY_PEERS alone. `python worker.py --dev` serves them for
     trying out.
     """
+
+    # Here, since importing FastAPI would take every other command a third of its time.
+    from telemetry.requests import measure_requests
+    from web.app import create_app
+    from web.server import serving
+    from web.service import Service
+    from web.sessions import signing_secret
 
     async def work() -> None:
         stop = stop_signal()

@@ -10,7 +10,8 @@ from axe_playwright_python.async_playwright import Axe
 from fastapi import FastAPI
 from playwright.async_api import Browser, Page, expect
 
-from web.server import LOOPBACK, serving
+from settings import LOOPBACK
+from web.server import serving
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}

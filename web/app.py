@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from web import exchange_api, health, pages, service_api
+from web import exchange_api, pages, probes, service_api
 from web.health import Health
 from web.service import Service
 
@@ -11,7 +11,7 @@ def create_app(service: Service, process: Health | None = None) -> FastAPI:
     """The application on an open ledger and a connected client. Given its process's health, it tells that too."""
     app = FastAPI(title="Soft Staking", docs_url=None, redoc_url=None)
     if process:
-        health.install(app, process)
+        probes.install(app, process)
     service_api.install(app, service)
     exchange_api.install(app, service)
     pages.install(app, service)

@@ -1,15 +1,12 @@
-"""Whether a process lives and can do its work, for whoever starts, watches and replaces it.
+"""Whether a process lives and can do its work.
 
-Unauthenticated, so an answer says what is away and nothing about where it is, or about anyone.
+Anyone may be told, so it says what is away and nothing about where it is, or about anyone.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
@@ -53,34 +50,6 @@ class Health:
                 self._away = [problem for problem in found if problem]
                 self._asked_at = time.monotonic()
         return [*self._not_ready(), *self._away]
-
-
-def install(app: FastAPI, health: Health) -> None:
-    """Adds ``/livez`` and ``/readyz`` to an application."""
-
-    async def livez(_: Request) -> JSONResponse:
-        return _answer(health.not_live())
-
-    async def readyz(_: Request) -> JSONResponse:
-        return _answer(await health.not_ready())
-
-    app.add_route("/livez", livez, include_in_schema=False)
-    app.add_route("/readyz", readyz, include_in_schema=False)
-
-
-def health_app(health: Health) -> FastAPI:
-    """An application of nothing else."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    install(app, health)
-    return app
-
-
-def _answer(problems: list[str]) -> JSONResponse:
-    return JSONResponse(
-        {"ok": not problems, "problems": problems},
-        status_code=503 if problems else 200,
-        headers={"Cache-Control": "no-store"},
-    )
 
 
 _Check = Callable[[], Awaitable[str | None]]

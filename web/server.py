@@ -10,7 +10,6 @@ from fastapi import FastAPI
 
 from workflows.connection import BadConfiguration
 
-LOOPBACK = "127.0.0.1"
 _STARTED_LOOK_S = 0.01
 
 

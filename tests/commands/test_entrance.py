@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from commandline import STARTER, WORKER, CommandLine
-from world import EXPORT_HEADER
+from world import EXPORT_HEADER, ROOT
 
 HELP = {
     "": [
@@ -66,6 +66,12 @@ def test_the_workers_help_teaches(alone: CommandLine) -> None:
         "one command is a whole installation",
     ):
         assert words in text
+
+
+def test_what_serves_nothing_does_not_spend_its_start_on_a_web_framework() -> None:
+    look = "import sys, starter, worker; print({'fastapi', 'uvicorn', 'jinja2', 'cryptography'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 def test_no_command_at_all_shows_the_help_as_wrong_usage(alone: CommandLine) -> None:

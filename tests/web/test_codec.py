@@ -18,11 +18,11 @@ from web_api import NOW, make_token
 from world import World
 
 from ledger.service_tokens import Scope, all_tokens, revoke_token
-from settings import Settings
+from settings import LOOPBACK, Settings
 from staking.steps import TASK_QUEUE
 from web.bearer import Anyone, Bearers
 from web.codec import create_codec_app
-from web.server import LOOPBACK, serving
+from web.server import serving
 from workflows.encryption import PayloadEncryption, data_converter
 
 KEYS = {"2026": bytes(32)}

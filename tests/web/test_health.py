@@ -11,7 +11,8 @@ from temporalio.client import Client
 from world import World
 
 from ledger.engine import open_ledger
-from web.health import Health, health_app
+from web.health import Health
+from web.probes import health_app
 
 
 async def asked(app: FastAPI, path: str) -> tuple[int, list[str]]:

@@ -3,7 +3,8 @@
 import socket
 from contextlib import closing
 
-from web.server import LOOPBACK, listen
+from settings import LOOPBACK
+from web.server import listen
 
 
 def test_an_answer_waits_for_no_acknowledgement_of_its_head() -> None:
