@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -209,6 +210,10 @@ def work(
 
 
 async def _work(asked: Asked) -> None:
+    if asked.dev or asked.health:
+        # FastAPI takes time and memory, which a worker that serves nothing need not spend. It is imported before
+        # the worker runs, since workflows load their modules in a sandbox meanwhile.
+        import_module("commands.beside_worker")
     stop = entrance.stop_signal()
     settings = Settings()
     config = connect_config()
@@ -234,7 +239,6 @@ async def _work(asked: Asked) -> None:
             not_ready=lambda: ["stopping"] if stop.is_set() else workers.not_polling(),
         )
         if asked.health:
-            # Here, since a worker that serves nothing need not import FastAPI: it takes time and memory.
             from commands.beside_worker import serve_health
 
             say(f"Health      {await serve_health(stack, health, asked.health)}")
@@ -245,7 +249,7 @@ async def _work(asked: Asked) -> None:
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:
-            from commands.beside_worker import serve_pages  # as above
+            from commands.beside_worker import serve_pages
 
             pages = await serve_pages(stack, ledger, client, settings, health, meter, asked.port)
             say(f"Pages       {pages}")
@@ -306,7 +310,7 @@ def _version(deployment: str | None, build_id: str | None) -> WorkerDeploymentVe
 
 
 async def _serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) -> str:
-    from commands.beside_worker import serve_codec  # as above
+    from commands.beside_worker import serve_codec
 
     address = await serve_codec(stack, settings, ui_port)
     say(f"Codec       {address}")
