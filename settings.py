@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from staking.days import SPREAD_MAX
@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         """The ledger's database URL."""
         return self.database_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+
+def faults_of_settings(error: ValidationError) -> list[str]:
+    """A sentence for each setting that was refused, with the name of its variable."""
+    return [
+        f"SOFT_STAKING_{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    ]
 
 
 def decoded_key(text: str) -> bytes:

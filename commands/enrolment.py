@@ -177,10 +177,12 @@ def _print_status(answer: dict[str, Any]) -> None:
         "day in progress": answer["day_in_progress"],
         "next boundary": answer["next_boundary"] and instant_text(answer["next_boundary"]),
         "blocked": answer["blocked"]
-        and "at {step} of {day}: {message}; mend it, then: starter.py retry".format(**answer["blocked"]),
+        and "at {step} of {day}: {message}; mend it, then: starter.py retry {user}".format(
+            **answer["blocked"], user=answer["user"]
+        ),
         "hold": answer["hold"]
-        and "by {operator} since {since}: {reason}; to let it go on: starter.py release".format(
-            **answer["hold"], since=instant_text(answer["hold"]["held_at"])
+        and "by {operator} since {since}: {reason}; to let it go on: starter.py release {user} --reason …".format(
+            **answer["hold"], user=answer["user"], since=instant_text(answer["hold"]["held_at"])
         ),
         "holdings": ", ".join(f"{amount} {asset}" for asset, amount in answer["holdings"].items()) or "none",
         "rewards so far": ", ".join(f"{amount} {asset}" for asset, amount in answer["totals"].items()) or "none",

@@ -17,7 +17,7 @@ from fleet.orphans import reaping_orphans
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.history_export import ExportError
-from settings import Settings
+from settings import Settings, faults_of_settings
 from staking.models import check_user_id
 from telemetry.address import Address
 from telemetry.runtime import start_runtime
@@ -71,9 +71,8 @@ def _exit_code(app: typer.Typer) -> int:
     except _EXPECTED as error:
         say(str(error))
     except ValidationError as error:
-        for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
-            say(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
+        for sentence in _faults(error):
+            say(sentence)
         return WRONG_USAGE
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
@@ -83,6 +82,15 @@ def _exit_code(app: typer.Typer) -> int:
     except Exception as error:
         say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
     return FAILED
+
+
+def _faults(error: ValidationError) -> list[str]:
+    if error.title == Settings.__name__:
+        return faults_of_settings(error)
+    return [
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    ]
 
 
 def say(sentence: str) -> None:

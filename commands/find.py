@@ -9,10 +9,11 @@ import typer
 
 from commands.arguments import RegionOption
 from commands.bulk import counted
-from commands.entrance import now, run, say, the_ledger
+from commands.entrance import CommandFailed, now, run, say, the_ledger
 from commands.output import Column, JsonOption, print_json, print_table
 from ledger.owed import AllOwed
 from ledger.owed import owed as owed_in_ledger
+from settings import Settings
 from workflows import search_attributes
 from workflows.connection import connect
 from workflows.visibility import Filter, FoundUser, found_users
@@ -47,8 +48,13 @@ def list_(
     """Print the users whose workflows show what is asked for; with no option, all whose workflow is running.
 
     From Temporal, whose lists lag by moments. Its server must know the search attributes (`setup`). Those who have
-    ended are found for as long as Temporal keeps their history; who is owed days is told by `owed`.
+    ended are found for as long as Temporal keeps their history; who is owed days is told by `owed`. Encrypted, it
+    knows no region, and of an end only whether it was deactivated or region_restricted.
+
+    Example: python starter.py list --state blocked
     """
+    if Settings().payload_keys_by_id:
+        _refuse_what_encryption_hides(region, end_reason)
     wanted = Filter(state=state and state.value, region=region, is_held=held, end_reason=end_reason)
 
     async def work() -> list[FoundUser]:
@@ -75,6 +81,8 @@ def owed(
     """Print who has owed days and since when, the longest owed first: from the ledger, without Temporal.
 
     An owed day is an accrual day that is over and not yet credited.
+
+    Example: python starter.py owed --late --region FR
     """
 
     async def work() -> AllOwed:
@@ -111,6 +119,21 @@ def owed(
     print(f"{found.days} owed {'day' if found.days == 1 else 'days'} of {counted(found.users)}.")
     if sum(each.days for each in found.listed) < found.days:
         say(f"only the first {limit} are listed; --limit lists more of them")
+
+
+def _refuse_what_encryption_hides(region: str | None, end_reason: str | None) -> None:
+    # Nobody would be found, which reads as if there were nobody.
+    if region is not None:
+        raise CommandFailed(
+            "where histories are encrypted Temporal knows no region; the ledger does: "
+            f"starter.py owed --region {region}, or hold --region {region} --dry-run --reason … for all of them"
+        )
+    kinds = (search_attributes.DEACTIVATED, search_attributes.REGION_RESTRICTED)
+    if end_reason is not None and not any(kind.startswith(end_reason) for kind in kinds):
+        raise CommandFailed(
+            f"where histories are encrypted Temporal knows of an end only {' or '.join(kinds)}; who ended it and "
+            "why is in the ledger: starter.py acts"
+        )
 
 
 def _row(user: FoundUser) -> list[str]:

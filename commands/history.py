@@ -47,6 +47,8 @@ def history(
 
     It goes back as far as the Temporal server keeps histories; `rewards` and `status` know everything from the
     ledger. A day stands beside what was about it: its reward is credited on the next day.
+
+    Example: python starter.py history 1001 --runs 1
     """
     diary = diary_of(run(_read(user, runs, timedelta(seconds=timeout))))
     if as_json:

@@ -92,6 +92,8 @@ def hold(
 
     With --region: everyone from there who is enrolled, or is still owed a day. Who is held already keeps the first
     hold. A user who is not enrolled is held from the next activation on.
+
+    Example: python starter.py hold 1001 --reason "ticket 4711: balances in doubt"
     """
     act = Act(operator=operator, reason=reason)
     if region is not None:
@@ -118,6 +120,8 @@ def release(
     """Let a held user's loop go on: it catches up day by day, with the numbers that would have been.
 
     With --region: everyone who is held and ever enrolled from there, whoever held them.
+
+    Example: python starter.py release 1001 --reason "ticket 4711: all is well"
     """
     act = Act(operator=operator, reason=reason)
     if region is not None:
@@ -145,6 +149,8 @@ def deactivate(
 
     Without --operator it is the user who asked. With --region everyone's enrolment from there ends, by an operator
     (you, unless another is named), and --reason is needed.
+
+    Example: python starter.py deactivate --region UA --reason "the offer ends there" --dry-run
     """
     if region is not None:
         act = Act(operator=operator or login_name(), reason=_given(reason))
@@ -169,7 +175,10 @@ def retry(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Take up a user's blocked step again, or ask an empty pool now."""
+    """Take up a user's blocked step again, or ask an empty pool now.
+
+    `status` says what it waits for, and why. Example: python starter.py retry 1001 --reason "pool funded"
+    """
     act = Act(operator=operator, reason=reason)
 
     async def ask(client: SoftStakingClient) -> bool:
@@ -202,6 +211,8 @@ def resume(
 
     Whose: the users with an open enrolment, or with owed days. Each goes on from what the ledger knows, after the
     last credited day. Nothing is lost by it and nothing paid twice, however often it is run.
+
+    Example: python starter.py resume --reason "Temporal's database was lost"
     """
     act = None if dry_run else Act(operator=operator, reason=_given(reason))
 
@@ -230,7 +241,10 @@ def acts(
     ] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what operators did to users' loops, with who and why, the newest last; of one user or of all."""
+    """Print what operators did to users' loops, with who and why, the newest last; of one user or of all.
+
+    Example: python starter.py acts 1001 --last 10
+    """
 
     async def work() -> list[RecordedAct]:
         async with the_ledger() as ledger, ledger.read() as connection:

@@ -33,6 +33,8 @@ def setup(
     Once for every namespace, before its workers start: a worker looks once, and the users who activate on one that
     saw none are not found by what they are. `worker.py --dev` does it by itself. A namespace in Temporal Cloud
     takes search attributes only from its settings page, or from `tcld namespace search-attributes add`.
+
+    Example: python starter.py setup
     """
 
     limit = timedelta(seconds=timeout)

@@ -220,7 +220,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "a deployment that is no name": ({}, ("--deployment", "a.b", "--build-id", "1"), 2, "'a.b' is no name"),
     "no address for the health": ({}, ("--health", "8081"), 2, "'8081' is not HOST:PORT"),
     "samples without an installation": ({}, ("--samples",), 2, "--samples goes with --dev"),
-    "keys that are none": ({"SOFT_STAKING_PAYLOAD_KEYS": "key"}, (), 2, "payload_keys: key 1 is not ID:KEY"),
+    "keys that are none": ({"SOFT_STAKING_PAYLOAD_KEYS": "key"}, (), 2, "SOFT_STAKING_PAYLOAD_KEYS: key 1 is not"),
     "one word too many": ({}, ("now",), 2, "(now)"),
 }
 

@@ -11,7 +11,7 @@ from temporalio.client import Client, Interceptor
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from settings import Settings
+from settings import Settings, faults_of_settings
 from workflows.client import DEFAULT_TIMEOUT, NoAnswer, ServiceError
 from workflows.encryption import data_converter
 
@@ -77,9 +77,7 @@ def _payload_keys() -> dict[str, bytes]:
     try:
         return Settings().payload_keys_by_id
     except ValidationError as error:
-        faults = [(str(fault["loc"][0]).upper(), fault["msg"]) for fault in error.errors()]
-        sentences = [f"SOFT_STAKING_{name}: {problem}" for name, problem in faults]
-        raise BadConfiguration("; ".join(sentences).replace("Value error, ", "")) from None
+        raise BadConfiguration("; ".join(faults_of_settings(error))) from None
 
 
 def _checked(address: str) -> str:

@@ -368,7 +368,7 @@ class _Teller:
         if self._run.closed_by is not None:
             closed = instant_text(self._run.closed_at or self._run.started_at)
             how = _CLOSED_WELL.get(self._run.closed_by)
-            resume = f" · take the user up again: starter.py resume {self._user_id}"
+            resume = f" · take the user up again: starter.py resume {self._user_id} --reason …"
             return [f"{how} · {closed}" if how else f"{self._run.closed_by} · {closed}{resume}"]
         texts: list[str] = []
         if self._hold is not None:

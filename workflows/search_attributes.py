@@ -23,6 +23,9 @@ HELD = SearchAttributeKey.for_bool("SoftStakingHeld")
 END_REASON = SearchAttributeKey.for_keyword("SoftStakingEndReason")
 ALL_KEYS = (STATE, REGION, HELD, END_REASON)
 
+DEACTIVATED, REGION_RESTRICTED = "deactivated", "region_restricted"
+"""All that is told of an end's reason where histories are encrypted."""
+
 _LENGTH_MAX = 255
 """Of a keyword, in the databases behind Temporal."""
 
@@ -58,4 +61,4 @@ def _end_reason(reason: str, *, in_full: bool) -> str:
     """In full, or only its kind: what follows the colon of a rule's reason names a region."""
     if in_full:
         return reason[:_LENGTH_MAX]
-    return "region_restricted" if reason.startswith("region_restricted:") else "deactivated"
+    return REGION_RESTRICTED if reason.startswith(f"{REGION_RESTRICTED}:") else DEACTIVATED

@@ -122,7 +122,7 @@ def test_a_held_user_stands_still_until_released(cli: CommandLine, user: str) ->
     assert status["hold"] == hold["hold"]
     assert status["owed_days"] == [days_ago(3), days_ago(2), days_ago(1)]
     assert "by ann since" in text
-    assert "starter.py release" in text
+    assert f"starter.py release {user} --reason …" in text
     assert released.out.startswith(f"{user} is released; it was held by ann since ")
     assert (paid["hold"], paid["owed_days"], paid["last_credited_day"]) == (None, [], days_ago(1))
     assert cli.json("release", user, *WHY) == {"user": user, "released": False, "hold": None}
@@ -295,6 +295,35 @@ def test_wrong_usage_is_said_in_a_sentence(alone: CommandLine, case: str) -> Non
     answer = alone.run(*USAGE[case])
     assert (answer.code, answer.out) == (2, "")
     assert len(answer.sentences) == 1
+
+
+HIDDEN_BY_ENCRYPTION: dict[str, tuple[tuple[str, ...], str]] = {
+    "a region": (("--region", "FR"), "starter.py owed --region FR"),
+    "an operator's words": (("--end-reason", "ticket"), "starter.py acts"),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN_BY_ENCRYPTION)
+def test_what_encryption_hides_from_the_list_is_not_answered_with_nobody(alone: CommandLine, case: str) -> None:
+    options, instead = HIDDEN_BY_ENCRYPTION[case]
+    answer = alone.run("list", *options, SOFT_STAKING_PAYLOAD_KEYS=f"2026:{'A' * 43}=")
+    assert (answer.code, answer.out) == (1, "")
+    assert len(answer.sentences) == 1
+    assert instead in answer.err
+
+
+@pytest.mark.parametrize("beginning", ["deactivated", "region_", "region_restricted"])
+def test_the_kind_of_an_end_can_be_asked_for_with_encryption_too(alone: CommandLine, beginning: str) -> None:
+    answer = alone.run("list", "--end-reason", beginning, SOFT_STAKING_PAYLOAD_KEYS=f"2026:{'A' * 43}=")
+    assert "no Temporal server answers" in answer.err
+
+
+OPERATORS = ("list", "owed", "hold", "release", "retry", "resume", "acts", "deactivate", "setup", "history")
+
+
+@pytest.mark.parametrize("command", OPERATORS)
+def test_the_help_of_an_operators_command_shows_how_it_is_called(alone: CommandLine, command: str) -> None:
+    assert f"Example: python starter.py {command}" in alone.run(command, "--help").out
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_what_hinders_serving_is_one_sentence(
     for answer, words in (
         (no_server, "no Temporal server answers at 127.0.0.1:1"),
         (taken, f"Port {installation.pages_port} on 127.0.0.1 cannot be used"),
-        (no_gateway, "gateway_peers: 'gateway.internal'"),
-        (no_proxy, "trusted_proxies: 'proxy.internal'"),
+        (no_gateway, "SOFT_STAKING_GATEWAY_PEERS: 'gateway.internal'"),
+        (no_proxy, "SOFT_STAKING_TRUSTED_PROXIES: 'proxy.internal'"),
         (no_key, "SOFT_STAKING_KEY_ENCRYPTION_KEY is no key to encrypt secrets with"),
         (metrics_taken, f"metrics cannot be served at 127.0.0.1:{installation.pages_port}"),
         (no_address, "Invalid value for '--metrics': '9464' is not HOST:PORT such as 127.0.0.1:9464"),

@@ -75,7 +75,7 @@ async def test_the_story_goes_back_over_runs_that_continued_and_over_one_that_wa
     await service.workflow.terminate(reason="by mistake")
     [closed] = (await diary(service)).now
     assert closed.startswith("terminated: by mistake · ")
-    assert closed.endswith(" · take the user up again: starter.py resume ann")
+    assert closed.endswith(" · take the user up again: starter.py resume ann --reason …")
     await service.client.resume("ann")
     await service.reaches_state("sleeping")
 
