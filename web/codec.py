@@ -45,26 +45,38 @@ def create_codec_app(codec: PayloadCodec, callers: Bearers | Anyone, origins: Co
 
 
 def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[str]) -> APIRouter:
-    async def decode(request: Request) -> Response:
+    async def asked(request: Request) -> Payloads:
         # A page of another origin could read no answer anyway, unless a name server sent its own name here.
         if (origin := request.headers.get("origin")) is not None and origin not in origins:
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, "pages of this origin may not ask; --origin names those that may"
             )
         try:
-            asked = Parse(await request.body(), Payloads(), ignore_unknown_fields=True)
+            return Parse(await request.body(), Payloads(), ignore_unknown_fields=True)
         except (ParseError, UnicodeDecodeError):
             raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is not payloads in JSON") from None
-        readable = [await _readable(codec, payload) for payload in asked.payloads]
-        return Response(MessageToJson(Payloads(payloads=readable), indent=None), media_type="application/json")
+
+    async def decode(request: Request) -> Response:
+        return _answer([await _readable(codec, payload) for payload in (await asked(request)).payloads])
+
+    async def encode(request: Request) -> Response:
+        # The `temporal` command has the arguments of a query encoded also where there are none.
+        if (await asked(request)).payloads:
+            raise HTTPException(HTTPStatus.FORBIDDEN, "nothing is encrypted here; starter.py does that by itself")
+        return _answer([])
 
     router = APIRouter(
         route_class=route_with_bodies_up_to(_BODY_BYTES_MAX), dependencies=[callers.may(Scope.DECODE)]
     )
     # Keys are an installation's, not a namespace's: to name one, in a header or the path, changes nothing.
-    for path in ("/decode", "/{namespace}/decode"):
-        router.add_api_route(path, decode, methods=["POST"])
+    for path in ("", "/{namespace}"):
+        router.add_api_route(f"{path}/decode", decode, methods=["POST"])
+        router.add_api_route(f"{path}/encode", encode, methods=["POST"])
     return router
+
+
+def _answer(payloads: list[Payload]) -> Response:
+    return Response(MessageToJson(Payloads(payloads=payloads), indent=None), media_type="application/json")
 
 
 async def _readable(codec: PayloadCodec, payload: Payload) -> Payload:

@@ -162,8 +162,8 @@ async def test_an_address_may_ask_so_often_in_a_minute(encrypted: Payload) -> No
 
 async def test_nothing_is_encoded_and_nothing_else_is_there(encrypted: Payload) -> None:
     for method, path, status in (
-        ("POST", "/encode", 404),
-        ("POST", "/default/encode", 404),
+        ("POST", "/encode", 403),
+        ("POST", "/default/encode", 403),
         ("GET", "/decode", 405),
         ("POST", "/a/b/decode", 404),
         ("POST", "/", 404),
@@ -171,6 +171,11 @@ async def test_nothing_is_encoded_and_nothing_else_is_there(encrypted: Payload) 
         ("GET", "/docs", 404),
     ):
         assert (await ask(app(), body(encrypted), method=method, path=path)).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/encode", "/default/encode"])
+async def test_a_query_without_arguments_may_be_asked_since_there_is_nothing_to_encode(path: str) -> None:
+    assert payloads_in(await ask(app(), "{}", path=path)) == []
 
 
 async def test_where_tokens_are_asked_for_only_one_with_the_scope_decodes(
