@@ -263,7 +263,10 @@ def acts(
     columns = [Column(title) for title in ("recorded at", "user", "act", "operator", "reason")]
     print_table(
         columns,
-        [[instant_text(act.recorded_at), act.user_id, act.kind, act.operator, act.reason] for act in found],
+        [
+            [instant_text(act.recorded_at), act.user_id or "", act.kind, act.operator, act.reason or ""]
+            for act in found
+        ],
     )
 
 

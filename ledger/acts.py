@@ -21,10 +21,10 @@ class RecordedAct:
     """One act of an operator."""
 
     act_number: int
-    user_id: str
+    user_id: str | None
     kind: ActKind
     operator: str
-    reason: str
+    reason: str | None
     recorded_at: datetime
 
 

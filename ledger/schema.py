@@ -138,6 +138,7 @@ entries = Table(
     Column("operator", Text),
     Column("reason", Text),
     Column("reverses", _Id, ForeignKey("entries.entry_id")),
+    Column("tell", Text),
     comment="The journal. Never updated, never deleted; a correction is an entry that reverses another.",
 )
 Index("entries_of_a_user", entries.c.user_id, entries.c.effective_at)
@@ -192,6 +193,8 @@ enrolments = Table(
     Column("end_reason", Text),
     Column("last_accrual_day", UtcDay),
     Column("owed_days_at_end", Integer),
+    Column("end_operator", Text),
+    Column("end_tell", Text),
     CheckConstraint(
         "(ended_at IS NULL) = (last_accrual_day IS NULL) AND (ended_at IS NULL) = (end_reason IS NULL)"
         " AND (ended_at IS NULL) = (owed_days_at_end IS NULL)",
@@ -263,11 +266,12 @@ rewards = Table(
     Column("apr", Text, nullable=False),
     Column("reward", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
+    Column("formula", Integer, nullable=False, server_default="1"),
     ForeignKeyConstraint(["user_id", "day", "asset"], ["snapshots.user_id", "snapshots.day", "snapshots.asset"]),
     CheckConstraint("(outcome IN ('earned', 'capped')) = (reward > 0) AND reward >= 0", name="zero_has_a_reason"),
     _integer_check("reward"),
     sqlite_with_rowid=False,
-    comment="One reward per user, day and asset (I3), with the terms it was computed with.",
+    comment="One reward per user, day and asset (I3), with the terms and the formula it was computed with.",
 )
 
 api_keys = Table(
@@ -313,18 +317,59 @@ service_tokens = Table(
     comment="Bearer tokens of product services: the SHA-256 of each, never the token itself.",
 )
 
+ACT_KINDS = (
+    "hold",
+    "release",
+    "deactivate",
+    "retry",
+    "resume",
+    "activate",
+    "reverse",
+    "adjust",
+    "fund",
+    "program_apply",
+    "program_pause",
+    "program_resume",
+    "key_create",
+    "key_revoke",
+    "token_create",
+    "token_revoke",
+    "import",
+    "import_undo",
+)
+"""What operators do: to a user's loop, to balances and pools, to the terms, and to who may ask."""
+ACT_KINDS_THAT_NEED_NO_REASON = (
+    "fund",
+    "program_apply",
+    "key_create",
+    "key_revoke",
+    "token_create",
+    "token_revoke",
+    "import",
+)
+
+
+def _among(kinds: tuple[str, ...]) -> str:
+    return ", ".join(f"'{kind}'" for kind in kinds)
+
+
 acts = Table(
     "acts",
     metadata,
     Column("act_number", _Id, primary_key=True),
     Column("act_id", _Name, nullable=False, unique=True),
-    Column("user_id", _Name, ForeignKey("users.user_id"), nullable=False),
+    Column("user_id", _Name, ForeignKey("users.user_id")),
     Column("kind", _Name, nullable=False),
     Column("operator", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Text),
     Column("recorded_at", UtcInstant, nullable=False),
-    CheckConstraint("kind IN ('hold', 'release', 'deactivate', 'retry', 'resume')", name="act_kind"),
-    comment="What operators did to a user's loop, who and why. Held: the last of hold and release is a hold.",
+    Column("subject", Text),
+    Column("tell", Text),
+    CheckConstraint(f"kind IN ({_among(ACT_KINDS)})", name="act_kind"),
+    CheckConstraint(
+        f"reason IS NOT NULL OR kind IN ({_among(ACT_KINDS_THAT_NEED_NO_REASON)})", name="act_has_a_reason"
+    ),
+    comment="What operators did, for a user or for nobody. Held: the last of hold and release is a hold.",
 )
 Index("acts_of_a_user", acts.c.user_id, acts.c.act_number)
 Index("acts_of_a_kind", acts.c.kind, acts.c.user_id, acts.c.act_number)

@@ -12,6 +12,7 @@ from ledger import migrations
 from ledger.migrations import SCHEMA_VERSION
 
 EARLIER = range(1, SCHEMA_VERSION)
+_FIRST_VERSION_WITH_ACTS = 4
 _VERSIONS = Path(__file__).parent / "ledger" / "versions"
 
 
@@ -28,8 +29,8 @@ def connected(folder: Path) -> Iterator[Connection]:
 def make(folder: Path, version: int) -> None:
     """A ledger of an earlier version, in which something has happened.
 
-    Its rows are those of the latest version for which ``ledger/versions/`` has some: a version needs rows of its
-    own only where its tables do not take the earlier ones any more.
+    Its rows are those of every version up to it for which ``ledger/versions/`` has some: a version needs rows of
+    its own only for tables that it made.
     """
     with connected(folder) as connection:
         migrations.upgrade(connection, "", to=version)
@@ -46,10 +47,14 @@ def make_unmarked(folder: Path) -> None:
 
 
 def _fill(connection: Connection, version: int) -> None:
-    files = [_VERSIONS / f"{earlier}_rows.sql" for earlier in range(version, 0, -1)]
-    _run(connection, next(file for file in files if file.exists()).read_text())
+    files = [_VERSIONS / f"{earlier}_rows.sql" for earlier in range(1, version + 1)]
+    for file in filter(Path.exists, files):
+        _run(connection, file.read_text())
     if connection.dialect.name == "postgresql":
-        for table, key in (("accounts", "account_id"), ("entries", "entry_id")):
+        keys = [("accounts", "account_id"), ("entries", "entry_id")]
+        if version >= _FIRST_VERSION_WITH_ACTS:
+            keys.append(("acts", "act_number"))
+        for table, key in keys:
             sequence = f"pg_get_serial_sequence('{table}', '{key}')"
             connection.exec_driver_sql(f"SELECT setval({sequence}, max({key})) FROM {table}")
 

@@ -26,7 +26,7 @@ async def held(world: World, region: str | None = None) -> list[str]:
         return list(await held_users(connection, region))
 
 
-async def acts(world: World, user: str | None = None, last: int = 100) -> list[tuple[str, str, str]]:
+async def acts(world: World, user: str | None = None, last: int = 100) -> list[tuple[str | None, str, str | None]]:
     async with world.ledger.read() as connection:
         return [(act.user_id, act.kind, act.reason) for act in await latest_acts(connection, user, last=last)]
 

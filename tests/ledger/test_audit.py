@@ -638,8 +638,8 @@ TAMPERINGS = {
     ),
     "rewards of a day that is not credited": Tampering(
         [
-            "INSERT INTO rewards SELECT user_id, day, asset, '100', '50000', '0.01', 0, 'paused' FROM snapshots "
-            f"WHERE user_id = 'ann' AND day = {DAY_5} AND asset = 'SUI'"
+            "INSERT INTO rewards SELECT user_id, day, asset, '100', '50000', '0.01', 0, 'paused', 1 "
+            f"FROM snapshots WHERE user_id = 'ann' AND day = {DAY_5} AND asset = 'SUI'"
         ],
         [
             "I6: user ann has a reward of 0.00000000 SUI for 2026-10-05, which is not credited",

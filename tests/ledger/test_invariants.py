@@ -61,7 +61,9 @@ async def posted(world: World, *legs: tuple[str, str, int]) -> None:
 
 ACCOUNT = "(SELECT account_id FROM accounts WHERE user_id = 'ann' AND asset = 'SOL')"
 DAY_1, DAY_2, DAY_4 = 20727, 20728, 20730
-REWARD = "INSERT INTO rewards SELECT user_id, {day}, asset, minimum, cap, apr, {reward}, outcome FROM rewards"
+REWARD = (
+    "INSERT INTO rewards SELECT user_id, {day}, asset, minimum, cap, apr, {reward}, outcome, formula FROM rewards"
+)
 
 BALANCES_AND_POSTINGS = [
     ("amount_moves", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 0)"),
@@ -148,13 +150,13 @@ ENROLMENTS_AND_PROGRAMS = [
         "enrolments.user_id",
         "one_open_enrolment",
         "INSERT INTO enrolments SELECT 'second', user_id, region, channel, app_version, activated_at, recorded_at,"
-        " first_accrual_day, operator, operator_reason, NULL, NULL, NULL, NULL FROM enrolments",
+        " first_accrual_day, operator, operator_reason, NULL, NULL, NULL, NULL, NULL, NULL FROM enrolments",
     ),
     (
         "enrolments.enrolment_id",
         "enrolments_pkey",
         "INSERT INTO enrolments SELECT enrolment_id, user_id, region, channel, app_version, activated_at,"
-        " recorded_at, first_accrual_day, operator, operator_reason, 0, 'ended', 0, 0 FROM enrolments",
+        " recorded_at, first_accrual_day, operator, operator_reason, 0, 'ended', 0, 0, NULL, NULL FROM enrolments",
     ),
     ("end_is_whole", "UPDATE enrolments SET ended_at = 0"),
     ("acceptances are written once", "UPDATE acceptances SET version = 'x'"),
@@ -427,7 +429,7 @@ async def test_each_opening_is_the_closing_before(world: World) -> None:
 async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world: World) -> None:
     await ready_to_close(world)
     rewards = await world.rewards(await world.close("ann", D2))
-    await world.sql(f"INSERT INTO rewards VALUES ('ann', {DAY_2}, 'SOL', '1', '1', '1', 0, 'paused')")
+    await world.sql(f"INSERT INTO rewards VALUES ('ann', {DAY_2}, 'SOL', '1', '1', '1', 0, 'paused', 1)")
     before = await world.everything()
 
     with pytest.raises(IntegrityError):

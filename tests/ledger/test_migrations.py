@@ -218,6 +218,24 @@ async def test_a_new_database_is_filled_by_opening_it_only_where_it_is_embedded(
 
 
 @on_both_databases
+async def test_an_upgrade_names_the_operators_who_ended_an_enrolment_and_the_formula_of_every_reward(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path, 4)
+
+    await upgrade_ledger(databases.url_in(tmp_path))
+
+    after = rows(tmp_path)
+    assert {row["user_id"]: row["end_operator"] for row in after["enrolments"]} == {"ann": None, "bob": "ada"}
+    assert [row["formula"] for row in after["rewards"]] == [1]
+    assert [row["act_number"] for row in after["acts"]] == [1, 3, 4, 7]
+    assert [row["reason"] for row in after["acts"] if row["user_id"] == "bob"] == [
+        "asked to stop",
+        "the database was lost",
+    ]
+
+
+@on_both_databases
 async def test_an_upgrade_again_changes_nothing(world: World, tmp_path: Path) -> None:
     before = await world.everything()
 
