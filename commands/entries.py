@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from commands.output import amounts, instant_text
+from commands.output import amounts, exact_instant_text
 from ledger.entries import Entry, Recorded, Step
 from staking.money import format_amount
 
@@ -38,14 +38,14 @@ def print_recorded(answer: Recorded) -> None:
     """What was recorded, when it counts, and what is held now."""
     entry = answer.entry
     whose = f"user {entry.user_id}" if entry.user_id else "the reward pool"
-    counts_from = instant_text(entry.effective_at)
+    counts_from = exact_instant_text(entry.effective_at)
     if answer.recorded_already:
-        print(f"recorded already, on {instant_text(entry.recorded_at)}, so nothing changed:")
+        print(f"recorded already, on {exact_instant_text(entry.recorded_at)}, so nothing changed:")
     changes = ", ".join(f"{_signed(units)} {asset}" for asset, units in entry.changes.items())
     print(f"entry {entry.entry_id}, {entry.kind}: {changes} for {whose}, counting from {counts_from}")
     if entry.occurred_at:
         print(
-            f"  not from {instant_text(entry.occurred_at)}, since nothing may count within a closed day "
+            f"  not from {exact_instant_text(entry.occurred_at)}, since nothing may count within a closed day "
             "or before the user's latest movement"
         )
     for remark in _remarks(entry):
@@ -56,13 +56,13 @@ def print_recorded(answer: Recorded) -> None:
 def print_step(step: Step) -> None:
     """A line for each asset that an entry changed, with the holding after it, and what else is known of it."""
     entry = step.entry
-    head = f"{entry.entry_id:>8}  {instant_text(entry.effective_at)}  {entry.kind:<12}"
+    head = f"{entry.entry_id:>8}  {exact_instant_text(entry.effective_at):<30}  {entry.kind:<12}"
     for asset, units in entry.changes.items():
         print(f"{head}  {_signed(units):>21} {asset} → {format_amount(step.holdings[asset])}")
         head = " " * len(head)
-    remarks = [f"recorded {instant_text(entry.recorded_at)}", *_remarks(entry)]
+    remarks = [f"recorded {exact_instant_text(entry.recorded_at)}", *_remarks(entry)]
     if entry.occurred_at:
-        remarks.insert(1, f"occurred {instant_text(entry.occurred_at)}")
+        remarks.insert(1, f"occurred {exact_instant_text(entry.occurred_at)}")
     print(f"{'':>10}{'; '.join(remarks)}")
 
 

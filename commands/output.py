@@ -65,3 +65,9 @@ def amounts(units_by_asset: Mapping[str, int]) -> dict[str, str]:
 def instant_text(instant: datetime) -> str:
     """An instant for a person."""
     return instant.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def exact_instant_text(instant: datetime) -> str:
+    """An instant for a person who may type it again, where the second alone would be another one."""
+    fraction = f".{instant.microsecond:06d}" if instant.microsecond else ""
+    return f"{instant:%Y-%m-%d %H:%M:%S}{fraction} UTC"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -118,18 +118,36 @@ async def credited_rewards(
     since: datetime,
     until: datetime,
     asset: str | None,
-    offset: int,
+    offset: int | None,
     limit: int,
 ) -> CreditedPage:
     """The rewards above zero that were credited from ``since`` to ``until``, the newest first.
 
-    One that was reversed later is among them: it was credited.
+    Programs are told the time of a credit in milliseconds, so both ends are whole ones: a reward is within its
+    own. Without an offset the page begins with the newest, and holds the last millisecond that it reaches whole,
+    beyond its limit if need be: who goes on before that one misses nothing. A reward that was reversed later is
+    among them, since it was credited.
     """
-    asked = {"user": user_id, "since": since, "until": until}
     query = _CREDITED if asset is None else _CREDITED.where(rewards.c.asset == asset)
-    total = await connection.scalar(select(func.count()).select_from(query.subquery()), asked)
     newest_first = query.order_by(days.c.credited_at.desc(), days.c.day.desc(), rewards.c.asset)
-    found = await connection.execute(newest_first.offset(offset).limit(limit), asked)
+    asked = {"user": user_id, "since": start_of_millisecond(since), "until": _end_of_millisecond(until)}
+    total = await connection.scalar(select(func.count()).select_from(query.subquery()), asked)
+    page = list(await connection.execute(newest_first.offset(offset or 0).limit(limit), asked))
+    if offset is None and len(page) == limit:
+        oldest = start_of_millisecond(page[-1].credited_at)
+        known = sum(start_of_millisecond(row.credited_at) == oldest for row in page)
+        within = {**asked, "since": oldest, "until": _end_of_millisecond(oldest)}
+        page += await connection.execute(newest_first.offset(known), within)
     return CreditedPage(
-        [CreditedReward(row.asset, row.reward, row.average, row.credited_at) for row in found], total or 0
+        [CreditedReward(row.asset, row.reward, row.average, row.credited_at) for row in page], total or 0
     )
+
+
+def start_of_millisecond(instant: datetime) -> datetime:
+    """The whole millisecond that an instant is within, which is how programs are told of it."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def _end_of_millisecond(instant: datetime) -> datetime:
+    """The last microsecond of an instant's millisecond."""
+    return start_of_millisecond(instant) + timedelta(microseconds=999)

@@ -38,16 +38,17 @@ from web.key_encryption import EncryptionKeyUnusable
 from web.parts import add_part
 from web.problems import was_not_taken
 from web.service import Service
-from web.signed_query import EPOCH, MICROSECOND, SignedQuery, instant_at, microseconds
+from web.signed_query import MILLISECOND, SignedQuery, instant_at, microseconds, milliseconds_of
 from web.signed_requests import Call, SignedRequests
 from workflows.client import RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/sapi/v1/soft-staking"
 _RETRY_AFTER_S = 1
-_SPAN_US = timedelta(days=30) // MICROSECOND
-_LONGEST_SPAN_US = timedelta(days=92) // MICROSECOND
+_SPAN_MS = timedelta(days=30) // MILLISECOND
+_LONGEST_SPAN_MS = timedelta(days=92) // MILLISECOND
 """Three months are never longer."""
+_SIZE = 10
 _LAST_PAGE = 1_000_000_000
 
 
@@ -106,12 +107,13 @@ def _routes(endpoints: "_Endpoints") -> APIRouter:
 @dataclass(frozen=True)
 class _Page:
     asset: str | None
-    current: int
+    current: int | None
     size: int
 
     @property
-    def offset(self) -> int:
-        return (min(self.current, _LAST_PAGE) - 1) * self.size
+    def offset(self) -> int | None:
+        """None where no page was asked for by its number."""
+        return None if self.current is None else (min(self.current, _LAST_PAGE) - 1) * self.size
 
 
 class _Endpoints:
@@ -138,13 +140,14 @@ class _Endpoints:
                 raise exchange_errors.unknown_asset()
             account = await position(connection, key.user_id, call.now)
             value = await _value(connection, account.totals, offered)
+        first = page.offset or 0
         products = [
             _product(asset, offered[asset], account) for asset in ([page.asset] if page.asset else sorted(offered))
         ]
         return {
             "status": account.is_enrolled,
             "totalRewardsUsdt": _plain(value),
-            "rows": products[page.offset : page.offset + page.size],
+            "rows": products[first : first + page.size],
             "total": len(products),
         }
 
@@ -228,27 +231,30 @@ class _Endpoints:
 def _page(query: SignedQuery) -> _Page:
     return _Page(
         asset=query.asset(),
-        current=query.integer_in("current", least=1, most=None, default=1),
-        size=query.integer_in("size", least=1, most=100, default=10),
+        current=query.integer_in("current", least=1, most=None),
+        size=query.integer_in("size", least=1, most=100) or _SIZE,
     )
 
 
 def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
-    """The time asked for: 30 days from or to what was given, by default the last 30 days."""
+    """The time asked for: 30 days from or to what was given, by default the last 30 days.
+
+    In whole milliseconds, which is what `time` is told in: a reward is within the span if its `time` is.
+    """
     start, end = (
-        None if instant is None else microseconds(instant)
+        None if instant is None else microseconds(instant) // 1000
         for instant in (query.integer("startTime"), query.integer("endTime"))
     )
     if start is None:
-        end = (now - EPOCH) // MICROSECOND if end is None else end
-        start = max(end - _SPAN_US, 0)
+        end = milliseconds_of(now) if end is None else end
+        start = max(end - _SPAN_MS, 0)
     elif end is None:
-        end = start + _SPAN_US
+        end = start + _SPAN_MS
     if start > end:
         raise exchange_errors.start_after_end()
-    if end - start > _LONGEST_SPAN_US:
+    if end - start > _LONGEST_SPAN_MS:
         raise exchange_errors.interval_too_big()
-    return instant_at(start), instant_at(end)
+    return instant_at(start * 1000), instant_at(end * 1000)
 
 
 async def _check_was_ever_offered(connection: AsyncConnection, asset: str) -> None:
@@ -285,7 +291,7 @@ def _record(reward: CreditedReward) -> dict[str, Any]:
         "rewards": _plain(reward.reward),
         "rewardAsset": reward.asset,
         "avgAmount": _plain(reward.average),
-        "time": (reward.credited_at - EPOCH) // timedelta(milliseconds=1),
+        "time": milliseconds_of(reward.credited_at),
     }
 
 

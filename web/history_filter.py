@@ -9,6 +9,7 @@ from staking.program import check_asset_code
 from staking.rewards import Outcome
 
 _PAGE_DIGITS_MAX = 6
+_NAMES = ("asset", "outcome", "from", "to", "page")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
         page=_page_number(parameters.get("page", "1")),
         problems=tuple(problems),
     )
+
+
+def unknown_filters(parameters: Mapping[str, str]) -> list[str]:
+    """A sentence for each parameter that no filter has, which a program may have misspelt."""
+    known = f"{', '.join(_NAMES[:-1])} and {_NAMES[-1]}"
+    unknown = [name for name in parameters if name not in _NAMES]
+    return [f"There is no filter {name[:40]}; there are {known}." for name in unknown]
 
 
 def _page_number(text: str) -> int:

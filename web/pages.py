@@ -25,7 +25,7 @@ from staking.models import Receipt, Refusal, RefusalReason, check_user_id
 from staking.rewards import Outcome
 from web import view, wording
 from web.headers import StrictHeaders
-from web.history_filter import wanted_lines
+from web.history_filter import unknown_filters, wanted_lines
 from web.identity import Person, may_choose_person, person_named_by_gateway, region_code
 from web.rendering import templates, time_zone, time_zones
 from web.samples import SAMPLES, stage_text
@@ -195,6 +195,9 @@ class _Site:
     async def rewards_as_csv(self, request: Request) -> Response:
         visit = self._visit(request)
         wanted = wanted_lines(request.query_params)
+        # A page can say what it left out; a file would only be the wrong one.
+        if problems := [*unknown_filters(request.query_params), *wanted.problems]:
+            return self._notice(422, "We cannot make this file", " ".join(problems))
 
         async def lines(user_id: str) -> AsyncGenerator[str]:
             yield csv_header()

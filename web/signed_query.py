@@ -8,9 +8,10 @@ from urllib.parse import unquote_to_bytes
 
 from web import exchange_errors
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-_LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _Value = TypeVar("_Value")
 _INTEGER = "^[0-9]{1,20}$"
 _ASSET = "^[A-Za-z0-9]{1,20}$"
@@ -59,11 +60,11 @@ class SignedQuery:
         text = self._matching(name, _INTEGER)
         return None if text is None else int(text)
 
-    def integer_in(self, name: str, *, least: int, most: int | None, default: int) -> int:
-        """A number within bounds."""
+    def integer_in(self, name: str, *, least: int, most: int | None) -> int | None:
+        """A number within bounds, if one was sent."""
         number = self.integer(name)
         if number is None:
-            return default
+            return None
         if number < least or (most is not None and number > most):
             upper = "" if most is None else f" to {most}"
             raise exchange_errors.malformed(name, f"it is a number from {least}{upper}")
@@ -79,7 +80,7 @@ class SignedQuery:
 
     def check_time(self, now: datetime) -> None:
         """Refuses a request from a second or more ahead, or from longer ago than its window."""
-        now_us = (now - EPOCH) // MICROSECOND
+        now_us = (now - _EPOCH) // _MICROSECOND
         if self.timestamp_us >= now_us + _AHEAD_US:
             raise exchange_errors.ahead()
         if now_us - self.timestamp_us > self.receive_window_ms * 1000:
@@ -119,9 +120,14 @@ def microseconds(instant: int) -> int:
     return instant if instant > _LAST_MILLISECOND else instant * 1000
 
 
+def milliseconds_of(instant: datetime) -> int:
+    """Whole milliseconds since 1970-01-01 UTC, which is how clients are told an instant."""
+    return (instant - _EPOCH) // MILLISECOND
+
+
 def instant_at(since_epoch_us: int) -> datetime:
     """The instant, in UTC; the last that there is for a later one."""
-    return EPOCH + min(since_epoch_us, _LAST_US) * MICROSECOND
+    return _EPOCH + min(since_epoch_us, _LAST_US) * _MICROSECOND
 
 
 def _decoded(text: bytes) -> str:

@@ -1,10 +1,11 @@
 """Amounts, days and reasons in the words that a person reads. No float: everything is put together from digits."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ledger.statements import StatementLine
+from staking.days import credit_deadline
 from staking.models import RefusalReason
 from staking.money import DECIMALS, UNITS_PER_TOKEN, format_amount
 from staking.program import AssetTerms, Program
@@ -17,6 +18,7 @@ _FINE = UNITS_PER_TOKEN // 10_000
 _HUES = 6
 _MORE_DECIMALS = 4
 _SENTENCES_MAX = 3
+_MINUTE = timedelta(minutes=1)
 
 OUTCOME_NAMES = {
     Outcome.EARNED: "Earned",
@@ -171,8 +173,10 @@ def calculation(line: StatementLine) -> list[str]:
         case Outcome.EARNED:
             steps = [sum_, _rounded_down(line)]
     if line.late:
+        # Beside an instant to the minute, which may read 08:00 itself.
+        by = "less than a minute after" if line.credited_at - credit_deadline(line.day) < _MINUTE else "after"
         steps.append(
-            "It was credited late, after 08:00 UTC of the next day. The sum is the same as if it were not."
+            f"It was credited late, {by} 08:00 UTC of the next day. The sum is the same as if it were not."
         )
     if line.reward != line.kept:
         steps.append(

@@ -144,3 +144,11 @@ async def test_a_product_service_posts_the_same_through_typed_functions(tmp_path
     assert (deposit.balances, deposit.recorded_already) == ({"SOL": amount}, False)
     assert (again.entry, again.recorded_already) == (deposit.entry, True)
     assert trade.balances == {"SOL": 0, "SUI": 7}
+
+
+def test_an_instant_that_an_operator_may_type_again_is_shown_in_full(alone: CommandLine) -> None:
+    posted = alone.run(*DEPOSIT, "--at", "2026-10-02T10:00:00.500001Z")
+    shown = alone.run("ledger", "show", "ann")
+
+    assert "counting from 2026-10-02 10:00:00.500001 UTC" in posted.out
+    assert "2026-10-02 10:00:00.500001 UTC  deposit" in shown.out

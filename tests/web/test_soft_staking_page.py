@@ -280,6 +280,15 @@ async def test_the_csv_holds_what_the_filter_shows(month: World) -> None:
     ]
 
 
+async def test_a_file_of_a_filter_that_means_nothing_is_refused(month: World) -> None:
+    misspelt = {"form=2026-09-20": "There is no filter form; there are asset, outcome, from, to and page."}
+    async with a_visitor(await a_site(month, NOW), "ann") as ann:
+        for query, sentence in (FILTERS_THAT_MEAN_NOTHING | misspelt).items():
+            page = await ann.get(f"/soft-staking/rewards.csv?{query}")
+            assert (page.status, page.title) == (422, "We cannot make this file")
+            assert sentence in page.text
+
+
 async def test_the_csv_of_a_user_without_rewards_is_its_header(world: World) -> None:
     page = await page_of(world, "zoe", "/soft-staking/rewards.csv")
     assert page.html == ",".join(STATEMENT_COLUMNS) + "\n"

@@ -143,6 +143,7 @@ def line(
     outcome: Outcome,
     reward: str,
     *,
+    credited_at: str = "2026-10-03 00:01",
     late: bool = False,
     reversed_by: int | None = None,
     reversal_reason: str | None = None,
@@ -159,7 +160,7 @@ def line(
         apr="0.008",
         reward=units(reward),
         outcome=outcome,
-        credited_at=at("2026-10-03 00:01"),
+        credited_at=at(credited_at),
         late=late,
         reference_value=0,
         entry_id=7,
@@ -208,9 +209,29 @@ def test_every_outcome_spells_its_sum_or_its_reason_out(computed: StatementLine,
     assert wording.calculation(computed) == sentences
 
 
+@pytest.mark.parametrize(
+    ("credited_at", "how_late"),
+    [
+        ("2026-10-03 08:00:00.000001", "credited late, less than a minute after 08:00 UTC of the next day"),
+        ("2026-10-03 08:01", "credited late, after 08:00 UTC of the next day"),
+    ],
+)
+def test_a_late_line_does_not_contradict_the_minute_beside_it(credited_at: str, how_late: str) -> None:
+    sentences = wording.calculation(
+        line("10.125", Outcome.EARNED, "0.00022191", credited_at=credited_at, late=True)
+    )
+    assert how_late in sentences[-1]
+
+
 def test_a_late_and_a_reversed_line_say_so() -> None:
     reversed_line = line(
-        "10.125", Outcome.EARNED, "0.00022191", late=True, reversed_by=9, reversal_reason="paid by mistake"
+        "10.125",
+        Outcome.EARNED,
+        "0.00022191",
+        credited_at="2026-10-03 09:00",
+        late=True,
+        reversed_by=9,
+        reversal_reason="paid by mistake",
     )
     sentences = wording.calculation(reversed_line)
     assert "credited late, after 08:00 UTC" in sentences[-2]
