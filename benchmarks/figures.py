@@ -5,6 +5,7 @@ last seven days, of which only the pool's postings are written. Then the figures
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Annotated
@@ -33,14 +34,30 @@ _PAID = """
 """
 
 
+_CLOSED = (
+    """
+    INSERT INTO days (user_id, day, enrolment_id, program_version, accrues, closed_at)
+    SELECT user_id, day + 1, enrolment_id, program_version, accrues, closed_at FROM days
+    """,
+    """
+    INSERT INTO snapshots (user_id, day, asset, opening, closing, average)
+    SELECT user_id, day + 1, asset, opening, closing, average FROM snapshots
+    """,
+)
+
+
 def main(
     users: Annotated[int, typer.Option(min=1, help="Enrolled users.")] = 1_000_000,
     database: Annotated[Database, typer.Option(help="Where the ledger is kept.")] = Database.SQLITE,
 ) -> None:
-    """Grow a ledger and read its figures, when everybody is paid and when everybody is owed a day."""
+    """Grow a ledger and read its figures: when everybody is paid, is owed a day, and has that day closed and waits
+    for its credit."""
+    a_day_later = _RUSH_HOUR + timedelta(days=1)
     with throwaway_database(database) as url:
         asyncio.run(_grow(url, users))
-        for name, now in (("paid", _RUSH_HOUR), ("owed a day", _RUSH_HOUR + timedelta(days=1))):
+        for name, now in (("paid", _RUSH_HOUR), ("owed a day", a_day_later), ("closed and waiting", a_day_later)):
+            if name == "closed and waiting":
+                _write(url, [(statement, {}) for statement in _CLOSED])
             seconds, days = asyncio.run(_read(url, now))
             print(
                 f"{database}: {users} users, all {name}: {seconds:.2f} s at best of {_READINGS}; {days} owed days"
@@ -54,13 +71,26 @@ async def _grow(url: str, users: int) -> None:
         await furnish(ledger, program)
     add_users(url, Users("user", users), program)
     boundaries = [_microseconds(_RUSH_HOUR) - MICROSECONDS_PER_DAY * days for days in range(OUTFLOW_DAYS)]
+    asset = next(iter(program.assets))
+    _write(
+        url,
+        [
+            (
+                _PAID.replace("+ i,", f"+ i + {number * users},"),
+                {"rows": users, "asset": asset, "boundary": boundary},
+            )
+            for number, boundary in enumerate(boundaries)
+        ],
+    )
+
+
+def _write(url: str, statements: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+    """Without foreign keys on PostgreSQL, which would be checked row by row."""
     engine = create_engine(sync_url(url))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SET session_replication_role = replica"))
-        for number, boundary in enumerate(boundaries):
-            statement = _PAID.replace("+ i,", f"+ i + {number * users},")
-            given = {"rows": users, "asset": next(iter(program.assets)), "boundary": boundary}
+        for statement, given in statements:
             connection.execute(text(statement), given)
     engine.dispose()
     if url.startswith("postgresql:"):

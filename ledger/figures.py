@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import inf
 
-from sqlalchemy import Integer, bindparam, func, select, type_coerce
+from sqlalchemy import Integer, bindparam, case, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import HOLDS_IN_FORCE
 from ledger.engine import Ledger
-from ledger.errors import NoProgram
 from ledger.journal import POOL, exact_sum, from_exact_sum
-from ledger.owed import spans
+from ledger.owed import first_that_can_be_late, spans
 from ledger.pools import pool_balances
-from ledger.programs import program_on
-from ledger.schema import IS_OF_THE_SYSTEM, UtcInstant, accounts, postings
+from ledger.programs import all_versions, timetable
+from ledger.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
+from ledger.waiting import Demand, demand_on_pools
 from staking.days import ONE_DAY, day_of, end_of, start_of
 
 OUTFLOW_DAYS = 7
@@ -29,20 +29,35 @@ class Owed:
 
     days: int = 0
     users: int = 0
-    oldest: date | None = None
+    back_dated_days: int = 0
+    """Those of them that had closed before their enrolment was recorded: they are never late (rule 11)."""
+    oldest_promised: date | None = None
+    """The oldest of the others."""
+
+    @property
+    def promised_days(self) -> int:
+        """Those that are late or will be (rule 11)."""
+        return self.days - self.back_dated_days
 
     def waits_for(self, now: datetime) -> timedelta:
-        """How long the oldest has been over; nothing where none is owed."""
-        return now - end_of(self.oldest) if self.oldest else timedelta()
+        """How long the oldest promised one has been over; nothing where none is owed."""
+        return now - end_of(self.oldest_promised) if self.oldest_promised else timedelta()
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What is in an asset's reward pool, in units, and in how many days it will be empty."""
+    """What is in an asset's reward pool, what flows out of it, and who waits for more; amounts in units."""
 
     balance: int
     days_left: float
-    """The balance by the average outflow of a day. 0 for an empty pool, infinite where nothing flows out."""
+    """What is left of the balance after what waits, by the average outflow of a day. 0 for a pool that is empty or
+    cannot pay what waits; infinite where nothing flows out and nobody waits."""
+    outflow_yesterday: int = 0
+    """Credited for yesterday's accrual day."""
+    waiting_users: int = 0
+    """Users whose day is closed and held back since the pool cannot pay all of them; not those who are held."""
+    missing: int = 0
+    """What it lacks to pay the days that wait. Each user's later owed days come on top."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +70,27 @@ class Figures:
     """To users whose loop an operator holds: these wait because someone wants them to."""
     held_users: int
     pools: Mapping[str, Pool]
-    """By asset: of the program in force, and whatever else has a pool."""
+    """By asset: of the programs in force and to come, and whatever else has a pool."""
 
 
 async def figures(ledger: Ledger, now: datetime) -> Figures:
     """What an operator watches, in one transaction that only reads and locks nothing."""
     async with ledger.read(takes_long=True) as connection:
         owed = await _owed_by_hold(connection, day_of(now))
+        # Whoever waits for a pool is owed a day; looking for them takes as long again.
+        demand = await demand_on_pools(connection, day_of(now)) if False in owed else {}
         return Figures(
             owed=owed.get(False, Owed()),
             owed_to_held=owed.get(True, Owed()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
-            pools=await _pools(connection, day_of(now)),
+            pools=await _pools(connection, day_of(now), demand),
         )
+
+
+async def pools(ledger: Ledger, now: datetime) -> Mapping[str, Pool]:
+    """The pools alone, as in ``figures``."""
+    async with ledger.read(takes_long=True) as connection:
+        return await _pools(connection, day_of(now), await demand_on_pools(connection, day_of(now)))
 
 
 _held = HOLDS_IN_FORCE.subquery("held")
@@ -76,13 +99,16 @@ _HELD_USERS = select(func.count()).select_from(_held)
 
 _owed = spans.subquery("owed")
 _first, _last = type_coerce(_owed.c.first_day, Integer), type_coerce(_owed.c.last_day, Integer)
+_first_promised = type_coerce(first_that_can_be_late(_owed), Integer)
+_has_promised = _first_promised <= _last
 _is_held = _held.c.user_id.is_not(None).label("is_held")
 _OWED = (
     select(
         _is_held,
         func.sum(_last - _first + 1).label("days"),
         func.count(_owed.c.user_id.distinct()).label("users"),
-        func.min(_owed.c.first_day).label("oldest"),
+        func.sum(case((_has_promised, _last - _first_promised + 1), else_=0)).label("promised_days"),
+        func.min(case((_has_promised, _first_promised)), type_=UtcDay).label("oldest_promised"),
     )
     .join_from(_owed, _held, _held.c.user_id == _owed.c.user_id, isouter=True)
     .group_by(_is_held)
@@ -92,26 +118,47 @@ _OWED = (
 async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
     """By whether their users are held."""
     rows = await connection.execute(_OWED, {"yesterday": today - ONE_DAY})
-    return {bool(row.is_held): Owed(int(row.days), row.users, row.oldest) for row in rows}
-
-
-async def _pools(connection: AsyncConnection, today: date) -> dict[str, Pool]:
-    balances = await pool_balances(connection)
-    try:
-        offered = (await program_on(connection, today)).program.assets
-    except NoProgram:
-        offered = {}
-    outflows = await _outflows(connection, today)
     return {
-        asset: Pool(balances.get(asset, 0), _days_left(balances.get(asset, 0), outflows.get(asset, [])))
-        for asset in sorted({*balances, *offered})
+        bool(row.is_held): Owed(
+            days=int(row.days),
+            users=row.users,
+            back_dated_days=int(row.days - row.promised_days),
+            oldest_promised=row.oldest_promised,
+        )
+        for row in rows
     }
 
 
-def _days_left(balance: int, outflows: list[int]) -> float:
-    if not balance:
+async def _pools(connection: AsyncConnection, today: date, demand: Mapping[str, Demand]) -> dict[str, Pool]:
+    balances = await pool_balances(connection)
+    offered = {
+        asset
+        for span in timetable(await all_versions(connection))
+        if span.last_day is None or span.last_day >= today
+        for asset in span.version.program.assets
+    }
+    outflows = await _outflows(connection, today)
+    return {
+        asset: _pool(balances.get(asset, 0), outflows[asset], demand.get(asset, Demand()), today)
+        for asset in sorted({*balances, *offered, *demand})
+    }
+
+
+def _pool(balance: int, outflows: Mapping[date, int], demand: Demand, today: date) -> Pool:
+    missing = max(demand.units - balance, 0)
+    return Pool(
+        balance=balance,
+        days_left=_days_left(balance - demand.units, list(outflows.values()) or [demand.units]),
+        outflow_yesterday=outflows.get(today - ONE_DAY, 0),
+        waiting_users=demand.users if missing else 0,
+        missing=missing,
+    )
+
+
+def _days_left(left: int, outflows: list[int]) -> float:
+    if left <= 0:
         return 0.0
-    return balance * len(outflows) / sum(outflows) if outflows else inf
+    return left * len(outflows) / sum(outflows) if sum(outflows) else inf
 
 
 # Rewards count from boundaries, so only those seven instants of a pool's postings are read, in their index, and
@@ -129,10 +176,11 @@ _OUTFLOW = (
 )
 
 
-async def _outflows(connection: AsyncConnection, today: date) -> dict[str, list[int]]:
-    """By asset, what each of the last days came to that was paid for; units."""
-    outflows: defaultdict[str, list[int]] = defaultdict(list)
+async def _outflows(connection: AsyncConnection, today: date) -> defaultdict[str, dict[date, int]]:
+    """By asset, what each of the last accrual days came to that was paid for; units."""
+    outflows: defaultdict[str, dict[date, int]] = defaultdict(dict)
     for number in range(OUTFLOW_DAYS):
-        for row in await connection.execute(_OUTFLOW, {"boundary": start_of(today - ONE_DAY * number)}):
-            outflows[row.asset].append(from_exact_sum(row))
+        boundary = today - ONE_DAY * number
+        for row in await connection.execute(_OUTFLOW, {"boundary": start_of(boundary)}):
+            outflows[row.asset][boundary - ONE_DAY] = from_exact_sum(row)
     return outflows

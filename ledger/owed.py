@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     and_,
@@ -80,6 +81,13 @@ spans = select(
 that is over."""
 
 
+def first_that_can_be_late(span: FromClause) -> ColumnElement[date]:
+    """Rule 11: of owed days, the first that had not closed before the enrolment was recorded. It may be after the
+    last: then all of them were back-dated."""
+    first, recorded = span.c.first_day, span.c.recorded_day
+    return case((first < recorded, recorded), else_=first)
+
+
 @dataclass(frozen=True)
 class Owed:
     """The owed days of one enrolment, which follow each other."""
@@ -110,8 +118,7 @@ async def owed(
     """Who has owed days and since when, the longest owed first: all, or those of a region, or with a late day."""
     span = (spans if region is None else spans.where(in_region(region))).subquery()
     number_of_days = _number(span.c.last_day) - _number(span.c.first_day) + 1
-    # Rule 11: a day that had closed before the enrolment was recorded is not late.
-    first_late = case((span.c.first_day < span.c.recorded_day, span.c.recorded_day), else_=span.c.first_day)
+    first_late = first_that_can_be_late(span)
     last_late = case((span.c.last_day < _past_deadline, span.c.last_day), else_=_past_deadline)
     late_days = case((last_late < first_late, 0), else_=_number(last_late) - _number(first_late) + 1)
     each = select(span, number_of_days.label("days"), late_days.label("late_days")).subquery()

@@ -60,7 +60,7 @@ class _Gauges:
         self._owed_users = meter.create_gauge("soft_staking_owed_users", "Users who are owed a day")
         self._waits = meter.create_gauge_float(
             "soft_staking_oldest_owed_day_age_seconds",
-            "Since the oldest owed day of a user who is not held was over; 0 if none is",
+            "Since the oldest owed day of a user who is not held was over, back-dated ones left out; 0 if none is",
         )
         self._held = meter.create_gauge("soft_staking_held_users", "Users whose loop an operator holds")
         # Prometheus keeps every number as a double, and pools of several accounts may pass 64 bits together.
@@ -68,7 +68,14 @@ class _Gauges:
             "soft_staking_pool_balance_units", "In the reward pool, in 1e-8 tokens"
         )
         self._days_left = meter.create_gauge_float(
-            "soft_staking_pool_left_days", "The pool's balance by its average daily outflow of the last 7 days"
+            "soft_staking_pool_left_days",
+            "The pool's balance, less what waits for it, by its average daily outflow of the last 7 days",
+        )
+        self._waiting = meter.create_gauge(
+            "soft_staking_waiting_users", "Users whose closed day is held back since the pool cannot pay it"
+        )
+        self._missing = meter.create_gauge_float(
+            "soft_staking_pool_missing_units", "What the pool lacks to pay the days that wait, in 1e-8 tokens"
         )
         self._read_at = meter.create_gauge_float(
             "soft_staking_ledger_read_timestamp_seconds", "When these gauges were last read from the ledger"
@@ -76,13 +83,16 @@ class _Gauges:
 
     def show(self, found: Figures, now: datetime) -> None:
         for held, owed in (("false", found.owed), ("true", found.owed_to_held)):
-            self._owed_days.set(owed.days, {"held": held})
+            self._owed_days.set(owed.promised_days, {"held": held, "back_dated": "false"})
+            self._owed_days.set(owed.back_dated_days, {"held": held, "back_dated": "true"})
             self._owed_users.set(owed.users, {"held": held})
         self._waits.set(found.owed.waits_for(now).total_seconds())
         self._held.set(found.held_users)
         for asset, pool in found.pools.items():
             self._balance.set(float(pool.balance), {"asset": asset})
             self._days_left.set(pool.days_left, {"asset": asset})
+            self._waiting.set(pool.waiting_users, {"asset": asset})
+            self._missing.set(float(pool.missing), {"asset": asset})
         self._read_at.set(now.timestamp())
 
 

@@ -54,14 +54,18 @@ def test_what_an_operator_watches_is_read_from_the_ledger(metrics: Metrics) -> N
     ((_, reward),) = compounding("12", "0.008", 1)
     units = int(reward.scaleb(8))
     # A day after the credit the next is over, and nobody has processed it.
-    assert metrics.value("soft_staking_owed_days", held="false") == 1
-    assert metrics.value("soft_staking_owed_days", held="true") == 0
+    for held in ("false", "true"):
+        owed = 1 if held == "false" else 0
+        assert metrics.value("soft_staking_owed_days", held=held, back_dated="false") == owed
+        assert metrics.value("soft_staking_owed_days", held=held, back_dated="true") == 0
     assert 0 <= metrics.value("soft_staking_oldest_owed_day_age_seconds") < 8 * 3600
     assert metrics.value("soft_staking_held_users") == 0
     left = 10**14 - units
     assert metrics.value("soft_staking_pool_balance_units", asset="SOL") == left
     assert metrics.value("soft_staking_pool_left_days", asset="SOL") == pytest.approx(left / units)
     assert metrics.value("soft_staking_pool_left_days", asset="BNB") == float("inf")
+    assert metrics.value("soft_staking_waiting_users", asset="SOL") == 0
+    assert metrics.value("soft_staking_pool_missing_units", asset="SOL") == 0
 
 
 def test_a_step_that_no_retry_mends_is_counted_by_step_and_error_and_others_begin_with_zero(
