@@ -41,7 +41,7 @@ from ledger.errors import (
 from ledger.movements import deposit, trade, withdraw
 from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
 from staking.money import format_amount, parse_amount
-from workflows.client import NoAnswer, RequestRefused, ServiceError, SoftStakingClient
+from workflows.client import NoAnswer, NotTaken, RequestRefused, ServiceError, SoftStakingClient
 from workflows.connection import BadConfiguration, connect
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "LedgerUnavailable",
     "LiveStatus",
     "NoAnswer",
+    "NotTaken",
     "Receipt",
     "Recorded",
     "Refusal",

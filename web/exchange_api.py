@@ -36,11 +36,10 @@ from web.exchange_openapi import (
 )
 from web.key_encryption import EncryptionKeyUnusable
 from web.parts import add_part
-from web.problems import was_not_taken
 from web.service import Service
 from web.signed_query import MILLISECOND, SignedQuery, instant_at, microseconds, milliseconds_of
 from web.signed_requests import Call, SignedRequests
-from workflows.client import RequestRefused, ServiceError
+from workflows.client import NotTaken, RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/sapi/v1/soft-staking"
@@ -163,8 +162,6 @@ class _Endpoints:
             else:
                 await self._service.client.deactivate(key.user_id)
         except RequestRefused as error:
-            if was_not_taken(error):
-                raise
             if wanted or error.code != "NotEnrolled":
                 raise exchange_errors.refused([RefusalReason(code=error.code, sentence=str(error))]) from error
         return {"success": True}
@@ -220,7 +217,7 @@ class _Endpoints:
             return JSONResponse(await endpoint(call), headers=headers)
         except ExchangeError as error:
             return _error_answer(error, headers)
-        except (RequestRefused, LedgerUnavailable, EncryptionKeyUnusable) as error:
+        except (NotTaken, LedgerUnavailable, EncryptionKeyUnusable) as error:
             _log.error("%s", error)
             return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
         except ServiceError as error:

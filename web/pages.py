@@ -31,7 +31,7 @@ from web.rendering import templates, time_zone, time_zones
 from web.samples import SAMPLES, stage_text
 from web.service import Service
 from web.sessions import Session, Sessions, signing_secret
-from workflows.client import ServiceError
+from workflows.client import RequestRefused, ServiceError
 
 _HERE = Path(__file__).parent
 _FOR_PROGRAMS = ("/v1", "/sapi", "/openapi.json")
@@ -165,6 +165,8 @@ class _Site:
             )
         try:
             answer = await self._service.client.activate(user_id, region=region, channel="web", documents=accepted)
+        except RequestRefused:
+            return self._refused()
         except ServiceError:
             return await self._activation_page(visit, ticked=accepted, unanswered=True, status=503)
         if isinstance(answer, Receipt):
@@ -188,6 +190,8 @@ class _Site:
         if known.enrolled:
             try:
                 await self._service.client.deactivate(visit.user_id)
+            except RequestRefused:
+                return self._refused()
             except ServiceError:
                 return await self._stop_page(visit, unanswered=True, status=503)
         return _see("/soft-staking")
@@ -426,6 +430,12 @@ class _Site:
             visit=None, zone=None, title=title, sentence=sentence, status=status
         )
         return HTMLResponse(html, status_code=status)
+
+    def _refused(self) -> Response:
+        """What the ledger refuses, for a reason that is not the visitor's."""
+        return self._notice(
+            409, "That did not work", "Nothing was changed. Please ask the exchange's support if it stays so."
+        )
 
     def _document_text(self, name: str, version: str) -> str | None:
         """The template with a document's text in a version; None where we were not given it."""

@@ -109,11 +109,6 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-def was_not_taken(error: RequestRefused) -> bool:
-    """Whether Temporal could not take a request, which says nothing of what the service thinks of it."""
-    return error.code.isupper() or error.code == "QueryFailed"
-
-
 def refusal(reasons: list[RefusalReason]) -> Problem:
     """Rule 7: an activation was refused."""
     return Problem(
@@ -149,8 +144,6 @@ def _of_request_refused(error: RequestRefused) -> Problem:
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request", str(error))
     if error.code == "NotEnrolled":
         return Problem(HTTPStatus.CONFLICT, "not-enrolled", "Not enrolled", str(error))
-    if was_not_taken(error):
-        return _of_service_error(error)
     return Problem(HTTPStatus.CONFLICT, "refused", "Refused", str(error))
 
 

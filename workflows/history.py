@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
-from temporalio.api.failure.v1 import Failure
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowHandle
@@ -41,6 +40,7 @@ from staking.steps import (
     workflow_id,
 )
 from workflows.client import NoAnswer, ServiceError
+from workflows.failures import failure_text, is_defect
 
 RETRY = "retry"
 _STEPS: dict[str, tuple[Any, Any]] = {
@@ -57,11 +57,6 @@ _STEPS: dict[str, tuple[Any, Any]] = {
 _OPTIONAL_ACT: Any = Act | None
 _NOTICED_AFTER = timedelta(minutes=1)
 """A task that waited less than this for a worker was waiting for its turn."""
-_DEFECTS = {
-    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
-    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR,
-    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES,
-}
 
 
 class NoHistory(ServiceError):
@@ -236,7 +231,7 @@ async def _pending(activity: PendingActivityInfo, converter: DataConverter) -> P
     return Pending(
         name=activity.activity_type.name,
         attempt=activity.attempt,
-        last_failure=await _failure_text(activity.last_failure, converter),
+        last_failure=await failure_text(activity.last_failure, converter),
         next_attempt_at=_instant(activity.next_attempt_schedule_time) if waits else None,
     )
 
@@ -292,11 +287,11 @@ class _Reader:
             case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
                 failed = event.activity_task_failed_event_attributes
                 step = self._steps[failed.scheduled_event_id]
-                step.closed_at, step.error = at, await _failure_text(failed.failure, self._converter)
+                step.closed_at, step.error = at, await failure_text(failed.failure, self._converter)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
                 timed_out = event.activity_task_timed_out_event_attributes
                 step = self._steps[timed_out.scheduled_event_id]
-                step.closed_at, step.error = at, await _failure_text(timed_out.failure, self._converter)
+                step.closed_at, step.error = at, await failure_text(timed_out.failure, self._converter)
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 fires_at = at + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
                 self._timers[event.event_id] = TimerSet(fires_at)
@@ -321,8 +316,8 @@ class _Reader:
                 self._taken_up(event.workflow_task_started_event_attributes.scheduled_event_id, at)
             case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
                 failed = event.workflow_task_failed_event_attributes
-                if failed.cause in _DEFECTS:
-                    message = await _failure_text(failed.failure, self._converter) or "it does not say why"
+                if is_defect(failed.cause):
+                    message = await failure_text(failed.failure, self._converter) or "it does not say why"
                     self.run.records.append(CodeFailed(at, message))
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
                 self._closed(at, "completed")
@@ -333,7 +328,7 @@ class _Reader:
                 self._closed(at, f"terminated: {reason}" if reason else "terminated")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
                 failure = event.workflow_execution_failed_event_attributes.failure
-                self._closed(at, f"failed: {await _failure_text(failure, self._converter)}")
+                self._closed(at, f"failed: {await failure_text(failure, self._converter)}")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
                 self._closed(at, "cancelled")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
@@ -364,7 +359,7 @@ class _Reader:
         started = event.activity_task_started_event_attributes
         step = self._steps[started.scheduled_event_id]
         step.attempts = started.attempt
-        step.last_failure = await _failure_text(started.last_failure, self._converter)
+        step.last_failure = await failure_text(started.last_failure, self._converter)
         if started.attempt == 1:
             self._taken_up(started.scheduled_event_id, _instant(event.event_time))
 
@@ -383,16 +378,6 @@ class _Reader:
             return None
         [answer] = await self._converter.decode(result.payloads or [Payload()], [_STEPS[name][1]])
         return answer
-
-
-async def _failure_text(failure: Failure, converter: DataConverter) -> str | None:
-    """What went wrong at the root of a failure."""
-    if not failure.ByteSize():
-        return None
-    error: BaseException = await converter.decode_failure(failure)
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return getattr(error, "message", None) or str(error) or type(error).__name__
 
 
 def _instant(timestamp: Timestamp) -> datetime:

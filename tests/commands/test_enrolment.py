@@ -1,4 +1,5 @@
 import re
+import signal
 from datetime import datetime, timedelta
 
 import pytest
@@ -241,3 +242,26 @@ def test_an_activation_without_a_worker_says_what_is_recorded_and_is_carried_out
     assert (unknown.code, unknown.json["state"]) == (1, "unknown")
     assert "start one with: python worker.py" in unknown.err
     assert (status["enrolled"], status["enrolment_id"]) == (True, receipt["enrolment_id"])
+
+
+def test_after_the_kill_of_the_only_worker_commands_say_when_it_last_asked_for_work(
+    cli: CommandLine, user: str, installation: Installation
+) -> None:
+    deposit(cli, user)
+    namespace = f"killed-{free_ports(1)[0]}"
+    installation.create_namespace(namespace)
+    cli.environment["TEMPORAL_NAMESPACE"] = namespace
+    with stopped(Worker(cli.folder, installation.variables | {"TEMPORAL_NAMESPACE": namespace})) as worker:
+        worker.wait_until_it_polls()
+        cli.json("activate", user, *WEB)
+        worker.stop(signal.SIGKILL)
+
+    asked = {name: cli.run(name, user, "--timeout", "1") for name in ("status", "deactivate")}
+
+    gone = rf"the last worker asked for work \d+ (s|min) ago \({worker.process.pid}@[^)]+\)"
+    for answer in asked.values():
+        assert answer.code == 1
+        assert re.search(gone, answer.err)
+        assert "start one with: python worker.py" in answer.err
+        assert "ledger" not in answer.err
+    assert "the deactivation may be carried out or not, and repeating it is safe" in asked["deactivate"].err

@@ -271,7 +271,7 @@ async def test_without_a_worker_nothing_is_confirmed_and_both_apis_say_so(world:
         switched = await web.signed(program, "/set", {"softStaking": "FALSE"})
 
     problem = problem_in(response, 503, "no-answer")
-    assert "not confirmed" in problem["detail"]
+    assert "the activation may be carried out or not, and repeating it is safe" in problem["detail"]
     assert response.headers["Retry-After"] == "5"
     assert (status.status_code, status.json()["state"]) == (200, "unknown")
     assert (switched.status_code, switched.json()["code"]) == (503, -1007)
