@@ -9,7 +9,7 @@ from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn, TimeEla
 from rich.text import Text
 
 from commands.entrance import FAILED, now, run, the_ledger
-from commands.output import Column, JsonOption, console, print_json, print_table, progress
+from commands.output import Column, JsonOption, print_json, print_prose, print_table, progress
 from ledger.audit import Audit
 from ledger.audit import audit as audit_ledger
 from ledger.engine import Ledger
@@ -56,34 +56,34 @@ async def audited(ledger: Ledger, *, now: datetime) -> Audit:
 def print_audit(result: Audit) -> None:
     """A line per promise, every breach in full, then what is owed and what was counted."""
     rows = [
-        [check.invariant, "[red]broken[/red]" if check.breaches else "[green]holds[/green]", check.promise]
+        [check.invariant, Text("broken", "red") if check.breaches else Text("holds", "green"), check.promise]
         for check in result.checks
     ]
-    print_table([Column("invariant"), Column(""), Column("promise")], rows, title="Audit")
+    columns = [Column("invariant"), Column("verdict"), Column("promise", is_prose=True)]
+    print_table(columns, rows, title="Audit")
     _print_breaches(result)
     _print_owed(result)
     if result.reversed_rewards:
-        print(f"Rewards that were reversed: {result.reversed_rewards}.")
+        print_prose(f"Rewards that were reversed: {result.reversed_rewards}.")
     verdict = "every invariant holds" if result.is_clean else "the ledger is broken"
-    print(
+    print_prose(
         f"{result.entries} entries, {result.postings} postings, {result.credited_days} credited days: {verdict}."
     )
 
 
 def _print_breaches(result: Audit) -> None:
-    """Not in the table, which would cut them."""
     for check in result.checks:
         sentences = [breach.what for breach in check.breaches]
         if check.breach_count > len(sentences):
             sentences.append(f"and {check.breach_count - len(sentences)} more")
         for sentence in sentences:
-            console().print(Text(f"{check.invariant}: {sentence}", style="red"), soft_wrap=True)
+            print_prose(Text(f"{check.invariant}: {sentence}", style="red"))
 
 
 def _print_owed(result: Audit) -> None:
     if not result.owed_users:
         return
-    print(f"Owed and not credited yet: {result.owed_days} accrual days, {result.owed_users} users.")
+    print_prose(f"Owed and not credited yet: {result.owed_days} accrual days, {result.owed_users} users.")
     columns = [Column("user"), Column("owed days", is_number=True), Column("first"), Column("last")]
     print_table(columns, [[owed.user_id, str(owed.days), str(owed.first), str(owed.last)] for owed in result.owed])
     if result.owed_users > len(result.owed):

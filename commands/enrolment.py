@@ -8,7 +8,7 @@ import typer
 
 from commands.arguments import parse_instant
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
-from commands.output import JsonOption, amounts, instant_text, print_json
+from commands.output import JsonOption, amounts, instant_text, print_fields, print_json
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
@@ -187,9 +187,7 @@ def _print_status(answer: dict[str, Any]) -> None:
         "holdings": ", ".join(f"{amount} {asset}" for asset, amount in answer["holdings"].items()) or "none",
         "rewards so far": ", ".join(f"{amount} {asset}" for asset, amount in answer["totals"].items()) or "none",
     }
-    for name, value in lines.items():
-        if value is not None:
-            print(f"{name + ':':<19}{value}")
+    print_fields({name: str(value) for name, value in lines.items() if value is not None})
 
 
 def _days_text(days: list[date]) -> str:

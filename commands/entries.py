@@ -1,8 +1,9 @@
 """How commands show journal entries: one JSON form, and lines for people."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from commands.output import amounts, exact_instant_text
+from commands.output import Column, amounts, exact_instant_text, plain, print_table
 from ledger.entries import Entry, Recorded, Step
 from staking.money import format_amount
 
@@ -53,32 +54,42 @@ def print_recorded(answer: Recorded) -> None:
     print(f"balance now: {', '.join(f'{amount} {asset}' for asset, amount in amounts(answer.balances).items())}")
 
 
-def print_step(step: Step) -> None:
-    """A line for each asset that an entry changed, with the holding after it, and what else is known of it."""
+def print_steps(steps: Iterable[Step]) -> None:
+    """A row for each asset that an entry changed, with the holding after it, and what else is known of it."""
+    print_table(
+        [
+            Column("entry", is_number=True),
+            Column("counts from"),
+            Column("kind"),
+            Column("change", is_number=True),
+            Column("asset"),
+            Column("holding", is_number=True),
+            Column("recorded", spare=1),
+            Column("remarks", is_prose=True),
+        ],
+        [row for step in steps for row in _rows(step)],
+    )
+
+
+def _rows(step: Step) -> Iterator[list[str]]:
     entry = step.entry
-    head = f"{entry.entry_id:>8}  {exact_instant_text(entry.effective_at):<30}  {entry.kind:<12}"
+    occurred = [f"occurred {exact_instant_text(entry.occurred_at)}"] if entry.occurred_at else []
+    remarks = "; ".join([*occurred, *_remarks(entry)])
     for asset, units in entry.changes.items():
-        print(f"{head}  {_signed(units):>21} {asset} → {format_amount(step.holdings[asset])}")
-        head = " " * len(head)
-    remarks = [f"recorded {exact_instant_text(entry.recorded_at)}", *_remarks(entry)]
-    if entry.occurred_at:
-        remarks.insert(1, f"occurred {exact_instant_text(entry.occurred_at)}")
-    print(f"{'':>10}{'; '.join(remarks)}")
+        when = [exact_instant_text(entry.effective_at), entry.kind]
+        change = [_signed(units), asset, format_amount(step.holdings[asset])]
+        yield [str(entry.entry_id), *when, *change, exact_instant_text(entry.recorded_at), remarks]
+        remarks = ""
 
 
 def _remarks(entry: Entry) -> list[str]:
     return [
         *([f"reverses entry {entry.reverses}"] if entry.reverses else []),
         *([f"reversed by entry {entry.reversed_by}"] if entry.reversed_by else []),
-        *([f"reason: {_plain(entry.reason)}, by {_plain(entry.operator or 'nobody')}"] if entry.reason else []),
-        *([f"note: {_plain(entry.note)}"] if entry.note else []),
+        *([f"reason: {plain(entry.reason)}, by {plain(entry.operator or 'nobody')}"] if entry.reason else []),
+        *([f"note: {plain(entry.note)}"] if entry.note else []),
     ]
 
 
 def _signed(units: int) -> str:
     return f"{'+' if units > 0 else ''}{format_amount(units)}"
-
-
-def _plain(text: str) -> str:
-    """On one line, and nothing in it that a terminal would obey."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,5 +1,6 @@
 """list and owed: which users need an operator's eye."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
@@ -10,7 +11,7 @@ import typer
 from commands.arguments import RegionOption
 from commands.bulk import counted
 from commands.entrance import CommandFailed, now, run, say, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table
+from commands.output import Column, JsonOption, print_json, print_prose, print_table
 from ledger.owed import AllOwed
 from ledger.owed import owed as owed_in_ledger
 from settings import Settings
@@ -66,8 +67,7 @@ def list_(
     if as_json:
         print_json({"users": [_json(user) for user in users], "more": more})
         return
-    columns = [Column(title) for title in ("user", "state", "region", "held", "end reason", "workflow")]
-    print_table(columns, [_row(user) for user in users])
+    print_users(users)
     if more:
         say(f"there are more than {limit}; --limit prints more of them")
 
@@ -103,10 +103,10 @@ def owed(
         return
     columns = [
         Column("user"),
-        Column("region"),
+        Column("region", spare=1),
         Column("owed days", is_number=True),
         Column("first"),
-        Column("last"),
+        Column("last", spare=2),
         Column("of them late", is_number=True),
     ]
     print_table(
@@ -116,9 +116,22 @@ def owed(
             for each in found.listed
         ],
     )
-    print(f"{found.days} owed {'day' if found.days == 1 else 'days'} of {counted(found.users)}.")
+    print_prose(f"{found.days} owed {'day' if found.days == 1 else 'days'} of {counted(found.users)}.")
     if sum(each.days for each in found.listed) < found.days:
         say(f"only the first {limit} are listed; --limit lists more of them")
+
+
+def print_users(users: Sequence[FoundUser]) -> None:
+    """A row for each user whose workflow was found."""
+    columns = [
+        Column("user"),
+        Column("state"),
+        Column("region", spare=1),
+        Column("held"),
+        Column("end reason", is_prose=True, spare=3),
+        Column("workflow", spare=2),
+    ]
+    print_table(columns, [_row(user) for user in users])
 
 
 def _refuse_what_encryption_hides(region: str | None, end_reason: str | None) -> None:

@@ -1,6 +1,5 @@
 """history: a user's diary, from the history of the user's workflow."""
 
-import textwrap
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from time import monotonic
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from commands.enrolment import TimeoutOption, UserArgument
 from commands.entrance import run
-from commands.output import JsonOption, console, print_json, progress
+from commands.output import JsonOption, console, in_lines, print_json, print_prose, progress
 from staking.steps import workflow_id
 from workflows.connection import connect
 from workflows.history import History, history_of
@@ -86,23 +85,18 @@ class _Reading(AbstractContextManager["_Reading"]):
 
 def _print(diary: Diary) -> None:
     terminal = console()
-    width = terminal.width if terminal.is_terminal else None
     runs = "1 run" if len(diary.runs) == 1 else f"{len(diary.runs)} runs"
     since = instant_text(diary.runs[0].started_at)
     heading = f"Soft Staking of {diary.user_id}: {runs} since {since}. Days and instants are UTC."
-    terminal.print(heading, style="bold", soft_wrap=True)
+    print_prose(Text(heading, "bold"))
     if diary.begins:
-        terminal.print(f"The story {diary.begins}.", soft_wrap=True)
+        print_prose(f"The story {diary.begins}.")
     terminal.print()
     for day, kind, text in diary_lines(diary):
-        for number, line in enumerate(_wrapped(text, width)):
+        lines = in_lines(terminal, Text(text, _STYLES.get(kind, "")), terminal.width - _DAY_WIDTH)
+        for number, line in enumerate(lines):
             start = "" if number else day
-            terminal.print(Text(f"{start:<{_DAY_WIDTH}}") + Text(line, _STYLES.get(kind, "")), soft_wrap=True)
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    """A note for the second column of a terminal; one line for anything else."""
-    return [text] if width is None else textwrap.wrap(text, max(width - _DAY_WIDTH, 40))
+            terminal.print(Text(f"{start:<{_DAY_WIDTH}}") + line, soft_wrap=True)
 
 
 def _json(diary: Diary) -> dict[str, Any]:

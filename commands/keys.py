@@ -8,7 +8,7 @@ import typer
 
 from commands.enrolment import UserArgument, documents_in_force
 from commands.entrance import CommandFailed, now, run, say, the_ledger, user_argument
-from commands.output import JsonOption, instant_text, print_json
+from commands.output import JsonOption, instant_text, print_json, print_prose
 from ledger.api_keys import (
     ApiKey,
     KeyKind,
@@ -144,7 +144,7 @@ def list_(
     elif keys:
         for key in keys:
             print(key.api_key)
-            print(f"    {_described(key)}")
+            print_prose(f"    {_described(key)}")
     else:
         print("there are no keys; make one with: starter.py keys create USER --region FR --accept-terms")
 

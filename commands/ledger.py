@@ -17,8 +17,8 @@ from commands.arguments import (
 )
 from commands.enrolment import UserArgument
 from commands.entrance import now, run, the_ledger
-from commands.entries import entry_json, print_recorded, print_step, recorded_json
-from commands.output import JsonOption, amounts, print_json
+from commands.entries import entry_json, print_recorded, print_steps, recorded_json
+from commands.output import JsonOption, amounts, print_json, print_prose
 from ledger import corrections
 from ledger.engine import Ledger
 from ledger.entries import Recorded, UserEntries, user_entries
@@ -73,9 +73,8 @@ def show(
         print(f"there are no entries of {what}.")
         return
     shown = "all" if len(known.steps) == known.count else f"the latest {len(known.steps)}"
-    print(f"Entries of {what}: {shown} of {known.count}, the newest last")
-    for step in known.steps:
-        print_step(step)
+    print_prose(f"Entries of {what}: {shown} of {known.count}, the newest last")
+    print_steps(known.steps)
 
 
 @app.command()

@@ -260,9 +260,9 @@ def acts(
             ]
         )
         return
-    columns = [Column(title) for title in ("recorded at", "user", "act", "operator", "reason")]
+    columns = [Column(title) for title in ("recorded at", "user", "act", "operator")]
     print_table(
-        columns,
+        [*columns, Column("reason", is_prose=True)],
         [
             [instant_text(act.recorded_at), act.user_id or "", act.kind, act.operator, act.reason or ""]
             for act in found

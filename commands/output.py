@@ -1,16 +1,19 @@
 """What commands print: tables for people, one JSON value for machines."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from itertools import zip_longest
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
-from rich.table import Table
+from rich.text import Text
 
 from ledger.statement_text import COMPUTED_COLUMNS, iso_text
 from staking.money import format_amount
@@ -21,12 +24,43 @@ _WIDTH_WITHOUT_TERMINAL = 120
 DEMO_COLUMNS = ("user", *COMPUTED_COLUMNS, "late")
 
 
+Cell: TypeAlias = str | Text
+"""What a table shows in one place: text as it is, or with a style."""
+_GAP = "  "
+_PROSE_WIDTH_MIN = 20
+"""Sentences in a narrower column are no fun to read."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table for people."""
 
     title: str
     is_number: bool = False
+    spare: int = 0
+    """Where a terminal is too narrow, the column with the highest is left out first; with 0 it never is."""
+    is_prose: bool = False
+    """Sentences, which may go on in the next line at a blank. Everything else stays in one."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Columns and rows, each cell of them whole."""
+
+    columns: list[Column]
+    rows: list[list[Text]]
+
+    def natural_width(self, place: int) -> int:
+        """What the column takes if nothing goes on in another line."""
+        return max(len(self.columns[place].title), max((row[place].cell_len for row in self.rows), default=0))
+
+    def least_width(self, place: int) -> int:
+        """What the column takes at least, so that nothing in it is cut."""
+        natural, column = self.natural_width(place), self.columns[place]
+        if not column.is_prose:
+            return natural
+        words = (cell_len(word) for row in self.rows for word in row[place].plain.split())
+        return min(natural, max(len(column.title), _PROSE_WIDTH_MIN, max(words, default=0)))
 
 
 def console() -> Console:
@@ -47,14 +81,137 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """A table on stdout."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
+def print_table(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    title: str | None = None,
+    other_forms: str = "--json",
+) -> None:
+    """A table on stdout, of which nothing is ever cut.
+
+    Where it is wider than the terminal, prose goes on in further lines, then spare columns are left out, and it is
+    said which and that ``other_forms`` have them. If the rest is still too wide, each row is a block with a line
+    for each cell. What is no terminal gets every row in one line. A column in which no row says anything is not
+    shown.
+    """
+    table = _without_empty_columns(columns, [[_text(cell) for cell in row] for row in rows])
+    terminal = console()
+    if title:
+        terminal.print(Text(title, "italic"), soft_wrap=True)
+    places = list(range(len(table.columns)))
+    if not terminal.is_terminal:
+        _print_grid(terminal, table, {place: table.natural_width(place) for place in places})
+        return
+    shown = _places_with_room(table, terminal.width)
+    if shown is None:
+        for number, row in enumerate(table.rows):
+            if number:
+                terminal.print()
+            print_fields({column.title: cell for column, cell in zip(table.columns, row, strict=True)})
+        return
+    _print_grid(terminal, table, _widths(table, shown, terminal.width))
+    if left_out := [table.columns[place].title for place in places if place not in shown]:
+        left = ", ".join(left_out)
+        sentence = f"Not shown, for want of room: {left}. A wider terminal shows all, and so does {other_forms}."
+        print_prose(Text(sentence, "dim"))
+
+
+def print_fields(fields: Mapping[str, Cell]) -> None:
+    """A line for each name and value on stdout, nothing cut; a name without a value is not shown.
+
+    In a terminal a long value goes on in further lines at blanks, under the name where there is no room beside it.
+    """
+    terminal = console()
+    values = {name: _text(value) for name, value in fields.items() if len(value)}
+    beside = max((len(name) for name in values), default=0) + len(":  ")
+    for name, value in values.items():
+        head = f"{name}:"
+        longest_word = max((cell_len(word) for word in value.plain.split()), default=0)
+        if not terminal.is_terminal or beside + longest_word <= terminal.width:
+            lines, indent = in_lines(terminal, value, terminal.width - beside), beside
+        else:
+            terminal.print(Text(head), soft_wrap=True)
+            lines, indent, head = in_lines(terminal, value, terminal.width - len(_GAP)), len(_GAP), ""
+        for number, line in enumerate(lines):
+            terminal.print(Text(f"{'' if number else head:<{indent}}") + line, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """On one line, and nothing in it that a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(plain(cell))
+
+
+def _without_empty_columns(columns: Sequence[Column], rows: list[list[Text]]) -> _Table:
+    kept = [place for place in range(len(columns)) if not rows or any(row[place].plain for row in rows)]
+    return _Table([columns[place] for place in kept], [[row[place] for place in kept] for row in rows])
+
+
+def _places_with_room(table: _Table, width: int) -> list[int] | None:
+    """The places of the columns that stand side by side; None where even those that may not be left out do not."""
+    kept = list(range(len(table.columns)))
+    least = {place: table.least_width(place) for place in kept}
+    while sum(least[place] for place in kept) + len(_GAP) * (len(kept) - 1) > width:
+        spare = [place for place in kept if table.columns[place].spare]
+        if not spare:
+            return None
+        kept.remove(max(spare, key=lambda place: (table.columns[place].spare, place)))
+    return kept
+
+
+def _widths(table: _Table, places: Sequence[int], width: int) -> dict[int, int]:
+    """The width of each column: what it takes at least, and what room is left for prose that would take more."""
+    widths = {place: table.least_width(place) for place in places}
+    room = width - sum(widths.values()) - len(_GAP) * (len(places) - 1)
+    for place in places:
+        more = min(room, table.natural_width(place) - widths[place])
+        widths[place] += more
+        room -= more
+    return widths
+
+
+def _print_grid(terminal: Console, table: _Table, widths: Mapping[int, int]) -> None:
+    """The columns of these places, side by side. The terminal is told to cut nothing, wherever a line ends."""
+    titles = [Text(column.title, "bold") for column in table.columns]
+    for row in (titles, *table.rows):
+        cells = [in_lines(terminal, row[place], width) for place, width in widths.items()]
+        for parts in zip_longest(*cells, fillvalue=Text()):
+            line = Text()
+            for (place, width), part in zip(widths.items(), parts, strict=True):
+                padding = Text(" " * (width - part.cell_len))
+                line += padding + part if table.columns[place].is_number else part + padding
+                line += Text(_GAP)
+            line.rstrip()
+            terminal.print(line, soft_wrap=True)
+
+
+def in_lines(terminal: Console, text: Text, width: int) -> list[Text]:
+    """The text in lines that end at blanks alone, so that a word too long for one stays whole.
+
+    One line for what is no terminal.
+    """
+    if not terminal.is_terminal or text.cell_len <= width:
+        return [text]
+    breaks: list[int] = []
+    for word in re.finditer(r"\S+", text.plain):
+        start = breaks[-1] if breaks else 0
+        if word.start() > start and cell_len(text.plain[start : word.end()]) > width:
+            breaks.append(word.start())
+    lines = list(text.divide(breaks))
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def print_prose(text: Cell) -> None:
+    """Sentences on stdout, which go on in the next line at blanks alone."""
+    terminal = console()
+    for line in in_lines(terminal, _text(text), terminal.width):
+        terminal.print(line, soft_wrap=True)
 
 
 def amounts(units_by_asset: Mapping[str, int]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import typer
 from pydantic import JsonValue
 
 from commands.entrance import CommandFailed, day_argument, now, run, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table
+from commands.output import Column, JsonOption, print_fields, print_json, print_prose, print_table
 from ledger.programs import (
     Applied,
     InForce,
@@ -263,23 +263,26 @@ def _print(span: InForce) -> None:
     program = span.version.program
     until = f"to {span.last_day}" if span.last_day else "on"
     paused = [asset for asset, terms in program.assets.items() if terms.paused]
-    print(f"program version {span.version.version}, in force from {program.effective_from} {until}")
-    print(f"minimum app version {program.minimum_app_version}")
-    print(f"restricted regions  {' '.join(program.restricted_regions) or 'none'}")
-    for name, document in program.documents.items():
-        print(f"{name.replace('_', ' '):<19} {document}")
-    print(f"paused              {' '.join(paused) or 'none'}")
+    print_prose(f"program version {span.version.version}, in force from {program.effective_from} {until}")
+    print_fields(
+        {
+            "minimum app version": program.minimum_app_version,
+            "restricted regions": " ".join(program.restricted_regions) or "none",
+            **{name.replace("_", " "): document for name, document in program.documents.items()},
+            "paused": " ".join(paused) or "none",
+        }
+    )
     print_table(
         [
             Column("asset"),
             Column("minimum", True),
             Column("cap", True),
             Column("APR", True),
-            Column("price USDT", True),
-            Column(""),
+            Column("price USDT", True, spare=1),
+            Column("paused"),
         ],
         [
-            [asset, terms.minimum, terms.cap, terms.apr, terms.reference_price, "paused" if terms.paused else ""]
+            [asset, terms.minimum, terms.cap, terms.apr, terms.reference_price, "yes" if terms.paused else ""]
             for asset, terms in program.assets.items()
         ],
     )

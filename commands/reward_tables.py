@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from commands.output import Column, console, print_table
+from rich.text import Text
+
+from commands.output import Cell, Column, print_prose, print_table
 from ledger.statements import StatementLine
 from staking.days import ONE_DAY
 from staking.money import UNITS_PER_TOKEN, format_amount
@@ -33,7 +35,7 @@ def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
         return
     first_day = max(min(line.day for line in lines), last_day - (_CALENDAR_DAYS_MAX - 1) * ONE_DAY)
     days = [first_day + number * ONE_DAY for number in range((last_day - first_day).days + 1)]
-    rows: list[list[str]] = []
+    rows: list[list[Cell]] = []
     previous_user = ""
     for (user_id, asset), account in sorted(by_account.items()):
         latest = account[-1]
@@ -52,9 +54,9 @@ def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
         [
             Column("user"),
             Column("asset"),
-            Column(f"{first_day} … {last_day}"),
-            Column("last average", is_number=True),
-            Column("days paid", is_number=True),
+            Column(f"{first_day} … {last_day}", spare=1),
+            Column("last average", is_number=True, spare=3),
+            Column("days paid", is_number=True, spare=2),
             Column("rewards", is_number=True),
         ],
         rows,
@@ -62,17 +64,13 @@ def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
     )
     reversals = [_REVERSED] if any(line.reversed_by for line in lines) else []
     marks = [*_MARKS.values(), *reversals]
-    legend = "   ".join(f"[{style}]{mark}[/{style}] {name}" for mark, style, name in marks)
-    console().print(f"{legend}\n")
+    print_prose(Text("   ").join(Text.assemble((mark, style), " ", name) for mark, style, name in marks))
+    print()
 
 
-def _strip(account: Sequence[StatementLine], days: Sequence[date]) -> str:
+def _strip(account: Sequence[StatementLine], days: Sequence[date]) -> Text:
     marks_by_day = {line.day: _REVERSED if line.reversed_by else _MARKS[line.outcome] for line in account}
-    marks: list[str] = []
-    for day in days:
-        mark, style, _ = marks_by_day.get(day, (" ", "dim", ""))
-        marks.append(f"[{style}]{mark}[/{style}]")
-    return "".join(marks)
+    return Text.assemble(*(marks_by_day.get(day, (" ", "dim", ""))[:2] for day in days))
 
 
 def print_totals(lines: Sequence[StatementLine], program: Program) -> None:
@@ -100,8 +98,8 @@ def print_totals(lines: Sequence[StatementLine], program: Program) -> None:
     print_table(
         [
             Column("asset"),
-            Column("users paid", is_number=True),
-            Column("rewards paid", is_number=True),
+            Column("users paid", is_number=True, spare=2),
+            Column("rewards paid", is_number=True, spare=1),
             Column("total", is_number=True),
             Column("value USDT", is_number=True),
         ],

@@ -11,6 +11,8 @@ from commands.output import Column, JsonOption, print_json, print_table
 from ledger.statement_text import COMPUTED_COLUMNS, csv_header, csv_text, reward_row
 from ledger.statements import StatementLine, statement, statement_in_parts
 
+_SPARE = {"cap": 6, "minimum": 5, "apr": 4, "opening": 3, "closing": 2, "average": 1}
+"""What a narrow terminal does not show, the highest first."""
 _NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
 
 
@@ -60,10 +62,12 @@ async def _print_csv(user: str, first: date | None, last: date | None) -> None:
 
 def _print_table(user: str, lines: list[StatementLine]) -> None:
     rows = [(reward_row(line), _remark(line)) for line in lines]
+    columns = [Column(name, is_number=name in _NUMBERS, spare=_SPARE.get(name, 0)) for name in COMPUTED_COLUMNS]
     print_table(
-        [*(Column(name, is_number=name in _NUMBERS) for name in COMPUTED_COLUMNS), Column("")],
+        [*columns, Column("remark")],
         [[*(str(row[name]) for name in COMPUTED_COLUMNS), remark] for row, remark in rows],
         title=f"Rewards of {user}",
+        other_forms="--csv or --json",
     )
 
 

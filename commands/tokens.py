@@ -62,7 +62,13 @@ def list_(as_json: JsonOption = False) -> None:
         print_json([_json(token) for token in tokens])
     elif tokens:
         print_table(
-            [Column(title) for title in ("id", "name", "scopes", "created", "revoked")],
+            [
+                Column("id"),
+                Column("name", is_prose=True),
+                Column("scopes", is_prose=True),
+                Column("created", spare=1),
+                Column("revoked"),
+            ],
             [_row(token) for token in tokens],
         )
     else:

@@ -70,10 +70,8 @@ def test_the_terms_of_a_day_say_which_version_and_until_when(
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
     assert lines[0] == first_line.format(today=utc_today(), next_week=NEXT_WEEK)
-    assert [" ".join(line.split()) for line in lines if line.startswith("paused")] == (
-        ["paused none", "paused SOL", "paused SOL"]
-        if not on
-        else ["paused SOL" if "2100" in on[1] else "paused none"]
+    assert [line.split()[1:] for line in lines if line.startswith("paused:")] == (
+        [["none"], ["SOL"], ["SOL"]] if not on else [["SOL" if "2100" in on[1] else "none"]]
     )
 
 
