@@ -9,7 +9,7 @@ from ledger.engine import Ledger
 from ledger.enrolments import terms_of_day
 from staking.models import ComputeRequest, EndsHere, Holding, RewardLine, Rewards
 from staking.program import AssetTerms
-from staking.rewards import outcome_and_reward
+from staking.rewards import formula_on, outcome_and_reward
 from staking.steps import COMPUTE
 
 
@@ -31,12 +31,12 @@ class ComputeStep:
         return Rewards(
             day=day,
             program_version=terms.in_force.version,
-            lines=[_line(held, program.assets[held.asset]) for held in request.snapshot.holdings],
+            lines=[_line(held, program.assets[held.asset], formula_on(day)) for held in request.snapshot.holdings],
         )
 
 
-def _line(held: Holding, terms: AssetTerms) -> RewardLine:
-    outcome, reward = outcome_and_reward(held.average, terms)
+def _line(held: Holding, terms: AssetTerms, formula: int) -> RewardLine:
+    outcome, reward = outcome_and_reward(held.average, terms, formula)
     return RewardLine(
         asset=held.asset,
         average=held.average,
@@ -45,4 +45,5 @@ def _line(held: Holding, terms: AssetTerms) -> RewardLine:
         apr=terms.apr,
         reward=reward,
         outcome=outcome,
+        formula=formula,
     )

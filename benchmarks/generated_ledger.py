@@ -16,7 +16,7 @@ from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program
-from staking.rewards import outcome_and_reward
+from staking.rewards import formula_on, outcome_and_reward
 
 FIRST_DAY = date(2026, 1, 1)
 """The day of every activation."""
@@ -243,7 +243,8 @@ class _Generator:
         entry_id = self._add_entry(user, "reward", end_of(day))
         for asset, average in averages.items():
             terms = program.assets[asset]
-            outcome, reward = outcome_and_reward(average, terms)
+            formula = formula_on(day)
+            outcome, reward = outcome_and_reward(average, terms, formula)
             self._add(
                 rewards,
                 user_id=user.user_id,
@@ -254,6 +255,7 @@ class _Generator:
                 apr=terms.apr,
                 reward=reward,
                 outcome=outcome.value,
+                formula=formula,
             )
             if reward:
                 self._add_postings(user, entry_id, end_of(day), asset, reward, other="pool")

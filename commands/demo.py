@@ -37,7 +37,7 @@ from staking.days import ONE_DAY, day_of, start_of
 from staking.models import Activation, BackDating, Refusal
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN
 from staking.program import Program
-from staking.rewards import daily_reward
+from staking.rewards import daily_reward, formula_on
 from staking.tag import qualifies
 from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
@@ -130,9 +130,8 @@ async def _set_up(
     first_day = min((day_of(line.instant) for line in export.lines), default=yesterday)
     days = (yesterday - first_day).days + 1
     for asset, terms in program.assets.items():
-        enough = (
-            daily_reward(terms.cap_units, terms) * days * report.users // UNITS_PER_TOKEN + 1
-        ) * UNITS_PER_TOKEN
+        a_day = daily_reward(terms.cap_units, terms, formula_on(yesterday))
+        enough = (a_day * days * report.users // UNITS_PER_TOKEN + 1) * UNITS_PER_TOKEN
         await fund_pool(ledger, asset, min(enough, MAX_ACCOUNT_UNITS), now=started_at)
     return report
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import Integer, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, Check, Recomputation, StoredRow, terms_table
+from ledger.audit_checks import AMOUNTS, CHECKS, FLAGS, Check, Recomputation, StoredRow, tables_to_check_by
 from ledger.engine import Ledger
 from ledger.owed import spans
 from ledger.schema import program_versions
@@ -105,7 +105,7 @@ async def audit(ledger: Ledger, *, now: datetime, on_progress: Progress | None =
         say(_READABLE_PROGRAMS[1], 1, total)
         programs, readable = await _programs(connection)
         checks = [readable]
-        terms = terms_table(programs)
+        terms = tables_to_check_by(programs)
         for number, check in enumerate(CHECKS, start=2):
             say(check.promise, number, total)
             checks.append(await _checked(connection, check, terms))

@@ -14,7 +14,7 @@ from typing import Any
 
 from staking.days import MICROSECONDS_PER_DAY, REWARD_WINDOW
 from staking.program import AssetTerms, Program
-from staking.rewards import DAYS_PER_YEAR, outcome_and_reward
+from staking.rewards import DAYS_PER_YEAR, FORMULAS, outcome_and_reward
 
 AMOUNTS = {
     "amount",
@@ -82,9 +82,10 @@ _TERMS_COLUMNS = (
 )
 
 
-def terms_table(programs: Mapping[int, Program]) -> str:
-    """The table ``terms`` that every check may read, in SQL: an asset's terms in a program version. The reward is
-    base × numerator / denominator, which fits 64 bits for a base up to base_max."""
+def tables_to_check_by(programs: Mapping[int, Program]) -> str:
+    """The tables that every check may read, in SQL: ``terms``, an asset's terms in a program version, and
+    ``formulas``, the numbers of those known. By formula 1 the reward is base × numerator / denominator, which fits
+    64 bits for a base up to base_max."""
     nothing = "(0, '', '', '', '', 0, 0, 0, 1, 0, -1)"  # a table has at least one row; versions begin at 1
     rows = [
         _terms_row(version, asset, terms)
@@ -95,7 +96,11 @@ def terms_table(programs: Mapping[int, Program]) -> str:
     key = "CAST(column1 AS INTEGER), CAST(column2 AS TEXT)"
     others = ", ".join(f"column{number}" for number in range(3, 12))
     values = ", ".join([nothing, *rows])
-    return f"terms({_TERMS_COLUMNS}) AS (SELECT DISTINCT {key}, {others} FROM (VALUES {values}) AS v)"
+    formulas = ", ".join(f"({number})" for number in FORMULAS)
+    return (
+        f"terms({_TERMS_COLUMNS}) AS (SELECT DISTINCT {key}, {others} FROM (VALUES {values}) AS v), "
+        f"formulas(formula) AS (VALUES {formulas})"
+    )
 
 
 def _terms_row(version: int, asset: str, terms: AssetTerms) -> str:
@@ -124,11 +129,11 @@ def _average_breach(rows: Sequence[StoredRow]) -> StoredRow | None:
 
 def _reward_breach(rows: Sequence[StoredRow]) -> StoredRow | None:
     """Rules 3, 4 and 12 for one user, day and asset."""
-    ((user_id, day, asset, reward, outcome, average, minimum, cap, apr, paused),) = rows
-    outcome_due, reward_due = outcome_and_reward(average, _terms(minimum, cap, apr, bool(paused)))
+    ((user_id, day, asset, reward, outcome, formula, average, minimum, cap, apr, paused),) = rows
+    outcome_due, reward_due = outcome_and_reward(average, _terms(minimum, cap, apr, bool(paused)), formula)
     if (reward, outcome) == (reward_due, outcome_due):
         return None
-    return user_id, day, asset, reward, outcome, average, reward_due, outcome_due.value
+    return user_id, day, asset, reward, outcome, formula, average, reward_due, outcome_due.value
 
 
 @lru_cache
@@ -537,6 +542,7 @@ _OF_ONE_DAY = """
     WHERE s.user_id = r.user_id AND s.day = r.day AND s.asset = r.asset
       AND d.user_id = r.user_id AND d.day = r.day AND t.version = d.program_version AND t.asset = r.asset"""
 _BASE = "CASE WHEN s.average < t.cap THEN s.average ELSE t.cap END"
+_RECOMPUTED = "r.user_id, r.day, r.asset, r.reward, r.outcome, r.formula, s.average, t.minimum_text, t.cap_text, t.apr_text, t.paused"
 _EARNS = "t.paused = 0 AND s.average >= t.minimum"
 
 _RULES = (
@@ -546,27 +552,40 @@ _RULES = (
         "rewards",
         ("user_id", "day", "asset"),
         "user {user_id}'s {asset} reward for {day} is {reward} ({outcome}); an average of {average} comes to {reward_due} "
-        "({outcome_due})",
-        f"""SELECT user_id, day, asset, reward, outcome, average, reward_due, outcome_due
+        "({outcome_due}) by formula {formula}",
+        # Formula 1 alone, which the database can compute; the others are Python's.
+        f"""SELECT user_id, day, asset, reward, outcome, formula, average, reward_due, outcome_due
             FROM (SELECT w.*, CASE WHEN paused = 1 THEN 'paused'
                                    WHEN average < minimum THEN 'below_minimum'
                                    WHEN reward_due = 0 THEN 'rounded_to_zero'
                                    WHEN average > cap THEN 'capped'
                                    ELSE 'earned' END AS outcome_due
-                  FROM (SELECT r.user_id, r.day, r.asset, r.reward, r.outcome, s.average, t.minimum, t.cap, t.paused,
+                  FROM (SELECT r.user_id, r.day, r.asset, r.reward, r.outcome, r.formula, s.average, t.minimum, t.cap, t.paused,
                                CASE WHEN NOT ({_EARNS}) THEN 0
                                     WHEN {_BASE} <= t.base_max THEN {_BASE} * t.numerator / t.denominator
                                     END AS reward_due
                         FROM rewards r CROSS JOIN snapshots s CROSS JOIN days d CROSS JOIN terms t
-                        {_OF_ONE_DAY}) w) x
+                        {_OF_ONE_DAY} AND r.formula = 1) w) x
             WHERE reward_due IS NOT NULL AND (reward <> reward_due OR outcome <> outcome_due)""",
         Recomputation(
-            f"""SELECT r.user_id, r.day, r.asset, r.reward, r.outcome, s.average,
-                       t.minimum_text, t.cap_text, t.apr_text, t.paused
+            f"""SELECT {_RECOMPUTED}
                 FROM terms t CROSS JOIN days d CROSS JOIN snapshots s CROSS JOIN rewards r
-                {_OF_ONE_DAY} AND t.cap > t.base_max AND {_EARNS} AND {_BASE} > t.base_max""",
+                {_OF_ONE_DAY} AND r.formula = 1 AND t.cap > t.base_max AND {_EARNS} AND {_BASE} > t.base_max
+                UNION ALL
+                SELECT {_RECOMPUTED}
+                FROM rewards r CROSS JOIN snapshots s CROSS JOIN days d CROSS JOIN terms t
+                {_OF_ONE_DAY} AND r.formula <> 1 AND r.formula IN (SELECT formula FROM formulas)""",
             _reward_breach,
         ),
+    ),
+    Check(
+        "rules 3, 4 and 12",
+        "each reward names a formula that this program knows",
+        "rewards",
+        ("user_id", "day", "asset"),
+        "user {user_id}'s {asset} reward for {day}, {reward}, names formula {formula}, which this program does not know",
+        """SELECT user_id, day, asset, reward, formula FROM rewards
+           WHERE formula NOT IN (SELECT formula FROM formulas)""",
     ),
     Check(
         "rule 11",

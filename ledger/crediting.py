@@ -179,6 +179,7 @@ def _row(request: CreditRequest, line: RewardLine) -> dict[str, Any]:
         "apr": line.apr,
         "reward": line.reward,
         "outcome": line.outcome.value,
+        "formula": line.formula,
     }
 
 
@@ -248,6 +249,7 @@ def _repeated(request: CreditRequest, rows: Sequence[AnyRow]) -> CreditReceipt:
             apr=row.apr,
             reward=row.reward,
             outcome=Outcome(row.outcome),
+            formula=row.formula,
         )
         for row in rows
         if row.asset is not None
@@ -280,7 +282,7 @@ def _readable(lines: Sequence[RewardLine]) -> str:
     return (
         ", ".join(
             f"{format_amount(line.reward)} {line.asset} ({line.outcome}; average {format_amount(line.average)}, "
-            f"minimum {line.minimum}, cap {line.cap}, APR {line.apr})"
+            f"minimum {line.minimum}, cap {line.cap}, APR {line.apr}, formula {line.formula})"
             for line in lines
         )
         or "nothing"

@@ -43,6 +43,8 @@ class StatementLine:
     apr: str
     reward: int
     outcome: Outcome
+    formula: int
+    """Of rule 3: which form of it the reward was computed with."""
     credited_at: datetime
     late: bool
     reference_value: int
@@ -162,7 +164,7 @@ async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: d
 
 def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any, ...]]:
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
-    terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome")]
+    terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome", "formula")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
     reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.reason.label("reversal_reason")]
     query = (
@@ -203,6 +205,7 @@ async def _read_lines(connection: AsyncConnection, query: Select[*tuple[Any, ...
             apr=row.apr,
             reward=row.reward,
             outcome=Outcome(row.outcome),
+            formula=row.formula,
             credited_at=row.credited_at,
             late=row.late,
             reference_value=programs[row.program_version].assets[row.asset].reference_value(row.reward),

@@ -323,6 +323,8 @@ class RewardLine(Model):
     apr: str
     reward: Units
     outcome: Outcome
+    formula: int = 1
+    """Of rule 3: which form of it the reward was computed with."""
 
 
 class Rewards(Model):

@@ -150,7 +150,7 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
         held = day_holding(day, opening, of_day)
         price = shipped.assets["SOL"].reference_price
         terms = AssetTerms(minimum=row["minimum"], cap=row["cap"], apr=row["apr"], reference_price=price)
-        outcome, reward = outcome_and_reward(held.average, terms)
+        outcome, reward = outcome_and_reward(held.average, terms, 1)
         amounts = (held.opening, held.closing, held.average, reward, terms.reference_value(reward))
         assert [format_amount(units) for units in amounts] == [
             row[column] for column in ("opening", "closing", "average", "reward", "reference_value_usdt")

@@ -48,7 +48,7 @@ from staking.models import (
 )
 from staking.money import parse_amount
 from staking.program import Program, parse_program
-from staking.rewards import outcome_and_reward
+from staking.rewards import formula_on, outcome_and_reward
 
 ROOT = Path(__file__).parent.parent
 SHIPPED_PROGRAM = parse_program((ROOT / "program.toml").read_text())
@@ -154,7 +154,8 @@ class World:
         lines: list[RewardLine] = []
         for held in snapshot.holdings:
             terms = version.program.assets[held.asset]
-            outcome, reward = outcome_and_reward(held.average, terms)
+            formula = formula_on(snapshot.day)
+            outcome, reward = outcome_and_reward(held.average, terms, formula)
             lines.append(
                 RewardLine(
                     asset=held.asset,
@@ -164,6 +165,7 @@ class World:
                     apr=terms.apr,
                     reward=reward,
                     outcome=outcome,
+                    formula=formula,
                 )
             )
         return Rewards(day=snapshot.day, program_version=version.version, lines=lines)

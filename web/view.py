@@ -22,7 +22,7 @@ from ledger.statements import (
 )
 from staking.days import ONE_DAY, credit_deadline, day_of, end_of, first_accrual_day
 from staking.program import Program
-from staking.rewards import Outcome, outcome_and_reward
+from staking.rewards import Outcome, formula_on, outcome_and_reward
 from web import chart, wording
 from web.history_filter import Wanted
 
@@ -240,7 +240,7 @@ async def _estimates(ledger: Ledger, known: Standing, day: date, today: date) ->
     estimates: list[Estimate] = []
     for asset, average in averages.items():
         if average and asset in program.assets:
-            outcome, reward = outcome_and_reward(average, program.assets[asset])
+            outcome, reward = outcome_and_reward(average, program.assets[asset], formula_on(day))
             worth = Worth(asset, reward, program.assets[asset].reference_value(reward))
             estimates.append(Estimate(worth, outcome, average))
     return estimates

@@ -1,6 +1,6 @@
 """Amounts, days and reasons in the words that a person reads. No float: everything is put together from digits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -155,7 +155,7 @@ def calculation(line: StatementLine) -> list[str]:
     """Rules 3, 4 and 12: how a line came about, in sentences that anyone can check."""
     terms = AssetTerms(minimum=line.minimum, cap=line.cap, apr=line.apr, reference_price="0")
     average, minimum = amount_text(line.average), terms_text(line.minimum)
-    sum_ = sum_text(line.average, terms)
+    sum_ = SUM_TEXTS[line.formula](line.average, terms)
     match line.outcome:
         case Outcome.PAUSED:
             steps = [f"The program paused {line.asset} on this day, so it earned nothing."]
@@ -187,7 +187,7 @@ def calculation(line: StatementLine) -> list[str]:
 
 
 def sum_text(average: int, terms: AssetTerms) -> str:
-    """Rule 3, with the numbers of a day: twelve decimals, and an ellipsis where there are more."""
+    """Rule 3 by formula 1, with the numbers of a day: twelve decimals, and an ellipsis where there are more."""
     numerator, denominator = terms.apr_ratio
     more = 10**_MORE_DECIMALS
     counted = min(average, terms.cap_units)
@@ -196,6 +196,10 @@ def sum_text(average: int, terms: AssetTerms) -> str:
     written = f"{whole:,}.{fraction:0{DECIMALS + _MORE_DECIMALS}d}" + ("…" if rest else "")
     counted_text = f"min({amount_text(average)}, {terms_text(terms.cap)})"
     return f"{counted_text} × {Decimal(terms.apr):f} ÷ {DAYS_PER_YEAR} = {written}"
+
+
+SUM_TEXTS: Mapping[int, Callable[[int, AssetTerms], str]] = {1: sum_text}
+"""Rule 3 with the numbers of a day, by the number of its formula."""
 
 
 def _rounded_down(line: StatementLine) -> str:

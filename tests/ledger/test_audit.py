@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import databases
 import pytest
@@ -16,6 +17,8 @@ from ledger.audit_checks import CHECKS, Check
 from ledger.pools import fund_pool
 from staking.days import ONE_DAY, start_of
 from staking.money import MAX_ACCOUNT_UNITS
+from staking.program import AssetTerms
+from staking.rewards import FORMULAS, Formula
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -100,6 +103,43 @@ async def test_sums_beyond_64_bits_are_audited(full: World) -> None:
     )
     await fund_pool(full.ledger, "SOL", MAX_ACCOUNT_UNITS, now=at("2026-10-01"))
     assert sentences(await full.audit()) == []
+
+
+@pytest.fixture
+def formula_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another divisor, which never applied to a day of the worlds here."""
+
+    def by_360(average: int, terms: AssetTerms) -> int:
+        numerator, denominator = terms.apr_ratio
+        return min(average, terms.cap_units) * numerator // (denominator * 360)
+
+    monkeypatch.setitem(cast(dict[int, Formula], FORMULAS), 2, by_360)
+
+
+@pytest.mark.usefixtures("formula_2")
+async def test_rewards_of_the_first_formula_are_proved_by_it_after_there_is_another(rich: World) -> None:
+    assert sentences(await rich.audit()) == []
+
+
+@pytest.mark.usefixtures("formula_2")
+async def test_each_reward_is_proved_by_the_formula_that_it_names(rich: World, tmp_path: Path) -> None:
+    tamper(tmp_path, f"UPDATE rewards SET formula = 2 WHERE {ANN_SOL_2}")
+    assert sentences(await rich.audit()) == [
+        "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021369 (earned); an average of 9.75000000 "
+        "comes to 0.00021666 (earned) by formula 2"
+    ]
+
+
+@pytest.mark.usefixtures("formula_2")
+async def test_a_reward_that_agrees_with_its_formula_is_no_breach(world: World) -> None:
+    await world.move("ann", "9.75", "SOL", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await world.close("ann", D1)
+    computed = await world.rewards(await world.close("ann", D2))
+    lines = [line.model_copy(update={"formula": 2, "reward": units("0.00021666")}) for line in computed.lines]
+    await world.credit("ann", computed.model_copy(update={"lines": lines}))
+    assert [line.formula for line in await world.statement("ann")] == [2]
+    assert sentences(await world.audit()) == []
 
 
 async def test_no_more_breaches_are_kept_than_are_shown_but_all_are_counted(world: World, tmp_path: Path) -> None:
@@ -190,9 +230,9 @@ async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
     assert [check.recomputed for check in clean.checks if "average and terms" in check.promise] == [2]
     assert sentences(broken) == [
         "rules 3, 4 and 12: user ann's ADA reward for 2026-10-02 is 0.00000000 (capped); an average of "
-        "700000.00000000 comes to 0.00000000 (rounded_to_zero)",
+        "700000.00000000 comes to 0.00000000 (rounded_to_zero) by formula 1",
         "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 27059022.24928124 (capped); an average of "
-        "80000000000.00000000 comes to 27059022.24928124 (earned)",
+        "80000000000.00000000 comes to 27059022.24928124 (earned) by formula 1",
     ]
 
 
@@ -578,7 +618,7 @@ TAMPERINGS = {
             "I6: user ann was to get 0.00021370 SOL for 2026-10-02 and got 0.00021369",
             (
                 "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021370 (earned); an "
-                "average of 9.75000000 comes to 0.00021369 (earned)"
+                "average of 9.75000000 comes to 0.00021369 (earned) by formula 1"
             ),
         ],
     ),
@@ -652,7 +692,7 @@ TAMPERINGS = {
             "I7: 2026-10-03 of user ann was closed under version 2; in force was 1",
             (
                 "rules 3, 4 and 12: user ann's SUI reward for 2026-10-03 is 0.00547960 (earned); an "
-                "average of 200.00547945 comes to 0.00000000 (paused)"
+                "average of 200.00547945 comes to 0.00000000 (paused) by formula 1"
             ),
         ],
     ),
@@ -684,11 +724,11 @@ TAMPERINGS = {
             ),
             (
                 "rules 3, 4 and 12: user bob's SOL reward for 2026-10-04 is 0.00023014 (earned); an "
-                "average of 10.50044383 comes to 0.00025891 (earned)"
+                "average of 10.50044383 comes to 0.00025891 (earned) by formula 1"
             ),
             (
                 "rules 3, 4 and 12: user bob's SOL reward for 2026-10-05 is 0.00023015 (earned); an "
-                "average of 10.50067397 comes to 0.00025892 (earned)"
+                "average of 10.50067397 comes to 0.00025892 (earned) by formula 1"
             ),
         ],
     ),
@@ -701,12 +741,21 @@ TAMPERINGS = {
             ),
         ],
     ),
+    "a formula that there is not": Tampering(
+        [f"UPDATE rewards SET formula = 7 WHERE {ANN_SOL_2}"],
+        [
+            (
+                "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02, 0.00021369, names formula 7, which this "
+                "program does not know"
+            ),
+        ],
+    ),
     "an outcome": Tampering(
         [f"UPDATE rewards SET outcome = 'capped' WHERE {ANN_SOL_2}"],
         [
             (
                 "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021369 (capped); an "
-                "average of 9.75000000 comes to 0.00021369 (earned)"
+                "average of 9.75000000 comes to 0.00021369 (earned) by formula 1"
             ),
         ],
     ),

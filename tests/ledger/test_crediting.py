@@ -6,7 +6,7 @@ import pytest
 from world import World, a_world, activation, at, day, program_with, units
 
 from ledger.enrolments import enrol
-from ledger.errors import AccountFull, OutOfOrder
+from ledger.errors import AccountFull, ContentDiffers, OutOfOrder
 from ledger.pools import fund_pool, pool_balances
 from staking.days import ONE_DAY
 from staking.models import CreditReceipt, EnrolRequest, PoolShort, Rewards
@@ -144,6 +144,15 @@ async def test_a_withdrawal_passes_while_the_pool_is_short(unfunded: World) -> N
     await started(unfunded)
     await unfunded.close_and_credit("ann", D2)
     assert await unfunded.move("ann", "-12", "SOL", at("2026-10-03 01:00"))
+
+
+async def test_a_credit_repeated_with_another_formula_is_refused_and_names_both(world: World) -> None:
+    await started(world)
+    rewards = await world.rewards(await world.close("ann", D2))
+    await world.credit("ann", rewards)
+    lines = [line.model_copy(update={"formula": 2}) for line in rewards.lines]
+    with pytest.raises(ContentDiffers, match=r"formula 1\).* formula 2\)"):
+        await world.credit("ann", rewards.model_copy(update={"lines": lines}))
 
 
 # Rule 11.

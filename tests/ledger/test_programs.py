@@ -108,7 +108,7 @@ async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> N
 
 async def test_the_same_content_again_changes_nothing(world: World) -> None:
     for asset in SHIPPED_PROGRAM.assets.values():
-        daily_reward(10**12, asset)  # terms that were used are still the same terms
+        daily_reward(10**12, asset, 1)  # terms that were used are still the same terms
     again = SHIPPED_PROGRAM.model_validate_json(SHIPPED_PROGRAM.model_dump_json())
 
     applied = await apply_program(world.ledger, again, now=NOW)

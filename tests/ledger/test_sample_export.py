@@ -92,7 +92,7 @@ def _rows_of(user_id: str) -> Iterator[Row]:
             movements = [(line.instant, line.change) for line in lines if day_of(line.instant) == day]
             holding = day_holding(day, opening, movements)
             if opening or holding.closing or movements:
-                yield Row(user_id, day, asset, holding, *outcome_and_reward(holding.average, terms))
+                yield Row(user_id, day, asset, holding, *outcome_and_reward(holding.average, terms, 1))
             opening = holding.closing
             day += ONE_DAY
 

@@ -89,7 +89,7 @@ async def test_anyone_can_redo_each_line_from_what_it_says(world: World) -> None
         terms = SHIPPED_PROGRAM.assets[line.asset].model_copy(
             update={"minimum": line.minimum, "cap": line.cap, "apr": line.apr}
         )
-        assert outcome_and_reward(line.average, terms) == (line.outcome, line.reward)
+        assert outcome_and_reward(line.average, terms, line.formula) == (line.outcome, line.reward)
 
 
 async def test_a_day_that_is_closed_and_not_credited_is_in_no_statement(world: World) -> None:

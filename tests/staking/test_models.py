@@ -147,6 +147,12 @@ def test_amounts_cross_as_text_that_a_person_can_read():
     assert (crossing["average"], crossing["reward"]) == ("10.12500000", "0.00022191")
 
 
+def test_a_reward_computed_before_formulas_had_numbers_is_of_the_first():
+    crossing = LINE.model_dump(mode="json")
+    del crossing["formula"]
+    assert RewardLine.model_validate(crossing).formula == 1
+
+
 def test_the_terms_cross_as_written():
     crossing = LINE.model_dump(mode="json")
     assert (crossing["minimum"], crossing["cap"], crossing["apr"]) == ("1", "10000", "0.0080")

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from staking import rewards
 from staking.average import day_holding
 from staking.days import end_of, start_of
 from staking.money import MAX_ACCOUNT_UNITS, format_amount, parse_amount
 from staking.program import AssetTerms, parse_program
-from staking.rewards import Outcome, daily_reward, outcome_and_reward
+from staking.rewards import (
+    FORMULAS,
+    Outcome,
+    UnknownFormula,
+    daily_reward,
+    formula_on,
+    outcome_and_reward,
+)
 
 SHIPPED = parse_program((Path(__file__).parents[2] / "program.toml").read_text())
 AVERAGES = st.integers(0, MAX_ACCOUNT_UNITS)
@@ -86,9 +94,27 @@ OUTCOMES = {
 @pytest.mark.parametrize("case", OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_the_first_outcome_that_applies_is_given_with_its_reward(case: Case):
     outcome, reward = outcome_and_reward(
-        parse_amount(case.average), terms(case.minimum, case.cap, case.apr, paused=case.paused)
+        parse_amount(case.average), terms(case.minimum, case.cap, case.apr, paused=case.paused), 1
     )
     assert (outcome, format_amount(reward)) == (case.outcome, case.reward)
+
+
+def test_every_accrual_day_has_one_formula_and_formulas_begin_in_the_order_of_their_numbers():
+    first_days = [date.min, *rewards._FIRST_DAYS.values(), date.max]
+    assert list(rewards._FIRST_DAYS) == list(FORMULAS) == sorted(FORMULAS)
+    assert first_days == sorted(first_days)
+    assert formula_on(date.min) == 1
+
+
+def test_a_formula_holds_from_its_first_day_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rewards, "_FIRST_DAYS", {1: date.min, 2: date(2027, 1, 1)})
+    days = [date(2026, 12, 31), date(2027, 1, 1), date(2027, 1, 2)]
+    assert [formula_on(day) for day in days] == [1, 2, 2]
+
+
+def test_a_formula_that_there_is_not_computes_nothing():
+    with pytest.raises(UnknownFormula, match="no formula 7"):
+        daily_reward(parse_amount("12"), terms(), 7)
 
 
 def test_outcomes_are_named_as_the_rules_name_them_in_their_order():
@@ -105,7 +131,7 @@ def test_the_sol_example_comes_out_to_the_last_digit():
     day_2 = date(2026, 11, 3)
     six, eighteen = start_of(day_2) + timedelta(hours=6), start_of(day_2) + timedelta(hours=18)
     held_2 = day_holding(day_2, parse_amount("12"), [(six, parse_amount("-3")), (eighteen, parse_amount("1.5"))])
-    outcome_2, reward_2 = outcome_and_reward(held_2.average, SHIPPED.assets["SOL"])
+    outcome_2, reward_2 = outcome_and_reward(held_2.average, SHIPPED.assets["SOL"], 1)
     assert (format_amount(held_2.average), outcome_2, format_amount(reward_2)) == (
         "10.12500000",
         "earned",
@@ -113,7 +139,7 @@ def test_the_sol_example_comes_out_to_the_last_digit():
     )
 
     held_3 = day_holding(day_2 + timedelta(days=1), held_2.closing, [(end_of(day_2), reward_2)])
-    outcome_3, reward_3 = outcome_and_reward(held_3.average, SHIPPED.assets["SOL"])
+    outcome_3, reward_3 = outcome_and_reward(held_3.average, SHIPPED.assets["SOL"], 1)
     assert (format_amount(held_3.average), outcome_3, format_amount(reward_3)) == (
         "10.50022191",
         "earned",
@@ -126,7 +152,7 @@ def test_a_leap_day_earns_what_any_other_day_earns(day: date):
     noon = start_of(day) + timedelta(hours=12)
     movements: list[tuple[datetime, int]] = [(noon, parse_amount("7300"))]
     average = day_holding(day, 0, movements).average
-    assert format_amount(daily_reward(average, terms(apr="0.01"))) == "0.10000000"
+    assert format_amount(daily_reward(average, terms(apr="0.01"), 1)) == "0.10000000"
 
 
 @pytest.mark.parametrize(
@@ -144,40 +170,40 @@ def test_a_leap_day_earns_what_any_other_day_earns(day: date):
 )
 def test_the_smallest_and_the_largest_amounts_are_exact(average: str, apr: str, reward: str):
     unlimited = terms(minimum="0", cap="90000000000", apr=apr)
-    assert format_amount(daily_reward(parse_amount(average), unlimited)) == reward
+    assert format_amount(daily_reward(parse_amount(average), unlimited, 1)) == reward
 
 
 @given(AVERAGES, any_terms())
 def test_a_reward_is_what_anyone_gets_who_redoes_the_sum_from_the_statement(average: int, asset: AssetTerms):
     by_hand = reward_by_hand(format_amount(average), asset.cap, asset.apr)
-    assert format_amount(daily_reward(average, asset)) == by_hand
+    assert format_amount(daily_reward(average, asset, 1)) == by_hand
 
 
 @given(AVERAGES, any_terms())
 def test_a_reward_never_exceeds_cap_times_apr_over_365(average: int, asset: AssetTerms):
-    _, reward = outcome_and_reward(average, asset)
+    _, reward = outcome_and_reward(average, asset, 1)
     assert 0 <= Fraction(reward, 10**8) <= Fraction(asset.cap) * Fraction(asset.apr) / 365
 
 
 @given(AVERAGES, any_terms())
 def test_a_reward_is_never_a_whole_unit_short(average: int, asset: AssetTerms):
     exact = min(Fraction(average), Fraction(asset.cap) * 10**8) * Fraction(asset.apr) / 365
-    assert exact - 1 < daily_reward(average, asset) <= exact
+    assert exact - 1 < daily_reward(average, asset, 1) <= exact
 
 
 @given(AVERAGES, AVERAGES, any_terms())
 def test_one_who_holds_more_never_earns_less(one: int, other: int, asset: AssetTerms):
     less, more = sorted((one, other))
-    assert outcome_and_reward(less, asset)[1] <= outcome_and_reward(more, asset)[1]
+    assert outcome_and_reward(less, asset, 1)[1] <= outcome_and_reward(more, asset, 1)[1]
 
 
 @given(AVERAGES, any_terms())
 def test_nothing_is_earned_more_above_the_cap(average: int, asset: AssetTerms):
     assume(average > asset.cap_units)
-    assert outcome_and_reward(average, asset)[1] == outcome_and_reward(asset.cap_units, asset)[1]
+    assert outcome_and_reward(average, asset, 1)[1] == outcome_and_reward(asset.cap_units, asset, 1)[1]
 
 
 @given(AVERAGES, any_terms())
 def test_a_reward_is_zero_exactly_where_the_outcome_says_why(average: int, asset: AssetTerms):
-    outcome, reward = outcome_and_reward(average, asset)
+    outcome, reward = outcome_and_reward(average, asset, 1)
     assert (reward == 0) == (outcome in {"paused", "below_minimum", "rounded_to_zero"})

@@ -12,7 +12,7 @@ from ledger.statements import StatementLine
 from staking.models import RefusalReason
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 from staking.program import AssetTerms
-from staking.rewards import Outcome, daily_reward
+from staking.rewards import FORMULAS, Outcome, daily_reward
 from web import wording
 from web.chart import DAYS_MAX, DayValue, by_day, draw
 
@@ -160,6 +160,7 @@ def line(
         apr="0.008",
         reward=units(reward),
         outcome=outcome,
+        formula=1,
         credited_at=at(credited_at),
         late=late,
         reference_value=0,
@@ -167,6 +168,10 @@ def line(
         reversed_by=reversed_by,
         reversal_reason=reversal_reason,
     )
+
+
+def test_every_formula_can_be_written_out() -> None:
+    assert wording.SUM_TEXTS.keys() == FORMULAS.keys()
 
 
 @pytest.mark.parametrize(
@@ -252,7 +257,7 @@ def test_the_sum_that_is_spelled_out_comes_to_the_reward(average: int, apr: str,
     exactly = min(Decimal(average).scaleb(-8), Decimal(cap)) * Decimal(apr) / 365
     assert Decimal(written) == exactly.quantize(Decimal("1E-12"), ROUND_DOWN)
     assert Decimal(written).quantize(Decimal("1E-8"), ROUND_DOWN) == Decimal(
-        format_amount(daily_reward(average, terms))
+        format_amount(daily_reward(average, terms, 1))
     )
 
 
