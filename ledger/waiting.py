@@ -14,7 +14,7 @@ from ledger.programs import all_versions
 from ledger.schema import days, snapshots
 from staking.days import ONE_DAY
 from staking.program import Program
-from staking.rewards import outcome_and_reward
+from staking.rewards import formula_on, outcome_and_reward
 
 _USERS_AT_ONCE = 1000
 
@@ -52,6 +52,7 @@ _UNCREDITED = (
     select(
         _owed.c.user_id,
         _owed.c.region,
+        _owed.c.first_day,
         _closed_under.label("program_version"),
         _averages.label("averages"),
     )
@@ -87,18 +88,18 @@ async def _uncredited(connection: AsyncConnection, today: date) -> AsyncGenerato
     programs = {version.version: version.program for version in await all_versions(connection)}
     found = await connection.stream(_UNCREDITED, {"yesterday": today - ONE_DAY})
     async for rows in found.partitions(_USERS_AT_ONCE):
-        for user_id, region, program_version, averages in rows:
-            yield user_id, _rewards(averages, programs[program_version], region)
+        for user_id, region, day, program_version, averages in rows:
+            yield user_id, _rewards(averages, programs[program_version], region, formula_on(day))
 
 
-def _rewards(averages: str | None, program: Program, region: str) -> dict[str, int]:
+def _rewards(averages: str | None, program: Program, region: str, formula: int) -> dict[str, int]:
     """What a closed day earns. Of a region that is restricted on it nothing is paid (rule 7)."""
     rewards: dict[str, int] = {}
     if averages is None or program.restricts(region):
         return rewards
     words = averages.split(" ")
     for asset, average in zip(words[::2], words[1::2], strict=True):
-        _, units = outcome_and_reward(int(average), program.assets[asset])
+        _, units = outcome_and_reward(int(average), program.assets[asset], formula)
         if units:
             rewards[asset] = units
     return rewards
