@@ -4,7 +4,7 @@ An enrolment's days are credited in order. So the last one that is over tells, b
 no more of the days is read than that, and of those who are owed the last credited one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -25,8 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.programs import first_restricted_day
 from ledger.schema import AnyRow, UtcDay, days, enrolments
-from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, day_of, last_day_past_its_deadline
+from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, credit_deadline, day_of, last_day_past_its_deadline
 
 _yesterday = bindparam("yesterday", type_=UtcDay)
 _past_deadline = bindparam("past_deadline", type_=UtcDay)
@@ -137,15 +138,41 @@ async def owed(
     return AllOwed([_owed(row) for row in found[:limit]], users, total)
 
 
-async def owed_days(connection: AsyncConnection, user_id: str, *, now: datetime) -> list[date]:
-    """A user's owed days, oldest first."""
+@dataclass(frozen=True)
+class OwedToUser:
+    """What one user is owed, of all enrolments together."""
+
+    days: Sequence[date]
+    """Oldest first."""
+    delayed_since: date | None
+    """The oldest owed day, from when on the user is to be told that rewards are delayed."""
+    restricted: Mapping[str, date]
+    """By enrolment id, the day that is over and from which on rule 7 takes the enrolment back, where its loop has
+    not come there yet. Neither that day nor a later one is owed."""
+
+
+async def owed_to(connection: AsyncConnection, user_id: str, *, now: datetime, is_held: bool) -> OwedToUser:
+    """A user's owed days, and since when the user's rewards are delayed.
+
+    They are delayed once the oldest owed day of an enrolment has passed its deadline (rule 11), and while the user
+    is held as soon as any day is owed. A day that had closed before its enrolment was recorded is not late; it has
+    until 08:00 UTC of the day after that on which the enrolment was recorded.
+    """
     query = spans.where(enrolments.c.user_id == user_id)
-    rows = await connection.execute(query, {"yesterday": day_of(now) - ONE_DAY})
-    return sorted(
-        row.first_day + number * ONE_DAY
-        for row in rows
-        for number in range((row.last_day - row.first_day).days + 1)
-    )
+    rows = (await connection.execute(query, {"yesterday": day_of(now) - ONE_DAY})).all()
+    owed_days: list[date] = []
+    restricted: dict[str, date] = {}
+    is_delayed = False
+    for row in rows:
+        ends_before = await first_restricted_day(connection, row.region, row.first_day, row.last_day)
+        if ends_before is not None:
+            restricted[row.enrolment_id] = ends_before
+        last = row.last_day if ends_before is None else ends_before - ONE_DAY
+        number_of_days = (last - row.first_day).days + 1
+        owed_days += [row.first_day + number * ONE_DAY for number in range(number_of_days)]
+        due_until = credit_deadline(max(row.first_day, row.recorded_day))
+        is_delayed |= number_of_days > 0 and (is_held or now > due_until)
+    return OwedToUser(sorted(owed_days), min(owed_days) if is_delayed else None, restricted)
 
 
 async def enrolled_users(connection: AsyncConnection, region: str) -> list[str]:

@@ -161,6 +161,18 @@ async def all_versions(connection: AsyncConnection) -> list[ProgramVersion]:
     return [_version(row) for row in rows]
 
 
+async def first_restricted_day(connection: AsyncConnection, region: str, first: date, last: date) -> date | None:
+    """Rule 7: the first day, from one to another, on which a region is restricted."""
+    restricting = (
+        max(span.first_day, first)
+        for span in timetable(await all_versions(connection))
+        if span.version.program.restricts(region)
+        and span.first_day <= last
+        and (span.last_day is None or span.last_day >= first)
+    )
+    return next(restricting, None)
+
+
 def version_in_force_on(day: date) -> ScalarSelect[int]:
     """A subquery: the number of the version in force on a day, of equal ``effective_from`` the last applied."""
     return (

@@ -15,12 +15,13 @@ from ledger.engine import Ledger
 from ledger.enrolments import receipt_of
 from ledger.errors import NoProgram
 from ledger.journal import holdings_before
-from ledger.owed import owed_days
+from ledger.owed import OwedToUser, owed_to
 from ledger.programs import all_versions, program_on
-from ledger.schema import accounts, days, enrolments, entries, postings, rewards, snapshots
+from ledger.schema import AnyRow, accounts, days, enrolments, entries, postings, rewards, snapshots
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import Hold, Receipt
+from staking.program import Program
 from staking.rewards import Outcome
 from staking.tag import tagged_asset
 
@@ -70,11 +71,18 @@ class Standing:
     enrolled: bool
     receipt: Receipt | None
     """Of the open enrolment, or else the latest."""
+    region: str | None
+    """That the user gave with it."""
+    restricted_since: date | None
+    """Rule 7: the day on which the open enrolment ends, since its region is restricted. The loop is still to end
+    it, and no day earns any more."""
     ended_at: datetime | None
     end_reason: str | None
     last_credited_day: date | None
     owed_days: list[date]
     """Accrual days that are over and not yet credited."""
+    delayed_since: date | None
+    """The first owed day, if rewards are delayed; see ledger.owed.owed_to."""
     hold: Hold | None
     """An operator's, that the user is under."""
     holdings: dict[str, int]
@@ -83,6 +91,11 @@ class Standing:
     """Rewards credited ever and not reversed, units by asset."""
     tagged_asset: str | None
     """Rule 8; the tag is yellow while enrolled, else grey."""
+
+    @property
+    def is_on(self) -> bool:
+        """Enrolled, and rule 7 has not ended it, whether or not the loop has come there."""
+        return self.enrolled and self.restricted_since is None
 
 
 async def statement(
@@ -264,19 +277,35 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             .limit(1)
         )
         holdings = await holdings_before(connection, user_id, now, inclusive=True)
+        hold = await hold_of(connection, user_id)
+        owed = await owed_to(connection, user_id, now=now, is_held=hold is not None)
+        program = await _program_of(connection, day_of(now))
         return Standing(
             user_id=user_id,
             enrolled=latest is not None and latest.ended_at is None,
             receipt=None if latest is None else receipt_of(latest),
+            region=None if latest is None else latest.region,
+            restricted_since=_restricted_since(latest, owed, program, day_of(now)),
             ended_at=None if latest is None else latest.ended_at,
             end_reason=None if latest is None else latest.end_reason,
             last_credited_day=last_credited,
-            owed_days=await owed_days(connection, user_id, now=now),
-            hold=await hold_of(connection, user_id),
+            owed_days=list(owed.days),
+            delayed_since=owed.delayed_since,
+            hold=hold,
             holdings={asset: units for asset, units in sorted(holdings.items()) if units},
             totals=await totals(connection, user_id),
-            tagged_asset=await _tagged(connection, holdings, day_of(now)),
+            tagged_asset=program and tagged_asset(holdings, program),
         )
+
+
+def _restricted_since(
+    latest: AnyRow | None, owed: OwedToUser, program: Program | None, today: date
+) -> date | None:
+    if latest is None or latest.ended_at is not None:
+        return None
+    is_restricted_today = program is not None and program.restricts(latest.region)
+    begins_today = today if is_restricted_today and latest.first_accrual_day <= today else None
+    return owed.restricted.get(latest.enrolment_id, begins_today)
 
 
 async def first_credited_day(connection: AsyncConnection, user_id: str, from_day: date) -> date | None:
@@ -289,8 +318,8 @@ async def first_credited_day(connection: AsyncConnection, user_id: str, from_day
     )
 
 
-async def _tagged(connection: AsyncConnection, holdings: dict[str, int], day: date) -> str | None:
+async def _program_of(connection: AsyncConnection, day: date) -> Program | None:
     try:
-        return tagged_asset(holdings, (await program_on(connection, day)).program)
+        return (await program_on(connection, day)).program
     except NoProgram:
         return None

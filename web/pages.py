@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from ledger.errors import LedgerUnavailable
 from ledger.statement_text import csv_header, csv_text
-from ledger.statements import standing, statement_in_parts
+from ledger.statements import Standing, standing, statement_in_parts
 from staking.days import day_of
 from staking.models import Receipt, Refusal, RefusalReason, check_user_id
 from staking.rewards import Outcome
@@ -125,7 +125,7 @@ class _Site:
     async def spot(self, request: Request) -> Response:
         visit = self._visit(request)
         account = await view.spot(self._service.ledger, visit.user_id, self._service.now())
-        return self._page(visit, "spot.html", account=account)
+        return self._page_of_rewards(visit, "spot.html", account.known, account=account)
 
     async def soft_staking(self, request: Request) -> Response:
         visit = self._visit(request)
@@ -134,8 +134,14 @@ class _Site:
             return _see("/soft-staking/activate")
         wanted = wanted_lines(request.query_params)
         history = await view.history(self._service.ledger, visit.user_id, wanted, overview.known.last_credited_day)
-        return self._page(
-            visit, "soft_staking.html", overview=overview, history=history, wanted=wanted, outcomes=list(Outcome)
+        return self._page_of_rewards(
+            visit,
+            "soft_staking.html",
+            overview.known,
+            overview=overview,
+            history=history,
+            wanted=wanted,
+            outcomes=list(Outcome),
         )
 
     async def activation(self, request: Request) -> Response:
@@ -176,9 +182,9 @@ class _Site:
     async def started(self, request: Request) -> Response:
         visit = self._visit(request)
         known = await standing(self._service.ledger, visit.user_id, now=self._service.now())
-        if not known.enrolled:
+        if not view.is_getting_started(known, self._service.now()):
             return _see("/soft-staking")
-        return self._page(visit, "started.html", receipt=known.receipt, tagged_asset=known.tagged_asset)
+        return self._page_of_rewards(visit, "started.html", known)
 
     async def stopping(self, request: Request) -> Response:
         visit = self._visit(request)
@@ -388,11 +394,11 @@ class _Site:
             (wording.reason_sentence(reason), wording.what_to_do(reason, known.holdings, program))
             for reason in (refusal.reasons if refusal else [])
         ]
-        return self._page(
+        return self._page_of_rewards(
             visit,
             "activate.html",
+            known,
             program=program,
-            known=known,
             refused=_refused_documents(refusal),
             reasons=reasons,
             ticked=ticked,
@@ -403,10 +409,12 @@ class _Site:
     async def _stop_page(self, visit: Visit, *, unanswered: bool = False, status: int = 200) -> Response:
         now = self._service.now()
         known = await standing(self._service.ledger, visit.user_id, now=now)
-        if not known.enrolled:
+        if not known.is_on:
             return _see("/soft-staking")
         stopping = view.stopping(known, now)
-        return self._page(visit, "stop.html", stopping=stopping, unanswered=unanswered, status=status)
+        return self._page_of_rewards(
+            visit, "stop.html", known, stopping=stopping, unanswered=unanswered, status=status
+        )
 
     async def _people_page(self, visit: Visit, *, problem: str | None = None, status: int = 200) -> Response:
         now = self._service.now()
@@ -416,9 +424,23 @@ class _Site:
         ]
         return self._page(visit, "people.html", offered=offered, problem=problem, status=status)
 
-    def _page(self, visit: Visit, template: str, *, status: int = 200, **content: Any) -> Response:
+    def _page_of_rewards(
+        self, visit: Visit, template: str, known: Standing, *, status: int = 200, **content: Any
+    ) -> Response:
+        """A page that speaks of rewards: what is owed past its time, it says first."""
+        now = self._service.now()
+        notice = wording.notice_text(known, now)
+        return self._page(visit, template, status=status, known=known, now=now, notice=notice, **content)
+
+    def _page(
+        self, visit: Visit, template: str, *, status: int = 200, notice: str | None = None, **content: Any
+    ) -> Response:
         html = self._templates.get_template(template).render(
-            visit=visit, zone=visit.zone, token=self._sessions.form_token(visit.session), **content
+            visit=visit,
+            zone=visit.zone,
+            token=self._sessions.form_token(visit.session),
+            notice=notice,
+            **content,
         )
         response = HTMLResponse(html, status_code=status)
         if visit.is_new:
@@ -427,7 +449,7 @@ class _Site:
 
     def _notice(self, status: int, title: str, sentence: str) -> Response:
         html = self._templates.get_template("notice.html").render(
-            visit=None, zone=None, title=title, sentence=sentence, status=status
+            visit=None, zone=None, notice=None, title=title, sentence=sentence, status=status
         )
         return HTMLResponse(html, status_code=status)
 

@@ -15,6 +15,7 @@ from staking.days import ONE_DAY, day_of, first_accrual_day, start_of
 from staking.models import Activation, BackDating
 from staking.money import parse_amount
 from staking.program import Program
+from web.wording import day_text
 from workflows.client import SoftStakingClient, send_activation
 
 REGION = "FR"
@@ -109,7 +110,10 @@ def stage_text(known: Standing, now: datetime) -> str:
     """Where a user is on the journey just now."""
     if known.receipt is None:
         return f"Not active; a grey tag on {known.tagged_asset}" if known.tagged_asset else "Not active; no tag"
-    if not known.enrolled:
+    if known.delayed_since is not None:
+        is_on = "Active" if known.is_on else "Stopped"
+        return f"{is_on}; rewards since {day_text(known.delayed_since)} are delayed"
+    if not known.is_on:
         return "Stopped"
     first_day = first_accrual_day(known.receipt.activated_at)
     if known.last_credited_day is None or known.last_credited_day < first_day:

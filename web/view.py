@@ -1,7 +1,7 @@
 """What the pages show of a user, read from the ledger. Amounts in units, instants UTC."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -20,7 +20,7 @@ from ledger.statements import (
     statement,
     statement_page,
 )
-from staking.days import ONE_DAY, credit_deadline, day_of, end_of, first_accrual_day
+from staking.days import ONE_DAY, credit_deadline, day_of, end_of, first_accrual_day, start_of
 from staking.program import Program
 from staking.rewards import Outcome, formula_on, outcome_and_reward
 from web import chart, wording
@@ -48,9 +48,14 @@ class Spot:
 
     rows: list[SpotRow]
     total_value: int
-    enrolled: bool
+    known: Standing
     is_offered: bool
     why_no_tag: list[str]
+
+    @property
+    def is_recommended(self) -> bool:
+        """Whether the offer is held out; not to somebody who still waits for rewards."""
+        return not self.known.enrolled and self.known.delayed_since is None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class RewardWindow:
     day: date
     opens_at: datetime
     closes_at: datetime
-    state: Literal["to come", "open", "overdue"]
+    is_open: bool
 
 
 @dataclass(frozen=True)
@@ -86,15 +91,29 @@ class Overview:
     """How Soft Staking stands for a user who is or was enrolled."""
 
     known: Standing
-    earns_today: bool
-    """Whether today is an accrual day; the day of activation is none."""
+    is_first_day: bool
+    """Whether today is the day of activation, which earns nothing."""
+    stopped_at: datetime | None
     next_snapshot_at: datetime | None
     next_reward: RewardWindow | None
+    """Of the owed day, or else of the estimated one if it comes to anything; none while days are past due."""
+    past_due: Sequence[date]
+    """The owed days, in order, while their rewards are delayed or being caught up."""
     estimated_day: date | None
     estimates: list[Estimate]
     estimated_value: int
     totals: list[Worth]
     total_value: int
+
+    @property
+    def will_earn(self) -> bool:
+        """Whether the estimated day comes to a reward."""
+        return any(estimate.worth.amount for estimate in self.estimates)
+
+    @property
+    def first_arrives_on_day_3(self) -> bool:
+        """Whether no reward is there yet or due, and Day 2 earns if nothing moves."""
+        return self.will_earn and self.known.last_credited_day is None and not self.known.owed_days
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,7 @@ async def spot(ledger: Ledger, user_id: str, now: datetime) -> Spot:
     """The user's spot account and the tag of rule 8."""
     known = await standing(ledger, user_id, now=now)
     program = await program_in_force(ledger, day_of(now))
-    colour: Colour = "yellow" if known.enrolled else "grey"
+    colour: Colour = "yellow" if known.is_on else "grey"
     rows = [
         SpotRow(
             asset=asset,
@@ -146,7 +165,7 @@ async def spot(ledger: Ledger, user_id: str, now: datetime) -> Spot:
     return Spot(
         rows=rows,
         total_value=sum(row.value or 0 for row in rows),
-        enrolled=known.enrolled,
+        known=known,
         is_offered=program is not None,
         why_no_tag=wording.why_no_tag(known.holdings, program) if program else [],
     )
@@ -159,23 +178,35 @@ async def overview(ledger: Ledger, user_id: str, now: datetime) -> Overview:
     today = day_of(now)
     totals = [Worth(asset, units, _value(program, asset, units)) for asset, units in known.totals.items()]
     estimated_day, estimates = None, list[Estimate]()
-    earns_today = False
-    if known.enrolled and known.receipt:
-        first_day = first_accrual_day(known.receipt.activated_at)
-        earns_today = first_day <= today
-        estimated_day = max(first_day, today)
+    if known.is_on and known.receipt:
+        estimated_day = max(first_accrual_day(known.receipt.activated_at), today)
         estimates = await _estimates(ledger, known, estimated_day, today)
+    past_due: list[date] = []
+    next_reward = None
+    if known.delayed_since is not None or wording.is_being_caught_up(known, now):
+        past_due = known.owed_days
+    elif known.owed_days:
+        next_reward = _window(known.owed_days[0], now)
+    elif estimated_day and any(estimate.worth.amount for estimate in estimates):
+        next_reward = _window(estimated_day, now)
     return Overview(
         known=known,
-        earns_today=earns_today,
-        next_snapshot_at=end_of(today) if known.enrolled else None,
-        next_reward=_next_reward(known, now),
+        is_first_day=known.is_on and estimated_day != today,
+        stopped_at=known.ended_at if known.restricted_since is None else start_of(known.restricted_since),
+        next_snapshot_at=end_of(today) if known.is_on else None,
+        next_reward=next_reward,
+        past_due=past_due,
         estimated_day=estimated_day,
         estimates=estimates,
         estimated_value=sum(estimate.worth.value or 0 for estimate in estimates),
         totals=totals,
         total_value=sum(total.value or 0 for total in totals),
     )
+
+
+def is_getting_started(known: Standing, now: datetime) -> bool:
+    """Whether Day 3, of which a user is told after activation, is still to come."""
+    return known.is_on and known.receipt is not None and now < known.receipt.first_reward_from
 
 
 async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: date | None) -> History:
@@ -246,17 +277,8 @@ async def _estimates(ledger: Ledger, known: Standing, day: date, today: date) ->
     return estimates
 
 
-def _next_reward(known: Standing, now: datetime) -> RewardWindow | None:
-    """Of the oldest owed day, or else of the day in progress or to come."""
-    if known.owed_days:
-        day = known.owed_days[0]
-    elif known.enrolled and known.receipt:
-        day = max(first_accrual_day(known.receipt.activated_at), day_of(now))
-    else:
-        return None
-    opens_at, closes_at = end_of(day), credit_deadline(day)
-    state = "to come" if now < opens_at else "open" if now <= closes_at else "overdue"
-    return RewardWindow(day, opens_at, closes_at, state)
+def _window(day: date, now: datetime) -> RewardWindow:
+    return RewardWindow(day, end_of(day), credit_deadline(day), is_open=now >= end_of(day))
 
 
 async def _days_of_chart(connection: AsyncConnection, user_id: str, last: date | None) -> list[DayOfChart]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from ledger.statements import StatementLine
+from ledger.statements import Standing, StatementLine
 from staking.days import credit_deadline
 from staking.models import RefusalReason
 from staking.money import DECIMALS, UNITS_PER_TOKEN, format_amount
@@ -149,6 +149,26 @@ def end_text(reason: str) -> str:
     if kind == "region_restricted":
         return f"Ended, since Soft Staking is not offered in region {region}; no day earns from then on."
     return "Stopped; no day earns since."
+
+
+def notice_text(known: Standing, now: datetime) -> str | None:
+    """What every page that speaks of rewards says first, while days are owed past their time."""
+    if known.delayed_since is not None:
+        return (
+            f"Rewards since {day_text(known.delayed_since)} are delayed; "
+            "all of them will come, in the same amounts as if they were in time."
+        )
+    if is_being_caught_up(known, now):
+        return (
+            f"Rewards since {day_text(known.owed_days[0])} are still to come; "
+            "they are credited one day after the other."
+        )
+    return None
+
+
+def is_being_caught_up(known: Standing, now: datetime) -> bool:
+    """Whether days of a back-dated activation are owed, of which none is late (rule 11)."""
+    return known.delayed_since is None and bool(known.owed_days) and now > credit_deadline(known.owed_days[0])
 
 
 def calculation(line: StatementLine) -> list[str]:

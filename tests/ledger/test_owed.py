@@ -1,9 +1,11 @@
 """Who has owed days and since when, and whose loop has something to do: from the ledger, for all users at once."""
 
-import pytest
-from world import World, at, day
+from datetime import date
 
-from ledger.owed import AllOwed, Owed, enrolled_users, owed, unfinished_users
+import pytest
+from world import World, at, day, program_with
+
+from ledger.owed import AllOwed, Owed, OwedToUser, enrolled_users, owed, owed_to, unfinished_users
 from staking.days import ONE_DAY, credit_deadline, is_late, last_day_past_its_deadline
 
 pytestmark = pytest.mark.on_both_databases
@@ -111,6 +113,67 @@ async def test_days_that_were_over_before_the_enrolment_was_recorded_are_owed_an
     assert found.late_days == sum(
         is_late(each, credited_at=at("2026-10-05 09:00"), enrolled_at=recorded_at) for each in (D2, D3, D4)
     )
+
+
+async def owed_to_ann(world: World, when: str, *, is_held: bool = False) -> OwedToUser:
+    async with world.ledger.read() as connection:
+        return await owed_to(connection, "ann", now=at(when), is_held=is_held)
+
+
+@pytest.mark.parametrize(
+    ("when", "is_held", "since"),
+    [
+        ("2026-10-02 23:59", True, None),
+        ("2026-10-03 00:00", False, None),
+        ("2026-10-03 00:00", True, D2),
+        ("2026-10-03 08:00", False, None),
+        ("2026-10-03 08:01", False, D2),
+        ("2026-10-19 03:00", False, D2),
+    ],
+)
+async def test_rewards_are_delayed_once_a_day_is_late_or_owed_to_a_held_user(
+    world: World, when: str, is_held: bool, since: date | None
+) -> None:
+    await enrolled(world, "ann")
+    assert (await owed_to_ann(world, when, is_held=is_held)).delayed_since == since
+
+
+@pytest.mark.parametrize(
+    ("when", "is_held", "since"),
+    [
+        ("2026-10-04 12:01", False, None),
+        ("2026-10-04 12:01", True, D2),
+        ("2026-10-05 08:00", False, None),
+        ("2026-10-05 08:01", False, D2),
+    ],
+)
+async def test_back_dated_days_are_not_delayed_before_the_first_reward_that_could_be_in_time(
+    world: World, when: str, is_held: bool, since: date | None
+) -> None:
+    await enrolled(world, "ann")
+    await world.sql("UPDATE enrolments SET recorded_at = :recorded_at", recorded_at=1_791_115_200_000_000)
+    assert (await owed_to_ann(world, when, is_held=is_held)).delayed_since == since
+
+
+async def test_rewards_are_delayed_since_the_oldest_owed_day_of_all_enrolments(world: World) -> None:
+    await enrolled(world, "ann")
+    await world.end("ann", at("2026-10-03 12:00"), enrolment_id="ann 2026-10-01 10:00")
+    await world.enrol("ann", at("2026-10-03 13:00"), enrolment_id="second")
+    assert await owed_to_ann(world, "2026-10-05 02:00") == OwedToUser([D2, D4], D2, {})
+
+
+@pytest.mark.parametrize(("restricted", "owed_days", "since"), [(D2, [], None), (D3, [D2], D2)])
+async def test_a_day_on_which_the_region_is_restricted_is_not_owed_and_nothing_after_it(
+    world: World, restricted: date, owed_days: list[date], since: date | None
+) -> None:
+    await enrolled(world, "ann", region="FR")
+    for first_day, regions in ((restricted, ["FR"]), (D4, [])):
+        program = program_with(f"{first_day}").model_copy(update={"restricted_regions": regions})
+        await world.apply(program, now=at("2026-10-01 12:00"))
+
+    found = await owed_to_ann(world, "2026-10-06 10:00")
+
+    assert found == OwedToUser(owed_days, since, {"ann 2026-10-01 10:00": restricted})
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,6 @@ async def every_page(visitor: Visitor) -> list[Page]:
         "/",
         "/soft-staking",
         "/soft-staking/stop",
-        "/soft-staking/started",
         "/documents/risk_warning",
         "/time-zone",
     )
@@ -229,6 +228,7 @@ async def test_no_page_holds_script_or_style_of_its_own_or_names_another_host(ex
         a_visitor(await a_site(example, NOW), "zoe") as zoe,
     ):
         pages = [*await every_page(ann), await zoe.get("/soft-staking/activate")]
+        pages.append(await page_of(example, "ann", "/soft-staking/started", now="2026-10-01 11:00"))
         for file in ("pages.css", "pages.js", "icon.svg"):
             text = (await ann.get(f"/static/{file}")).html.replace("http://www.w3.org/2000/svg", "")
             assert "://" not in text
@@ -251,6 +251,7 @@ async def test_every_field_has_a_label_and_every_page_one_heading_and_a_title(ex
         a_visitor(await a_site(example, NOW), "zoe") as zoe,
     ):
         pages = [*await every_page(ann), await zoe.get("/soft-staking/activate")]
+        pages.append(await page_of(example, "ann", "/soft-staking/started", now="2026-10-01 11:00"))
     for page in pages:
         tags = tags_of(page.html)
         assert page.title
