@@ -1,5 +1,6 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,7 @@ from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
 from commands.setup import known_search_attributes, prepared_search_attributes
-from embedded.temporal_server import persistent_server
+from embedded.temporal_server import EmbeddedServerError, RunningServer, persistent_server
 from fleet.alone import Alone
 from fleet.options import WorkerOptions, deployment_version
 from fleet.reporting import State, reporting
@@ -218,9 +219,11 @@ async def _work(asked: Asked) -> None:
     settings = Settings()
     config = connect_config()
     async with AsyncExitStack() as stack:
+        lost: asyncio.Future[EmbeddedServerError] | None = None
         if asked.dev:
             codec = await _serve_codec(stack, settings, asked.ui_port) if settings.payload_keys_by_id else None
-            config = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port, codec))
+            server = await stack.enter_async_context(_embedded_server(settings, config, asked.ui_port, codec))
+            config["target_host"], lost = server.address, server.lost
         address = config.get("target_host", DEFAULT_ADDRESS)
         meter = Runtime.default().metric_meter
         ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
@@ -257,11 +260,21 @@ async def _work(asked: Asked) -> None:
         workers.when_all_poll(
             lambda: say(f"Worker      {how_many}polling {TASK_QUEUE} at {address}; Ctrl-C stops it")
         )
-        await stop.wait()
+        lost_because = await _until(stop, lost)
         say("stopping: running steps finish first")
         entrance.end_within(STOPPED_WITHIN)
-    if sentences := workers.ended_badly():
+    if sentences := [*lost_because, *workers.ended_badly()]:
         raise CommandFailed(*sentences)
+
+
+async def _until(stop: asyncio.Event, lost: "asyncio.Future[EmbeddedServerError] | None") -> list[str]:
+    """Until this process is told to stop, or has no embedded server any more: then a sentence that says why."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopping, lost} if lost else {stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done() or lost is None:
+        return []
+    stopping.cancel()
+    return [f"this worker has no Temporal server any more, so it ends. {lost.result()}"]
 
 
 def _next_ports(processes: int) -> str:
@@ -320,15 +333,15 @@ async def _serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) 
 @asynccontextmanager
 async def _embedded_server(
     settings: Settings, config: ClientConnectConfig, ui_port: int, codec: str | None
-) -> AsyncGenerator[ClientConnectConfig]:
+) -> AsyncGenerator[RunningServer]:
     address = config.get("target_host", DEFAULT_ADDRESS)
     async with persistent_server(
-        data_dir=settings.data_dir, address=address, ui_port=ui_port, codec=codec
+        data_dir=settings.data_dir, address=address, ui_port=ui_port, codec=codec, say=say
     ) as server:
         say(f"Temporal    {server.address}{' (found running and reused)' if server.reused else ''}")
         say(f"Web UI      {server.ui_url}")
         say(f"Data        {settings.data_dir.resolve()}")
-        yield {**config, "target_host": server.address}
+        yield server
 
 
 async def _apply_if_none(ledger: Ledger, program: Program) -> None:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,13 @@ _KILL_TIMEOUT_S = 5.0
 _RELEASE_TIMEOUT_S = 2.0
 _POLL_INTERVAL_S = 0.05
 _THROWAWAY_ATTEMPTS_MAX = 5
+_LOOKED_EVERY_S = 0.25
+_STARTED_AGAIN_AFTER_S = 1.0
+"""And after twice as long each time, up to the maximum, for as long as it does not run well."""
+_STARTED_AGAIN_AFTER_S_MAX = 60.0
+_RAN_WELL_S = 60.0
+_FAILED_STARTS_MAX = 4
+"""In a row; then it is given up."""
 
 
 class EmbeddedServerError(Exception):
@@ -46,11 +53,15 @@ class _PortTakenError(EmbeddedServerError):
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that answers on `address` ("127.0.0.1:PORT"); `reused` if it outlived a crash of its parent."""
+    """A server that answers on `address` ("127.0.0.1:PORT"); `reused` if it outlived a crash of its parent.
+
+    One that ends is started again; `lost` is done, with the reason, once that cannot be.
+    """
 
     address: str
     ui_url: str
     reused: bool
+    lost: "asyncio.Future[EmbeddedServerError]" = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -99,43 +110,130 @@ async def throwaway_server(*, dynamic_config: Mapping[str, str] = {}) -> AsyncGe
         yield address
 
 
+class _Installation:
+    """The server of a data directory, and whichever is started in its place when it ends."""
+
+    def __init__(
+        self, data_dir: Path, port: int, ui_port: int, codec: str | None, say: Callable[[str], None]
+    ) -> None:
+        self.address = f"{_HOST}:{port}"
+        self._data_dir = data_dir
+        self._port = port
+        self._ui_port = ui_port
+        self._codec = codec
+        self._say = say
+        self._state_file = data_dir / "temporal.json"
+        self._server: _Process | None = None
+
+    async def begin(self) -> bool:
+        """Has a server, and answers whether it is one that a crashed installation left."""
+        orphan = await _reusable_orphan(self._data_dir, self.address, self._ui_port, self._codec)
+        if orphan is None:
+            await self._start()
+            return False
+        self._has(orphan)
+        return True
+
+    async def keep(self) -> EmbeddedServerError:
+        """Starts the server again whenever it ends; answers why that cannot be done any more."""
+        clock = asyncio.get_running_loop().time
+        pause_s, failed_starts, runs_since = _STARTED_AGAIN_AFTER_S, 0, clock()
+        while True:
+            while self._server is not None and self._server.is_running():  # noqa: ASYNC110  # it may be no child
+                await asyncio.sleep(_LOOKED_EVERY_S)
+            if not failed_starts:
+                if clock() - runs_since >= _RAN_WELL_S:
+                    pause_s = _STARTED_AGAIN_AFTER_S
+                self._say(f"the embedded Temporal server has ended; it is started again in {pause_s:.0f} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _STARTED_AGAIN_AFTER_S_MAX)
+            try:
+                await self._start()
+            except EmbeddedServerError as error:
+                await self._stop()
+                failed_starts += 1
+                if failed_starts == _FAILED_STARTS_MAX:
+                    return error
+                self._say(f"{error} It is started again in {pause_s:.0f} s.")
+            else:
+                failed_starts, runs_since = 0, clock()
+                self._say(f"the embedded Temporal server runs again at {self.address}")
+
+    async def end(self) -> None:
+        await self._stop()
+        self._state_file.unlink(missing_ok=True)
+
+    async def _start(self) -> None:
+        await _require_free(self._port, "set another address with TEMPORAL_ADDRESS")
+        await _require_free(self._ui_port, "choose another port with --ui-port")
+        arguments = ["--db-filename", str(_database(self._data_dir))]
+        arguments += ["--port", str(self._port), "--ui-port", str(self._ui_port)]
+        if self._codec is not None:
+            arguments += ["--ui-codec-endpoint", self._codec]
+        child = _spawn(arguments, log=self._data_dir / "temporal.log")
+        self._has(child.process)
+        await _wait_until_ready(child, self.address)
+
+    def _has(self, server: _Process) -> None:
+        self._server = server
+        state = _State(pid=server.pid, address=self.address, ui_port=self._ui_port, codec=self._codec)
+        _write_state(self._state_file, state)
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            await _stop(self._server)
+
+
 @asynccontextmanager
 async def persistent_server(
-    *, data_dir: Path, address: str, ui_port: int, codec: str | None = None
+    *,
+    data_dir: Path,
+    address: str,
+    ui_port: int,
+    codec: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> AsyncGenerator[RunningServer]:
     """Run the server of the installation in `data_dir`, with its web UI, and keep its state there in temporal.db.
 
     `data_dir` is created if missing and belongs to one installation at a time. A server that a crashed
     installation left running is reused if it answers on the wanted ports, else replaced; it is stopped when the
-    context is left. At the address `codec` its web UI has payloads decrypted. Raises EmbeddedServerError if the
-    directory or a port cannot be used, or the server does not start.
+    context is left. One that ends before that is started again on the same ports, and `say` is told. At the
+    address `codec` its web UI has payloads decrypted. Raises EmbeddedServerError if the directory or a port cannot
+    be used, or the server does not start.
     """
     port = _loopback_port(address)
     if port == ui_port:
         raise EmbeddedServerError(
             f"Port {port} cannot serve both Temporal and its web UI: choose another with --ui-port."
         )
-    address = f"{_HOST}:{port}"
     with _installation_lock(data_dir) as data_dir:
-        state_file = data_dir / "temporal.json"
-        child: _Child | None = None
-        server = await _reusable_orphan(data_dir, address, ui_port, codec)
-        if server is None:
-            await _require_free(port, "set another address with TEMPORAL_ADDRESS")
-            await _require_free(ui_port, "choose another port with --ui-port")
-            arguments = ["--db-filename", str(_database(data_dir)), "--port", str(port), "--ui-port", str(ui_port)]
-            if codec is not None:
-                arguments += ["--ui-codec-endpoint", codec]
-            child = _spawn(arguments, log=data_dir / "temporal.log")
-            server = child.process
+        installation = _Installation(data_dir, port, ui_port, codec, say)
         try:
-            _write_state(state_file, _State(pid=server.pid, address=address, ui_port=ui_port, codec=codec))
-            if child is not None:
-                await _wait_until_ready(child, address)
-            yield RunningServer(address=address, ui_url=f"http://{_HOST}:{ui_port}", reused=child is None)
+            reused = await installation.begin()
+            keeping = asyncio.create_task(installation.keep())
+            try:
+                ui_url = f"http://{_HOST}:{ui_port}"
+                yield RunningServer(address=installation.address, ui_url=ui_url, reused=reused, lost=keeping)
+            finally:
+                keeping.cancel()
         finally:
-            await _stop(server)
-            state_file.unlink(missing_ok=True)
+            await installation.end()
+
+
+def running_installation(data_dir: Path, address: str) -> int | None:
+    """The process of the installation that runs in a data directory and has its server at an address, if any."""
+    state = _read_state(data_dir / "temporal.json")
+    try:
+        if state is None or state.address != f"{_HOST}:{_loopback_port(address)}":
+            return None
+        with (data_dir / "installation.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read())
+    except (EmbeddedServerError, OSError, ValueError):
+        pass
+    return None
 
 
 @asynccontextmanager

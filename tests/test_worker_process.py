@@ -136,16 +136,62 @@ def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
     assert not is_running(server)
 
 
-def test_a_worker_whose_server_is_gone_warns_in_its_log_and_still_stops(
+def test_users_go_on_after_the_embedded_server_was_killed(place: Installation, cli: CommandLine) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        receipt = enrolled_earlier(cli, "zoe", days=3)
+        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        os.kill(place.server_pid, signal.SIGKILL)
+        eventually(lambda: "server runs again at" in worker.said, "the server is started again")
+        cli.json("pool", "fund", "SOL", "1")
+        # The worker may take its time to connect again.
+        cli.json("retry", "zoe", "--timeout", "60")
+        eventually(lambda: len(cli.json("rewards", "zoe")) == 2, "the owed days are paid")
+        status = cli.json("status", "zoe", "--timeout", "60")
+        server = place.server_pid
+        ended = worker.stop()
+
+    assert status["enrolment_id"] == receipt["enrolment_id"]
+    assert "the embedded Temporal server has ended; it is started again in 1 s" in worker.said
+    assert (ended.code, ended.out) == (0, "")
+    assert not is_running(server)
+
+
+def test_a_worker_whose_server_cannot_be_started_again_says_so_and_ends(
     place: Installation, cli: CommandLine
 ) -> None:
     with stopped(place.start(*PROGRAM)) as worker:
-        enrolled_earlier(cli, "zoe", days=1)
+        break_the_database(place)
         os.kill(place.server_pid, signal.SIGKILL)
-        eventually(lambda: "temporalio.core" in worker.said, "the lost server is noticed")
-        ended = worker.stop()
+        eventually(lambda: "is started again in 2 s" in worker.said, "it is tried")
+        meanwhile = cli.run("status", "zoe", "--timeout", "1")
+        ended = worker.ended()
+    afterwards = cli.run("status", "zoe", "--timeout", "1")
+
+    assert f"`worker.py --dev` runs (process {worker.process.pid})" in meanwhile.err
+    assert (ended.code, ended.out) == (1, "")
+    assert "this worker has no Temporal server any more, so it ends. The embedded Temporal" in ended.sentences[-1]
+    assert "Traceback" not in ended.err
+    assert "start one with `python worker.py --dev`" in afterwards.err
+
+
+def test_an_interrupt_while_the_server_is_started_again_ends_in_good_order(place: Installation) -> None:
+    with stopped(place.start(*PROGRAM)) as worker:
+        break_the_database(place)
+        os.kill(place.server_pid, signal.SIGKILL)
+        eventually(lambda: "is started again in 2 s" in worker.said, "it is tried")
+        os.killpg(worker.process.pid, signal.SIGINT)
+        ended = worker.ended()
 
     assert (ended.code, ended.out) == (0, "")
+    assert "Traceback" not in ended.err
+    assert pids_with(str(place.data_dir)) == []
+
+
+def break_the_database(place: Installation) -> None:
+    """So that no server can start on it."""
+    for file in place.data_dir.glob("temporal.db*"):
+        file.unlink()
+    (place.data_dir / "temporal.db").mkdir()
 
 
 def test_the_server_that_a_killed_worker_left_is_reused(place: Installation, cli: CommandLine) -> None:

@@ -11,6 +11,7 @@ from temporalio.client import Client, Interceptor
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from embedded.temporal_server import running_installation
 from settings import Settings, faults_of_settings
 from workflows.client import DEFAULT_TIMEOUT, NoAnswer, ServiceError
 from workflows.encryption import data_converter
@@ -66,11 +67,23 @@ async def connect(
         client = await asyncio.wait_for(connecting, timeout.total_seconds())
     except (RuntimeError, TimeoutError):
         raise NoAnswer(
-            f"no Temporal server answers at {address}, so nothing was sent: start one with "
-            "`python worker.py --dev`, or name another with TEMPORAL_ADDRESS"
+            f"no Temporal server answers at {address}, so nothing was sent: {_way_out(address)}"
         ) from None
     await _check_namespace(client, timeout)
     return client
+
+
+def _way_out(address: str) -> str:
+    try:
+        data_dir = Settings().data_dir
+    except ValidationError as error:
+        raise BadConfiguration("; ".join(faults_of_settings(error))) from None
+    if (process := running_installation(data_dir, address)) is None:
+        return "start one with `python worker.py --dev`, or name another with TEMPORAL_ADDRESS"
+    return (
+        f"`worker.py --dev` runs (process {process}) and starts its server again by itself, so repeat this in a "
+        "moment; if it stays so, what that process prints says why"
+    )
 
 
 def _payload_keys() -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from embedded.temporal_server import (
     EmbeddedServerError,
     RunningServer,
     persistent_server,
+    running_installation,
     throwaway_server,
 )
 
@@ -101,8 +102,8 @@ class Place:
         port, self.ui_port = free_ports(2)
         self.address = f"127.0.0.1:{port}"
 
-    def server(self) -> AbstractAsyncContextManager[RunningServer]:
-        return persistent_server(data_dir=self.data_dir, address=self.address, ui_port=self.ui_port)
+    def server(self, say: Callable[[str], None] = print) -> AbstractAsyncContextManager[RunningServer]:
+        return persistent_server(data_dir=self.data_dir, address=self.address, ui_port=self.ui_port, say=say)
 
     def installation(self) -> subprocess.Popen[str]:
         """An installation in a process of its own, once its server answers."""
@@ -219,9 +220,8 @@ async def test_a_throwaway_server_whose_port_was_taken_meanwhile_takes_another(
 
 async def test_a_persistent_server_answers_with_its_web_ui_and_is_gone_after_its_context(place: Place) -> None:
     async with place.server() as server:
-        assert server == RunningServer(
-            address=place.address, ui_url=f"http://127.0.0.1:{place.ui_port}", reused=False
-        )
+        assert (server.address, server.reused) == (place.address, False)
+        assert server.ui_url == f"http://127.0.0.1:{place.ui_port}"
         assert await default_namespace_at(server.address) == "default"
         assert await asyncio.to_thread(status_of_page, server.ui_url) == 200
         pid = pid_of_server(place.data_dir)
@@ -290,6 +290,67 @@ async def test_workflows_survive_a_stop_and_a_start(place: Place) -> None:
         client = await Client.connect(server.address)
         description = await client.get_workflow_handle("kept").describe()
         assert description.status == WorkflowExecutionStatus.RUNNING
+
+
+async def test_a_server_that_is_killed_is_started_again_with_the_same_workflows_and_port(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporal_server, "_STARTED_AGAIN_AFTER_S", 0.05)
+    said: asyncio.Queue[str] = asyncio.Queue()
+    async with place.server(said.put_nowait) as server:
+        client = await Client.connect(server.address)
+        await client.start_workflow("Anything", id="kept", task_queue="nobody")
+        pids = {pid_of_server(place.data_dir)}
+        for _ in range(2):
+            os.kill(pid_of_server(place.data_dir), signal.SIGKILL)
+            async with asyncio.timeout(DEADLINE_S):
+                sentences = [await said.get(), await said.get()]
+            description = await client.get_workflow_handle("kept").describe()
+            pids.add(pid_of_server(place.data_dir))
+
+            assert sentences[0].startswith("the embedded Temporal server has ended; it is started again in ")
+            assert sentences[1] == f"the embedded Temporal server runs again at {place.address}"
+            assert description.status == WorkflowExecutionStatus.RUNNING
+        assert not server.lost.done()
+        assert running_installation(place.data_dir, place.address) == os.getpid()
+
+    assert len(pids) == 3
+    assert not any(is_running(pid) for pid in pids)
+    assert running_installation(place.data_dir, place.address) is None
+
+
+async def test_a_server_that_cannot_be_started_again_is_lost_with_the_reason(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporal_server, "_STARTED_AGAIN_AFTER_S", 0.05)
+    said: list[str] = []
+    async with place.server(said.append) as server:
+        pid = pid_of_server(place.data_dir)
+        for file in place.data_dir.glob("temporal.db*"):
+            file.unlink()
+        (place.data_dir / "temporal.db").mkdir()
+        os.kill(pid, signal.SIGKILL)
+        reason = await asyncio.wait_for(server.lost, DEADLINE_S)
+
+    assert "The embedded Temporal server ended while starting" in str(reason)
+    assert len(said) == 4
+    assert all("is started again in " in sentence for sentence in said)
+    assert not pids_listening_with(f"--db-filename {place.data_dir.resolve()}/")
+
+
+async def test_leaving_while_the_server_is_started_again_leaves_none(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporal_server, "_STARTED_AGAIN_AFTER_S", 0.05)
+    async with place.server():
+        first = pid_of_server(place.data_dir)
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE_S):
+            while pid_of_server(place.data_dir) == first:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    assert not pids_listening_with(f"--db-filename {place.data_dir.resolve()}/")
+    assert not (place.data_dir / "temporal.json").exists()
 
 
 async def test_a_localhost_address_is_served_on_loopback(place: Place) -> None:
