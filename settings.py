@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Over how long after a boundary the loops of all users wake, in seconds or as 1:30:00; at most 7 h."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
+    prepared_statements: bool = False
+    """Whether PostgreSQL keeps prepared statements for this process: only where no pooler stands between."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How a worker or server logs; auto: text on a terminal, else JSON."""

@@ -29,7 +29,7 @@ from ledger.closing import close_day
 from ledger.crediting import credit_day
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.journal import balances
-from settings import SHIPPED_PROGRAM_FILE
+from settings import SHIPPED_PROGRAM_FILE, Settings
 from staking.days import ONE_DAY, end_of
 from staking.models import ComputeRequest, CreditReceipt, CreditRequest, Rewards, SnapshotRequest
 from staking.program import Program, parse_program
@@ -168,7 +168,8 @@ async def _measure(url: str, users: Users, cases: Sequence[Case]) -> list[Cost]:
     """Case after case, each from the day on at which the one before stopped; its first day is not measured."""
     costs: list[Cost] = []
     day = NEXT_DAY
-    async with open_ledger(url) as ledger:
+    prepared_statements = Settings().prepared_statements
+    async with open_ledger(url, prepared_statements=prepared_statements) as ledger:
         for case in cases:
             user_ids = users.ids[: case.users]
             await _pay_all(ledger, user_ids, day, case.at_once)

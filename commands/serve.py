@@ -53,7 +53,11 @@ def serve(
             interceptors = await stack.enter_async_context(tracing())
             client = await connect(timeout=timedelta(seconds=timeout), interceptors=interceptors)
             ledger = await stack.enter_async_context(
-                open_ledger(settings.ledger_url, observer=LedgerMetrics(meter))
+                open_ledger(
+                    settings.ledger_url,
+                    observer=LedgerMetrics(meter),
+                    prepared_statements=settings.prepared_statements,
+                )
             )
             requests = SoftStakingClient(client, timeout=timedelta(seconds=timeout))
             service = Service(ledger, requests, now, settings)

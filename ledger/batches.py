@@ -8,6 +8,7 @@ from datetime import date
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.patience import Patience
 
 REQUESTS_MAX = 50
 """In a batch: enough that a statement's cost is spread thin, few enough that no user's lock is held for long.
@@ -37,6 +38,7 @@ class _Waiting(Generic[Request, Answer]):
     day: date
     request: Request
     answer: asyncio.Future[Answer]
+    since_s: float
 
 
 class Batches(Generic[Request, Answer]):
@@ -51,36 +53,57 @@ class Batches(Generic[Request, Answer]):
         answer_together: AnswerTogether[Request, Answer],
         *,
         at_once: int,
+        patience: Patience,
         on_batch: Callable[[int], None] = lambda request_count: None,
     ) -> None:
         self._answer_together = answer_together
         self._at_once = at_once
+        self._patience = patience
         self._on_batch = on_batch
         self._waiting: deque[_Waiting[Request, Answer]] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: dict[asyncio.Task[None], float] = {}
+        """With when each began its batch."""
 
     async def answer(self, day: date, request: Request) -> Answer:
         """The answer to one request, once its transaction is committed. Raises what refuses or hinders it."""
-        waiting = _Waiting(day, request, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(day, request, loop.create_future(), since_s=loop.time())
         self._waiting.append(waiting)
         if len(self._workers) < self._at_once:
-            self._workers.add(asyncio.create_task(self._answer_while_any_waits()))
+            self._workers[asyncio.create_task(self._answer_while_any_waits())] = loop.time()
         return await waiting.answer
 
+    def oldest_s(self) -> float:
+        """For how long the request has waited that waits longest, or the batch that was begun first; 0 if none."""
+        waiting = (waiting.since_s for waiting in self._waiting if not waiting.answer.done())
+        since_s = min([*waiting, *self._workers.values()], default=None)
+        return 0 if since_s is None else asyncio.get_running_loop().time() - since_s
+
     async def finish(self) -> None:
-        """Waits for what is being answered; a caller may have gone, and its transaction not."""
+        """Waits for what is being answered, since a caller may have gone, and its transaction not; but not for a
+        database that is silent."""
+        if not self._workers:
+            return
+        await asyncio.wait(self._workers, timeout=self._patience.statement_s + self._patience.grace_s)
+        for worker in self._workers:
+            worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def _answer_while_any_waits(self) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None, "it was started as a task"
+        batch: Sequence[_Waiting[Request, Answer]] = ()
         try:
             while batch := self._next_batch():
+                self._workers[worker] = asyncio.get_running_loop().time()
                 self._on_batch(len(batch))
                 await self._answer_all(batch)
+        except asyncio.CancelledError:
+            _fail([*batch, *self._waiting], LedgerUnavailable("the ledger is being closed"))
+            raise
         finally:
             # In the step in which the queue was found empty: a request that comes later starts another worker.
-            worker = asyncio.current_task()
-            assert worker is not None, "it was started as a task"
-            self._workers.discard(worker)
+            del self._workers[worker]
 
     def _next_batch(self) -> list[_Waiting[Request, Answer]]:
         """The request that waits longest, with others of its day; of one user only the first."""
@@ -99,22 +122,38 @@ class Batches(Generic[Request, Answer]):
 
     async def _answer_all(self, batch: Sequence[_Waiting[Request, Answer]]) -> None:
         try:
-            found = await self._answer_together(batch[0].day, [waiting.request for waiting in batch])
+            async with asyncio.timeout(self._patience.batch_s):
+                found = await self._answer_together(batch[0].day, [waiting.request for waiting in batch])
             answers = [found[waiting.request.user_id] for waiting in batch]
         except LedgerUnavailable as error:
             _fail(batch, error)
+        except TimeoutError:
+            # A commit may have been under way: whoever asks again finds what was recorded.
+            sentence = f"the ledger has not answered within {self._patience.batch_s:g} s"
+            _fail(batch, LedgerUnavailable(sentence))
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch, error)
-            # Whose fault it was shows when each is alone.
-            for waiting in batch if len(batch) > 1 else ():
-                await self._answer_all([waiting])
+            else:
+                await self._answer_each(batch)
         else:
             for waiting, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, LedgerError):
                     _fail([waiting], answer)
                 elif not waiting.answer.done():
                     waiting.answer.set_result(answer)
+
+    async def _answer_each(self, batch: Sequence[_Waiting[Request, Answer]]) -> None:
+        """Whose fault it was shows when each is alone; but a database that is away is waited for once."""
+        for number, waiting in enumerate(batch, 1):
+            await self._answer_all([waiting])
+            if _found_nobody(waiting.answer):
+                _fail(batch[number:], LedgerUnavailable("the ledger is away, and was not asked once more"))
+                return
+
+
+def _found_nobody(answer: asyncio.Future[Answer]) -> bool:
+    return answer.done() and not answer.cancelled() and isinstance(answer.exception(), LedgerUnavailable)
 
 
 def _fail(batch: Sequence[_Waiting[Request, Answer]], error: Exception) -> None:

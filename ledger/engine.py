@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -18,13 +18,10 @@ from ledger.batches import Answer, Batches, Request
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.migrations import Schema, schema_in
 from ledger.observing import NOBODY, Observer
+from ledger.options import READ_ONLY, TAKES_LONG
+from ledger.patience import Patience
 
 Clock = Callable[[], datetime]
-_LOCK_TIMEOUT_S = 4
-"""For a place in this process's queue, and then for the database's lock: together shorter than a step's
-start-to-close timeout, so that the reason comes back rather than silence."""
-_UPGRADE_LOCK_TIMEOUT_S = 60
-"""For a SQLite ledger's lock, which another process may hold to upgrade it: nobody's step waits for this one."""
 _BATCHES_AT_ONCE = 2
 """Of one kind, on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
@@ -45,7 +42,7 @@ class Ledger:
     """One open ledger. Every function of this room takes one.
 
     ``clock`` is the recording clock; it says when something was written, never when it counts. ``observer`` hears
-    what was done.
+    what was done. ``patience`` says how long the database may take.
     """
 
     def __init__(
@@ -53,8 +50,10 @@ class Ledger:
         engine: AsyncEngine,
         clock: Clock = utc_now,
         observer: Observer = NOBODY,
+        patience: Patience = Patience(),  # noqa: B008  # it is frozen
     ) -> None:
         self._engine = engine
+        self._patience = patience
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
         self._batches: dict[Any, Batches[Any, Any]] = {}
@@ -75,28 +74,25 @@ class Ledger:
         return self._is_sqlite
 
     @asynccontextmanager
-    async def write(self) -> AsyncGenerator[AsyncConnection]:
+    async def write(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
         """A transaction that may write; committed on leaving, rolled back on an exception.
 
         SQLite has one writer: BEGIN IMMEDIATE takes its lock first, and within a process writers queue here, since
         SQLite's own waiting is by sleeping and unfair. PostgreSQL's writers are kept apart by the locks they take.
+        Raises LedgerUnavailable if the database does not answer; where it was the commit that was not answered,
+        what was written may be recorded all the same.
         """
         async with (
             self._observed("write"),
             self._turn(),
-            self._transaction({sqlite.READ_ONLY: False}) as connection,
+            self._transaction(reads=False, takes_long=takes_long) as connection,
         ):
             yield connection
 
     @asynccontextmanager
     async def read(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that only reads, as of one instant; ``takes_long`` lifts the statement timeout."""
-        options: dict[str, object] = {sqlite.READ_ONLY: True}
-        if not self._is_sqlite:
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._observed("read"), self._transaction(options) as connection:
-            if takes_long and not self._is_sqlite:
-                await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        """A transaction that only reads, as of one instant; ``takes_long`` is for an audit."""
+        async with self._observed("read"), self._transaction(reads=True, takes_long=takes_long) as connection:
             yield connection
 
     def batches(self, answer_day: "AnswerDay[Request, Answer]") -> Batches[Request, Answer]:
@@ -104,14 +100,20 @@ class Ledger:
         if answer_day not in self._batches:
             at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
             self._batches[answer_day] = Batches[Request, Answer](
-                partial(answer_day, self), at_once=at_once, on_batch=self.observer.batch
+                partial(answer_day, self),
+                at_once=at_once,
+                patience=self._patience,
+                on_batch=self.observer.batch,
             )
         return self._batches[answer_day]
 
+    def oldest_request_s(self) -> float:
+        """For how long a request has waited to be answered together with others; 0 if none waits."""
+        return max((batches.oldest_s() for batches in self._batches.values()), default=0)
+
     async def close(self) -> None:
-        """Waits for what is being written, and closes every connection."""
-        for batches in self._batches.values():
-            await batches.finish()
+        """Waits for what is being written, unless the database is silent, and closes every connection."""
+        await asyncio.gather(*(batches.finish() for batches in self._batches.values()))
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -128,7 +130,7 @@ class Ledger:
             yield
             return
         try:
-            async with asyncio.timeout(_LOCK_TIMEOUT_S):
+            async with asyncio.timeout(self._patience.turn_s):
                 await self._writer.acquire()
         except TimeoutError:
             raise LedgerUnavailable(f"the ledger {self.where} is busy: too many writers wait for it") from None
@@ -138,20 +140,60 @@ class Ledger:
             self._writer.release()
 
     @asynccontextmanager
-    async def _transaction(self, options: dict[str, object]) -> AsyncGenerator[AsyncConnection]:
+    async def _transaction(self, *, reads: bool, takes_long: bool) -> AsyncGenerator[AsyncConnection]:
+        commits = False
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**options)
-                async with connection.begin():
+            async with AsyncExitStack() as stack:
+                connection = await self._begun(stack, reads=reads, takes_long=takes_long)
+                try:
                     yield connection
+                except BaseException:
+                    with suppress(DBAPIError):  # without an answer the database rolls back by itself
+                        await connection.rollback()
+                    raise
+                commits = True
+                await connection.commit()
         except IntegrityError:
             raise
         except DBAPIError as error:
-            kind = _GaveWay if postgresql.gave_way(error.orig) else LedgerUnavailable
-            sentence = " ".join(str(error.orig).split())
-            raise kind(f"the ledger {self.where} cannot be used: {sentence}") from error
+            if reads and commits:
+                return  # what was read is known
+            raise self._unavailable(error, commits=commits) from error
         except PoolTimeout as error:
             raise LedgerUnavailable(f"every connection to the ledger {self.where} is in use") from error
+
+    async def _begun(self, stack: AsyncExitStack, *, reads: bool, takes_long: bool) -> AsyncConnection:
+        """A connection with a transaction that has begun.
+
+        A connection that was kept may have ended meanwhile, with a restart of the database. Nothing was asked on
+        it yet, so another takes its place; all that were kept are as old, and are not used again.
+        """
+        options = {READ_ONLY: reads, TAKES_LONG: takes_long}
+        while True:
+            connection = await self._engine.connect()
+            kept = postgresql.CLOCK in connection.info
+            try:
+                await connection.execution_options(**options)
+                await connection.begin()
+            except DBAPIError as error:
+                await connection.close()
+                if not (kept and error.connection_invalidated):
+                    raise
+            except BaseException:
+                await connection.close()
+                raise
+            else:
+                stack.push_async_exit(connection)
+                return connection
+
+    def _unavailable(self, error: DBAPIError, *, commits: bool) -> LedgerUnavailable:
+        sentence = f"the ledger {self.where} cannot be used: {' '.join(str(error.orig).split())}"
+        if postgresql.gave_way(error.orig):
+            return _GaveWay(sentence)
+        if commits and error.connection_invalidated:
+            # Never run again from here: whoever asked knows under which key it is safe.
+            return LedgerUnavailable(f"{sentence}; it may have been recorded all the same")
+        return LedgerUnavailable(sentence)
 
 
 AnswerDay: TypeAlias = Callable[
@@ -197,14 +239,18 @@ async def open_ledger(
     *,
     clock: Clock = utc_now,
     observer: Observer = NOBODY,
+    patience: Patience = Patience(),  # noqa: B008  # it is frozen
+    prepared_statements: bool = False,
 ) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path`` or ``postgresql://user@host/name``).
 
     A SQLite ledger that is new or older than this program is brought to its schema version first; a PostgreSQL one
-    only by ``upgrade_ledger``, since other programs may be using it. Raises LedgerUnavailable, in one sentence, if
-    there is no usable database at the URL, or one of another schema version.
+    only by ``upgrade_ledger``, since other programs may be using it. ``prepared_statements`` is for a PostgreSQL
+    without a pooler in front of it. Raises LedgerUnavailable, in one sentence, if there is no usable database at
+    the URL, or one of another schema version.
     """
-    async with _connected(url, clock, observer) as ledger:
+    engine = _create_engine(url, patience, prepared_statements=prepared_statements)
+    async with _connected(engine, clock, observer, patience) as ledger:
         schema = await schema_of(ledger)
         if not schema.is_current:
             if schema.is_newer or not ledger.upgrades_when_opened:
@@ -218,10 +264,10 @@ async def find_schema(url: str) -> Schema:
 
     Raises LedgerUnavailable, in one sentence, if there is no usable database at the URL.
     """
-    engine = _create_engine(url)
+    engine = _create_engine(url, Patience())
     if engine.dialect.name == "sqlite" and sqlite.is_missing(engine.url):
         return Schema(Ledger(engine).where, None)
-    async with _connected(url) as ledger:
+    async with _connected(engine) as ledger:
         return await schema_of(ledger)
 
 
@@ -231,13 +277,19 @@ async def schema_of(ledger: Ledger) -> Schema:
         return await connection.run_sync(schema_in, ledger.where)
 
 
-async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda version: None) -> Schema:
+async def upgrade_ledger(
+    url: str,
+    *,
+    on_version: Callable[[int], None] = lambda version: None,
+    patience: Patience = Patience(),  # noqa: B008  # it is frozen
+) -> Schema:
     """Brings the ledger at a URL to this program's schema version, whole or not at all; answers what it had.
 
     It may be asked for any number of times, also at once. ``on_version`` hears each version before it is made.
     Raises LedgerUnavailable if the database cannot be used or upgraded, or has a newer version.
     """
-    async with _connected(url, sqlite_lock_timeout_s=_UPGRADE_LOCK_TIMEOUT_S) as ledger:
+    engine = _create_engine(url, patience, sqlite_lock_timeout_s=patience.upgrade_turn_s)
+    async with _connected(engine, patience=patience) as ledger:
         # Asked first, since reading never waits for a writer, such as a long import.
         schema = await schema_of(ledger)
         if schema.is_current:
@@ -245,9 +297,9 @@ async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda
         if schema.is_newer:
             raise LedgerUnavailable(str(schema))
         try:
-            async with ledger.write() as connection:
+            async with ledger.write(takes_long=True) as connection:
                 if connection.dialect.name == "postgresql":
-                    await postgresql.begin_upgrade(connection, lock_timeout_s=_LOCK_TIMEOUT_S)
+                    await postgresql.begin_upgrade(connection, patience)
                 return await connection.run_sync(migrations.upgrade, ledger.where, on_version=on_version)
         except LedgerUnavailable as error:
             raise LedgerUnavailable(f"{error}; {schema}") from error
@@ -255,31 +307,35 @@ async def upgrade_ledger(url: str, *, on_version: Callable[[int], None] = lambda
 
 @asynccontextmanager
 async def _connected(
-    url: str,
+    engine: AsyncEngine,
     clock: Clock = utc_now,
     observer: Observer = NOBODY,
-    *,
-    sqlite_lock_timeout_s: int | None = None,
+    patience: Patience = Patience(),  # noqa: B008  # it is frozen
 ) -> AsyncGenerator[Ledger]:
-    """The ledger at a URL, whatever its schema."""
-    engine = _create_engine(url, sqlite_lock_timeout_s)
-    ledger = Ledger(engine, clock, observer)
+    """A ledger, whatever its schema."""
+    ledger = Ledger(engine, clock, observer, patience)
     if engine.dialect.name == "sqlite":
-        await sqlite.check_it_opens(ledger.where, engine, lock_timeout_s=_LOCK_TIMEOUT_S)
+        await sqlite.check_it_opens(ledger.where, engine, lock_timeout_s=patience.turn_s)
     try:
         yield ledger
     finally:
         await ledger.close()
 
 
-def _create_engine(url: str, sqlite_lock_timeout_s: int | None = None) -> AsyncEngine:
+def _create_engine(
+    url: str,
+    patience: Patience,
+    *,
+    prepared_statements: bool = False,
+    sqlite_lock_timeout_s: float | None = None,
+) -> AsyncEngine:
     try:
         parsed = make_url(url)
         if parsed.drivername in ("sqlite", sqlite.DRIVER):
-            timeout_s = _LOCK_TIMEOUT_S if sqlite_lock_timeout_s is None else sqlite_lock_timeout_s
+            timeout_s = patience.turn_s if sqlite_lock_timeout_s is None else sqlite_lock_timeout_s
             return sqlite.create_engine(parsed, lock_timeout_s=timeout_s)
         if parsed.drivername in ("postgresql", "postgres", postgresql.DRIVER):
-            return postgresql.create_engine(parsed, lock_timeout_s=_LOCK_TIMEOUT_S)
+            return postgresql.create_engine(parsed, patience, prepared_statements=prepared_statements)
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise LedgerUnavailable(
             f"{_without_secrets(url)!r} is not a database URL such as sqlite:///ledger.db"

@@ -1,52 +1,174 @@
-"""PostgreSQL: many writers at READ COMMITTED, kept apart by row locks."""
+"""PostgreSQL: many writers at READ COMMITTED, kept apart by row locks.
 
-from sqlalchemy import URL, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+A pooler may stand between, which gives a transaction any server connection that is free. So nothing outlives a
+transaction here: its limits are set with its beginning, and statements are not prepared unless that is asked for.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator
+from math import ceil
+from typing import Any, Self, TypeVar
+
+from psycopg import AsyncConnection as DriverConnection
+from psycopg import AsyncCursor, OperationalError, pq, waiting
+from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+
+from ledger.errors import LedgerUnavailable
+from ledger.options import READ_ONLY, TAKES_LONG
+from ledger.patience import Patience
 
 DRIVER = "postgresql+psycopg"
 CONNECTIONS_MAX = 8
 """In one process. More do not pay more users: a batch of many is one transaction."""
-_STATEMENT_TIMEOUT_S = 8
-"""lock timeout < statement timeout < a step's start-to-close timeout, so that the reason comes back."""
+CLOCK = "soft_staking_clock"
+"""Where a connection's ``info`` has the database's clock at the beginning of its last transaction."""
 _UPGRADES = 0x50F7
 """The advisory lock of whoever upgrades the database."""
 _DEADLOCK, _SERIALIZATION_FAILURE, _UNIQUE_VIOLATION = "40P01", "40001", "23505"
+_PREPARED_AT_THE_SIXTH = 5
+_Answer = TypeVar("_Answer")
 
 
-def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
-    """An engine on the URL's database; connects when first used."""
+def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = False) -> AsyncEngine:
+    """An engine on the URL's database; connects when first used. Raises LedgerUnavailable for unknown options."""
+    _check_options(url)
     engine = create_async_engine(
         url.set(drivername=DRIVER),
         hide_parameters=True,
-        isolation_level="READ COMMITTED",
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
-        pool_timeout=lock_timeout_s,
-        connect_args={"connect_timeout": lock_timeout_s},
+        pool_timeout=patience.turn_s,
+        connect_args={
+            "async_creator_fn": _SilentNoLonger.connect,
+            "cursor_factory": _LastResult,
+            "autocommit": True,
+            "prepare_threshold": _PREPARED_AT_THE_SIXTH if prepared_statements else None,
+            **{name: value for name, value in _liveness(patience).items() if name not in url.query},
+        },
     )
 
-    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"SET lock_timeout = '{lock_timeout_s}s'")
-        cursor.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_S}s'")
-        # A process that was stopped in the middle of a transaction must not hold its users' locks for ever.
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_STATEMENT_TIMEOUT_S}s'")
-        cursor.close()
-        connection.commit()
+    def begin(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, _SilentNoLonger), "it was made by the engine"
+        options = connection.get_execution_options()
+        statement_s = patience.long_statement_s if options.get(TAKES_LONG) else patience.statement_s
+        driver.turn_s = driver.answer_s = patience.turn_s
+        result = connection.exec_driver_sql(_beginning(patience, statement_s, reads=options.get(READ_ONLY, False)))
+        connection.info[CLOCK] = result.scalar_one()
+        driver.answer_s = statement_s + patience.grace_s
 
-    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", begin)
     return engine
 
 
-async def begin_upgrade(connection: AsyncConnection, *, lock_timeout_s: int) -> None:
+def _beginning(patience: Patience, statement_s: float, *, reads: bool) -> str:
+    """One message, so that the limits cost no round trip; and none of them outlives the transaction."""
+    limits_s = {
+        "lock_timeout": patience.turn_s,
+        "statement_timeout": statement_s,
+        # A process that was stopped in the middle of a transaction must not hold its users' locks for ever.
+        "idle_in_transaction_session_timeout": patience.idle_s,
+    }
+    settings = [f"set_config('{name}', '{ceil(1000 * limit_s)}', true)" for name, limit_s in limits_s.items()]
+    level = "REPEATABLE READ READ ONLY" if reads else "READ COMMITTED"
+    return f"BEGIN ISOLATION LEVEL {level}; SELECT clock_timestamp(), {', '.join(settings)}"
+
+
+def _liveness(patience: Patience) -> dict[str, int]:
+    """By what the operating system notices that nobody is there any more, where packets vanish on the way."""
+    return {
+        "connect_timeout": ceil(patience.turn_s),
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": ceil(1000 * (patience.statement_s + patience.grace_s)),
+    }
+
+
+def _check_options(url: URL) -> None:
+    """What stands behind the question mark goes to libpq, which takes text."""
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    for name, value in url.query.items():
+        if name not in known:
+            raise LedgerUnavailable(f"{name!r} in the ledger's URL is not an option of a PostgreSQL connection")
+        if not isinstance(value, str) and name not in ("host", "port"):
+            raise LedgerUnavailable(f"{name!r} stands in the ledger's URL more than once")
+
+
+class _LastResult(AsyncCursor[Any]):
+    """Of several statements in one message the last one's result counts."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        if params is None:
+            options["prepare"] = False  # since it may be several, which cannot be prepared
+        await super().execute(query, params, **options)
+        while self.nextset():
+            pass
+        return self
+
+
+class _SilentNoLonger(DriverConnection[Any]):
+    """A connection that is given up, without a word to the other side, once that has been silent for too long.
+
+    psycopg would ask the server to cancel, and wait for what the silent connection says to that.
+    """
+
+    turn_s: float = Patience.turn_s
+    answer_s: float = Patience.turn_s
+    """How long it may be silent while something is asked."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """psycopg's own limit is for each address, once names are resolved."""
+        asked, addresses = str(options["connect_timeout"]), 1 + str(options.get("host", "")).count(",")
+        limit_s = (1 + addresses) * max(cls.turn_s, int(asked) if asked.isdecimal() else 0)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await super().connect(conninfo, **options)
+        except TimeoutError:
+            raise OperationalError(f"no connection within {limit_s:g} s") from None
+
+    async def wait(
+        self, gen: Generator[Any, Any, _Answer], interval: float = 0.1, timeout: float | None = None
+    ) -> _Answer:
+        """Raises OperationalError, and has closed the connection, if no answer comes."""
+        try:
+            return await waiting.wait_async(
+                self._unless_silent(gen), self.pgconn.socket, interval=interval, timeout=timeout
+            )
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+    async def rollback(self) -> None:
+        """There is nothing to wait for: if it is not answered, the server rolls back when the connection ends."""
+        self.answer_s = self.turn_s
+        await super().rollback()
+
+    def _unless_silent(self, gen: Generator[Any, Any, _Answer]) -> Generator[Any, Any, _Answer]:
+        """Goes on for as long as the other side takes or sends anything."""
+        ready, heard_at = None, time.monotonic()
+        while True:
+            try:
+                wanted = gen.send(ready)
+            except StopIteration as end:
+                return end.value
+            ready = yield wanted
+            if ready:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > self.answer_s:
+                self.pgconn.finish()
+                raise OperationalError(f"no answer within {self.answer_s:g} s")
+
+
+async def begin_upgrade(connection: AsyncConnection, patience: Patience) -> None:
     """One upgrade at a time, for as long as it takes; but it does not queue behind a long transaction for a table,
     since every other transaction would queue behind it."""
-    await connection.execute(text("SET LOCAL statement_timeout = 0"))
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADES})"))
-    await connection.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout_s}s'"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = {ceil(1000 * patience.turn_s)}"))
 
 
 def gave_way(error: object) -> bool:

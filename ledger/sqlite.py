@@ -13,10 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from ledger.errors import LedgerUnavailable
+from ledger.options import READ_ONLY
 
 DRIVER = "sqlite+aiosqlite"
-READ_ONLY = "soft_staking_read_only"
-"""Execution option: a transaction that begins as a reader."""
 _CONNECTIONS_MAX = 8
 """In one process. Each has a thread, and more threads read no faster: they wait for each other."""
 _ASK_AGAIN_S = 0.02
@@ -26,7 +25,7 @@ others are always first, and waited for seconds among four busy processes. So it
 asked anew: then nobody waits long."""
 
 
-def create_engine(url: URL, *, lock_timeout_s: int) -> AsyncEngine:
+def create_engine(url: URL, *, lock_timeout_s: float) -> AsyncEngine:
     """An engine on the URL's file, not connected yet. Raises LedgerUnavailable for a URL that names none."""
     if not url.database or url.database == ":memory:" or "\0" in url.database:
         raise LedgerUnavailable(f"{_shown(url)!r} names no file; the ledger needs one, as in sqlite:///ledger.db")
@@ -60,7 +59,7 @@ def is_missing(url: URL) -> bool:
         return False
 
 
-async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: int) -> None:
+async def check_it_opens(where: str, engine: AsyncEngine, *, lock_timeout_s: float) -> None:
     """The first connection is a plain one, and makes a new file a WAL one, with the folders on the way.
 
     When aiosqlite cannot connect it leaves a thread behind, which prints a traceback if it finds the event loop

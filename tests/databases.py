@@ -112,6 +112,11 @@ def a_lock_is_waited_for(folder: Path) -> bool:
     )
 
 
+def server_s_user() -> str | None:
+    """Who may reach the PostgreSQL server, where that is not whoever runs the tests."""
+    return _server().system_user
+
+
 def cut_connections(folder: Path) -> None:
     """Ends every PostgreSQL session on a folder's ledger, whatever it is doing."""
     others = "datname = current_database() AND pid <> pg_backend_pid()"
@@ -158,6 +163,11 @@ class Server:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@/{database}?host={self._data}"
 
+    @property
+    def system_user(self) -> str | None:
+        """Who may reach its socket, where that is not whoever runs the tests."""
+        return self._installed.system_user
+
     def start(self) -> None:
         self._control("start", "-l", str(self._data / "log"))
 
@@ -174,7 +184,7 @@ class Server:
             [self._installed.bin_path / "pg_ctl", *arguments, "-w", "-t", "60", "-D", self._data],
             stdout=subprocess.DEVNULL,
             cwd=self._data.parent,
-            user=self._installed.system_user,
+            user=self.system_user,
             check=True,
         )
 

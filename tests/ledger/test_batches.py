@@ -13,10 +13,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at, day, paused_before, tamper
 
-from ledger import engine
 from ledger.batches import REQUESTS_MAX
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import LedgerUnavailable, NotEnrolled
+from ledger.patience import Patience
 from ledger.pools import fund_pool, pool_balances
 from staking.models import CreditReceipt, PoolShort
 
@@ -253,11 +253,11 @@ async def test_a_pool_that_can_pay_some_pays_whom_it_can_in_their_order(tmp_path
 
 
 async def test_a_database_that_is_away_fails_all_with_one_sentence_and_the_queue_works_again(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path
 ) -> None:
     await enrolled(world, "ann", "bob", "cyd")
-    monkeypatch.setattr(engine, "_LOCK_TIMEOUT_S", 0 if databases.kind == databases.SQLITE else 4)
-    async with open_ledger(databases.url_in(tmp_path), clock=lambda: LONG_AGO) as ledger:
+    patience = Patience(turn_s=0 if databases.kind == databases.SQLITE else 4)
+    async with open_ledger(databases.url_in(tmp_path), clock=lambda: LONG_AGO, patience=patience) as ledger:
         other = World(ledger)
         with away(tmp_path):
             answers = await asyncio.gather(

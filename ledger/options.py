@@ -1,0 +1,4 @@
+"""With what a transaction begins: execution options of its connection, which both databases know."""
+
+READ_ONLY = "soft_staking_read_only"
+TAKES_LONG = "soft_staking_takes_long"
