@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -41,7 +41,7 @@ from telemetry.logs import start_logging
 from telemetry.runtime import meter_of
 from telemetry.steps import StepTelemetry
 from telemetry.tracing import tracing
-from web.health import Health
+from web.health import STANDS_STILL_AFTER_S, Health
 from web.samples import make_samples
 from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
@@ -226,7 +226,7 @@ async def _work(asked: Asked) -> None:
             config["target_host"], lost = server.address, server.lost
         address = config.get("target_host", DEFAULT_ADDRESS)
         meter = Runtime.default().metric_meter
-        ledger = await stack.enter_async_context(open_ledger(settings.ledger_url, observer=LedgerMetrics(meter)))
+        ledger = await stack.enter_async_context(_ledger(settings, LedgerMetrics(meter)))
         if asked.program is not None:
             await _apply_if_none(ledger, asked.program)
         client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
@@ -289,6 +289,10 @@ def _fleet(processes: int, address: str) -> Fleet | None:
     return Fleet(processes, {**os.environ, "TEMPORAL_ADDRESS": address}, killed_after=KILLED_AFTER, say=say)
 
 
+def _ledger(settings: Settings, observer: LedgerMetrics) -> AbstractAsyncContextManager[Ledger]:
+    return open_ledger(settings.ledger_url, observer=observer, prepared_statements=settings.prepared_statements)
+
+
 async def _work_at_a_place(options: WorkerOptions) -> None:
     """One of several worker processes."""
     stop = entrance.stop_signal()
@@ -296,7 +300,7 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
     observer = LedgerMetrics(Runtime.default().metric_meter)
     async with (
         tracing() as interceptors,
-        open_ledger(settings.ledger_url, observer=observer) as ledger,
+        _ledger(settings, observer) as ledger,
     ):
         client = await connect(interceptors=interceptors)
         attributes = await known_search_attributes(client)
@@ -305,6 +309,8 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
         def state() -> State:
             if stop.is_set():
                 return State.DRAINING
+            if ledger.oldest_request_s() > STANDS_STILL_AFTER_S:
+                return State.STANDING_STILL
             return State.POLLING if worker.is_running else State.STARTING
 
         async with reporting(state), worker:

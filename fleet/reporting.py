@@ -22,6 +22,7 @@ class State(StrEnum):
 
     STARTING = "starting"
     POLLING = "polling"
+    STANDING_STILL = "waiting for the ledger"
     DRAINING = "draining"
 
 

@@ -18,6 +18,8 @@ from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 
 READ_EVERY_S = 30
 READ_EVERY_S_MAX = 300
+_READ_WITHIN_S = 300
+"""Or not at all: nobody waits for a reading who could give it up."""
 _REST_PER_READING = 50
 """A reading is followed by a rest this many times as long, within these bounds: a large ledger is read seldom."""
 _log = logging.getLogger("soft_staking.ledger")
@@ -112,7 +114,9 @@ async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -
         began_s = time.monotonic()
         try:
             instant = now()
-            gauges.show(await figures(ledger, instant), instant)
+            async with asyncio.timeout(_READ_WITHIN_S):
+                found = await figures(ledger, instant)
+            gauges.show(found, instant)
         except LedgerUnavailable:
             # The gauges keep what they showed, and say when that was.
             _log.warning("the ledger's gauges could not be read", exc_info=True)

@@ -14,6 +14,9 @@ from ledger.engine import Ledger, schema_of
 
 ANSWERS_WITHIN_S = 3.0
 """Temporal and the ledger, which are asked together: a probe's own timeout is to be longer."""
+STANDS_STILL_AFTER_S = 15.0
+"""Whoever asks the ledger hears from it, or that it is away, sooner than that."""
+_BEYOND_HELP_AFTER_S = 60.0
 _ASKED_AGAIN_AFTER_S = 1.0
 """However many ask, Temporal and the ledger hear of it once in this time."""
 
@@ -29,8 +32,17 @@ class Health:
     """Live: the process answers. Ready: the ledger and Temporal answer it too, and nothing else is in the way."""
 
     def __init__(
-        self, ledger: Ledger, client: Client, *, not_live: Problems = _none, not_ready: Problems = _none
+        self,
+        ledger: Ledger,
+        client: Client,
+        *,
+        not_live: Problems = _none,
+        not_ready: Problems = _none,
+        stands_still_after_s: float = STANDS_STILL_AFTER_S,
+        beyond_help_after_s: float = _BEYOND_HELP_AFTER_S,
     ) -> None:
+        self._ledger = ledger
+        self._stands_still_after_s, self._beyond_help_after_s = stands_still_after_s, beyond_help_after_s
         self._checks = (_problem_of_ledger(ledger), _problem_of_temporal(client))
         self._asking = asyncio.Lock()
         self._asked_at = -_ASKED_AGAIN_AFTER_S
@@ -40,7 +52,7 @@ class Health:
 
     def not_live(self) -> list[str]:
         """What only a new start of this process will mend."""
-        return [*self._not_live()]
+        return [*self._not_live(), *self._standing_still(self._beyond_help_after_s)]
 
     async def not_ready(self) -> list[str]:
         """What keeps this process from working now, as of a second ago at most."""
@@ -49,7 +61,11 @@ class Health:
                 found = await asyncio.gather(*(check() for check in self._checks))
                 self._away = [problem for problem in found if problem]
                 self._asked_at = time.monotonic()
-        return [*self._not_ready(), *self._away]
+        return [*self._not_ready(), *self._standing_still(self._stands_still_after_s), *self._away]
+
+    def _standing_still(self, limit_s: float) -> list[str]:
+        stands_still = self._ledger.oldest_request_s() > limit_s
+        return [f"requests to the ledger have waited for more than {limit_s:.0f} s"] if stands_still else []
 
 
 _Check = Callable[[], Awaitable[str | None]]

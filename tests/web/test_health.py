@@ -1,5 +1,7 @@
 """/livez and /readyz: what they say, to whom they say it, and what they keep to themselves."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import databases
@@ -8,9 +10,10 @@ import pytest
 from fastapi import FastAPI
 from servers import full_server
 from temporalio.client import Client
-from world import World
+from world import World, day, paused_before
 
 from ledger.engine import open_ledger
+from ledger.errors import NotEnrolled
 from web.health import Health
 from web.probes import health_app
 
@@ -52,6 +55,33 @@ async def test_ready_is_only_whom_the_ledger_answers(world: World, tmp_path: Pat
     async with full_server() as client, open_ledger(databases.url_in(tmp_path)) as ledger:
         databases.forget(tmp_path)
         app = health_app(Health(ledger, client))
+        assert await asked(app, "/readyz") == (503, ["the ledger does not answer"])
+
+
+async def test_requests_that_wait_for_the_ledger_for_too_long_are_told(world: World) -> None:
+    async with full_server() as client:
+        pause = paused_before(world.ledger, "SELECT")
+        closing = asyncio.ensure_future(world.close("ann", day("2026-10-01")))
+        await pause.reached.wait()
+
+        for limits, path in (({"stands_still_after_s": 0}, "/readyz"), ({"beyond_help_after_s": 0}, "/livez")):
+            app = health_app(Health(world.ledger, client, **limits))
+            assert await asked(app, path) == (503, ["requests to the ledger have waited for more than 0 s"])
+
+        pause.resume.set()
+        with pytest.raises(NotEnrolled):
+            await closing
+        assert await asked(health_app(Health(world.ledger, client, stands_still_after_s=0)), "/readyz") == (
+            200,
+            [],
+        )
+
+
+async def test_a_ledger_whose_connections_are_all_in_use_is_not_ready(world: World) -> None:
+    async with full_server() as client, AsyncExitStack() as stack:
+        for _ in range(8):
+            await stack.enter_async_context(world.ledger.read())
+        app = health_app(Health(world.ledger, client))
         assert await asked(app, "/readyz") == (503, ["the ledger does not answer"])
 
 
