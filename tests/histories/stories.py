@@ -156,6 +156,14 @@ async def search_attributes_taken_up(service: StakingService) -> None:
     await service.credited_through(day_of_story(2))
 
 
+async def found_after_a_month(service: StakingService) -> None:
+    """Search attributes are written by one run, and known to the next."""
+    await service.activate(back_dated_to=at("2040-02-01 18:30"))
+    await service.credited_through(DAY_1 - ONE_DAY)
+    await service.skip_to(on_day(3, "01:00"))
+    await service.credited_through(day_of_story(2))
+
+
 async def with_a_wake_offset(service: StakingService) -> None:
     await service.activate()
     await service.skip_to(on_day(3, "02:00"))
@@ -232,6 +240,7 @@ STORIES = [
     Story(back_dated),
     Story(with_search_attributes, pools_are_full=False, search_attributes=SearchAttributeUse.ALL),
     Story(search_attributes_taken_up, changes_workers=True),
+    Story(found_after_a_month, search_attributes=SearchAttributeUse.ALL),
     Story(with_a_wake_offset, spread=A_FLEETS_SPREAD),
     Story(refused),
     Story(region_restricted),
@@ -297,7 +306,7 @@ async def histories_of(story: Story) -> dict[str, History]:
             await world.apply(SHIPPED_PROGRAM)
             for asset in ("SOL", "ADA") if story.pools_are_full else ():
                 await world.fund(asset)
-            await world.move("ann", "12", "SOL", at("2040-02-20"))
+            await world.move("ann", "12", "SOL", at("2040-01-20"))
             await service.skip_to(on_day(1, "10:00"))
             await service.start_worker()
             try:
