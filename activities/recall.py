@@ -23,7 +23,7 @@ class RecallStep:
 
     @activity.defn(name=RECALL.name)
     async def recall(self, user_id: str) -> Recollection:
-        """Unfinished enrolments, hold and totals of the user, and the run's settings. Reads only."""
+        """Unfinished enrolments, hold and totals of the user, and the run's settings. Counted."""
         with refusals_are_final():
             known = await recall(self.ledger, user_id)
         settings = RunSettings(

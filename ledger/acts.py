@@ -32,10 +32,12 @@ class RecordedAct:
 async def hold(ledger: Ledger, request: ActRequest) -> Hold:
     """Holds the user from now on. Idempotent: a user who is held already gets the first hold.
 
-    A repeat with the same act id answers what the first one did, also after a release.
+    A repeat with the same act id answers what the first one did, also after a release. Raises Superseded if the
+    user was recalled again since.
     """
     async with ledger.write() as connection:
-        await lock_user(connection, request.user_id)
+        user = await lock_user(connection, request.user_id)
+        user.check_fence(request)
         done = await _done(connection, request.act_id)
         if done is not None:
             return _hold(done)
@@ -51,10 +53,12 @@ async def hold(ledger: Ledger, request: ActRequest) -> Hold:
 async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
     """Releases the user, and answers the hold that this ended; None if the user was not held.
 
-    A repeat with the same act id answers what the first one did.
+    A repeat with the same act id answers what the first one did. Raises Superseded if the user was recalled again
+    since.
     """
     async with ledger.write() as connection:
-        await lock_user(connection, request.user_id)
+        user = await lock_user(connection, request.user_id)
+        user.check_fence(request)
         done = await _done(connection, request.act_id)
         if done is not None:
             return _hold_in(await _last(connection, request.user_id, before=done.act_number))

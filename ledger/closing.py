@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import ContentDiffers, LedgerError, NotEnrolled, OutOfOrder
-from ledger.journal import LockedUser, holdings_of_all_before, lock_users
+from ledger.journal import LockedUser, fenced_off, holdings_of_all_before, lock_users
 from ledger.programs import ProgramVersion, program_of_closed_day
 from ledger.rows import insert_rows
 from ledger.schema import AnyRow, UtcInstant, accounts, days, enrolments, postings, snapshots, users
@@ -23,7 +23,8 @@ from staking.models import Holding, Snapshot, SnapshotRequest
 async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot:
     """Closes the day for the user and fixes each program asset's opening, closing and average.
 
-    A repeat answers what was fixed. Raises ContentDiffers if the day belongs to another enrolment, OutOfOrder if
+    A repeat answers what was fixed. Raises Superseded or LedgerRestored if the run that asks does not stand where
+    the ledger does, ContentDiffers if the day belongs to another enrolment, OutOfOrder if
     the day is not over, or an earlier one of the user is still owed.
     """
     return await ledger.batches(_close_all).answer(request.day, request)
@@ -58,7 +59,9 @@ async def _close_all(
     async with ledger.write() as connection:
         locked = await lock_users(connection, [request.user_id for request in requests])
         known = await _known(connection, day, requests)
-        answers |= await _repeated(connection, day, [each for each in requests if _is_closed(known, each)], known)
+        answers |= fenced_off(locked, requests)
+        repeats = [each for each in requests if each.user_id not in answers and _is_closed(known, each)]
+        answers |= await _repeated(connection, day, repeats, known)
         closings: list[_Closing] = []
         for request in requests:
             if request.user_id not in answers:

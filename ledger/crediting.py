@@ -21,6 +21,7 @@ from ledger.journal import (
     NewEntry,
     Spot,
     check_range,
+    fenced_off,
     lock_pools,
     lock_users,
     post_to,
@@ -36,9 +37,10 @@ from staking.rewards import Outcome
 async def credit_day(ledger: Ledger, request: CreditRequest) -> CreditReceipt | PoolShort:
     """Rules 10, 11 and 13: credits an accrual day, whole and once.
 
-    The reward counts from the boundary that closed its day. A repeat answers the first receipt. Raises
-    ContentDiffers for other content than was recorded, OutOfOrder for a day that is not closed, AccountFull if the
-    user's account cannot take the reward.
+    The reward counts from the boundary that closed its day. A repeat answers the first receipt. Raises Superseded
+    or LedgerRestored if the run that asks does not stand where the ledger does, ContentDiffers for other content
+    than was recorded, OutOfOrder for a day that is not closed, AccountFull if the user's account cannot take the
+    reward.
     """
     return await ledger.batches(_credit_all).answer(request.rewards.day, request)
 
@@ -86,7 +88,10 @@ async def _credit_all(
         locked = await lock_users(connection, [request.user_id for request in requests])
         recorded = await _recorded(connection, day, [request.user_id for request in requests])
         due: list[_Credit] = []
+        answers |= fenced_off(locked, requests)
         for request in requests:
+            if request.user_id in answers:
+                continue
             user, rows = locked.get(request.user_id), recorded.get(request.user_id, [])
             try:
                 _check_record(request, rows)

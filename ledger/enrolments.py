@@ -14,7 +14,7 @@ from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
 from ledger.programs import ProgramVersion, first_program_day, program_of_closed_day, program_on
-from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments
+from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
@@ -35,11 +35,13 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
     """Rule 7: tests eligibility as of the activation instant, and records the enrolment.
 
     A user who is enrolled already gets the first receipt again. Raises ContentDiffers if the enrolment id was
-    recorded with another activation, BackDatingRefused, or NoProgram.
+    recorded with another activation, Superseded if the user was recalled again since, BackDatingRefused, or
+    NoProgram.
     """
     activation = request.activation
     async with ledger.write() as connection:
         user = await lock_user(connection, request.user_id)
+        user.check_fence(request)
         known = await _known(connection, request)
         if known is not None:
             return receipt_of(known)
@@ -76,10 +78,12 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
 
     A repeat answers the first end. An end at an earlier day than the recorded one (a region that was restricted
     while days were still owed, rule 7) takes the later days back. A day that is credited already stays an accrual
-    day: it was paid. Raises NotEnrolled for an unknown enrolment.
+    day: it was paid. Raises NotEnrolled for an unknown enrolment, Superseded if the user was recalled again
+    since.
     """
     async with ledger.write() as connection:
-        await lock_user(connection, request.user_id)
+        user = await lock_user(connection, request.user_id)
+        user.check_fence(request)
         row = (
             await connection.execute(
                 select(enrolments).where(
@@ -120,12 +124,21 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
         return _end(updated.one())
 
 
+@run_again_if_it_gave_way
 async def recall(ledger: Ledger, user_id: str) -> Recollection:
-    """What a run must know of its user: what is unfinished, the hold, and what was credited so far."""
-    async with ledger.read() as connection:
+    """What a run must know of its user: what is unfinished, the hold, and what was credited so far.
+
+    Each recall is counted, and takes from whoever recalled before the right to write for the user: a step of a run
+    that was terminated may still be on its way. Repeated, it answers the same under another number.
+    """
+    async with ledger.write() as connection:
+        user = await lock_user(connection, user_id)
+        generation = user.generation + 1
+        await connection.execute(update(users).where(users.c.user_id == user_id).values(generation=generation))
         known = await recollection(connection, user_id)
         return known.model_copy(
             update={
+                "generation": generation,
                 "hold": await hold_of(connection, user_id),
                 "last_credited_day": await _last_credited_day(connection, user_id),
                 "credited": await totals(connection, user_id),

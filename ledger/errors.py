@@ -24,6 +24,14 @@ class OutOfOrder(LedgerError):
     """A day cannot be closed or credited yet, or not any more."""
 
 
+class Superseded(LedgerError):
+    """The request is of a run that recalled the user's state before somebody else did."""
+
+
+class LedgerRestored(LedgerError):
+    """The ledger knows less than the run that asks: it was restored from a backup."""
+
+
 class NoProgram(LedgerError):
     """No program version is in force."""
 

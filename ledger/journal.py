@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_colu
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance
+from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, LedgerRestored, Superseded
 from ledger.rows import insert_numbered_rows, insert_rows, update_rows
 from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
+from staking.models import FencedRequest
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,10 +29,31 @@ class LockedUser:
     user_id: str
     closed_through: datetime
     latest_effective_at: datetime
+    generation: int
+    """How often the user's state was recalled."""
 
     def effective(self, instant: datetime) -> datetime:
         """When a posting of that instant counts: in no closed day (I4)."""
         return max(instant, self.closed_through)
+
+    def check_fence(self, request: FencedRequest) -> None:
+        """Raises Superseded if the user was recalled again since the run recalled that sends the request.
+
+        Such a run may have been terminated, and its request come late; what it believes may not be true any more.
+        """
+        if request.generation < self.generation:
+            raise Superseded(
+                f"the state of user {self.user_id} was recalled again since ({self.generation} times by now, "
+                f"{request.generation} when this was asked): what was asked rests on what may not be true any more"
+            )
+
+    def check_not_restored(self, request: FencedRequest) -> None:
+        """Raises LedgerRestored if the ledger does not know the recall on which the request rests."""
+        if request.generation > self.generation:
+            raise LedgerRestored(
+                f"the ledger knows less of user {self.user_id} than the user's workflow: it was restored from a "
+                "backup, or is another ledger; send again what happened since, and then retry"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ class NewEntry:
 
 
 _LOCK_USERS = (
-    select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at)
+    select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at, users.c.generation)
     .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
     .order_by(users.c.user_id)
     # Leaves foreign keys to the row alone, which every entry of the user checks.
@@ -119,7 +141,26 @@ async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
 async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
     """Takes the locks of the users that exist, in the order of their ids, so that no two wait for each other."""
     rows = await connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)})
-    return {row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at) for row in rows}
+    return {
+        row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at, row.generation)
+        for row in rows
+    }
+
+
+def fenced_off(
+    locked: Mapping[str, LockedUser], requests: Iterable[FencedRequest]
+) -> dict[str, Superseded | LedgerRestored]:
+    """Of the requests of a day's steps, those that no run may make any more, with the refusal, by user."""
+    refused: dict[str, Superseded | LedgerRestored] = {}
+    for request in requests:
+        user = locked.get(request.user_id)
+        try:
+            if user is not None:
+                user.check_fence(request)
+                user.check_not_restored(request)
+        except (Superseded, LedgerRestored) as refusal:
+            refused[request.user_id] = refusal
+    return refused
 
 
 async def lock_all_users(connection: AsyncConnection) -> None:

@@ -85,6 +85,7 @@ users = Table(
     Column("user_id", _Name, primary_key=True),
     Column("closed_through", UtcInstant, nullable=False),
     Column("latest_effective_at", UtcInstant, nullable=False),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
     _integer_check("closed_through"),
     comment="The row that is locked by every posting to a user; closed_through is the watermark (I4).",
 )

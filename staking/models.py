@@ -157,8 +157,20 @@ class RunSettings(Model):
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
 
 
+class Noted(Model):
+    """What a user's runs have written as search attributes so far; None where nothing is set."""
+
+    state: str | None = None
+    region: str | None = None
+    held: bool | None = None
+    end_reason: str | None = None
+
+
 class Recollection(Model):
     """What is known of a user when a run starts: from the ledger, or carried from the run before."""
+
+    generation: int = 0
+    """Which recall of the user this is, counted by the ledger; 0 in the memory of runs that were not counted."""
 
     enrolments: list[Enrolment] = Field(default_factory=list[Enrolment])
     """Those with unfinished business, oldest first."""
@@ -168,6 +180,8 @@ class Recollection(Model):
     credited: dict[str, Units] = Field(default_factory=dict[str, Units])
     """Rewards credited so far by asset; corrections made since are in the ledger alone."""
     settings: RunSettings = Field(default_factory=RunSettings)
+    noted: Noted | None = None
+    """None from the ledger, and in the memory of runs that did not keep it."""
 
     @property
     def first_unfinished(self) -> Enrolment | None:
@@ -216,6 +230,23 @@ class Recollection(Model):
         """After an operator held the user, or released them."""
         return self.model_copy(update={"hold": hold})
 
+    def with_noted(self, noted: Noted) -> "Recollection":
+        """After search attributes were written."""
+        return self.model_copy(update={"noted": noted})
+
+    def superseded_by(self, recalled: "Recollection") -> "Recollection":
+        """What the ledger knows by now in place of what the run believed; the wake stays where it is."""
+        settings = recalled.settings.model_copy(update={"wake_offset": self.settings.wake_offset})
+        return recalled.model_copy(update={"settings": settings, "noted": self.noted})
+
+    def differs_for_the_loop(self, other: "Recollection") -> bool:
+        """Whether the loop has something else to do with the other."""
+
+        def of(known: Recollection) -> object:
+            return known.enrolments, known.hold, known.last_end, known.last_credited_day
+
+        return of(self) != of(other)
+
     def with_search_attributes_of(self, recalled: "Recollection") -> "Recollection":
         """With which search attributes to write, and the regions that they name, as the ledger was asked again."""
         regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
@@ -256,16 +287,25 @@ class LiveStatus(Model):
     hold: Hold | None = None
 
 
-class EnrolRequest(Model):
+class FencedRequest(Model):
+    """A request to write, of a run that may have been superseded meanwhile.
+
+    The ledger refuses it unless ``generation`` is that of the user's last recall.
+    """
+
     user_id: UserId
+    generation: int = 0
+    """That of the recollection on which the run acts; 0 from runs that were not counted."""
+
+
+class EnrolRequest(FencedRequest):
     enrolment_id: str
     activation: Activation
     activated_at: Instant
     now: Instant
 
 
-class EndRequest(Model):
-    user_id: UserId
+class EndRequest(FencedRequest):
     enrolment_id: str
     ended_at: Instant
     reason: str
@@ -273,17 +313,15 @@ class EndRequest(Model):
     """Who ended it, where it was neither the user nor a rule."""
 
 
-class ActRequest(Model):
+class ActRequest(FencedRequest):
     """An operator holds a user, or releases one."""
 
-    user_id: UserId
     act_id: str
     act: Act
     now: Instant
 
 
-class SnapshotRequest(Model):
-    user_id: UserId
+class SnapshotRequest(FencedRequest):
     enrolment_id: str
     day: date
     now: Instant
@@ -347,8 +385,7 @@ class EndsHere(Model):
 ComputeAnswer = Annotated[Rewards | EndsHere, Field(discriminator="kind")]
 
 
-class CreditRequest(Model):
-    user_id: UserId
+class CreditRequest(FencedRequest):
     enrolment_id: str
     rewards: Rewards
     now: Instant

@@ -24,6 +24,11 @@ Answer = TypeVar("Answer")
 
 TASK_QUEUE = "soft-staking"
 WORKFLOW_TYPE = "SoftStakingWorkflow"
+SUPERSEDED = "Superseded"
+"""The type of the refusal that a step gets whose run was superseded: the run recalls, and goes on from there."""
+FOUND_ELSEWHERE = frozenset({"ContentDiffers", "LedgerRestored", "NotEnrolled", "OutOfOrder"})
+"""The types of the refusals that say that the ledger does not stand where the run believes. Somebody must look
+first, since what is missing may have to be sent again; a retry then begins by recalling."""
 STARTED_BY = "started_by"
 """Memo of a run: the id of the update that started it."""
 

@@ -1,6 +1,7 @@
 """A small world to test in: a real ledger, a program, and short words for what happens in it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -99,6 +100,8 @@ class World:
     def __init__(self, ledger: Ledger, *, first_key: int = 1) -> None:
         self.ledger = ledger
         self._keys = count(first_key)
+        self._generations: defaultdict[str, int] = defaultdict(int)
+        """How often each user was recalled: what a run would carry that did."""
 
     async def apply(self, program: Program, now: datetime = LONG_AGO) -> None:
         await apply_program(self.ledger, program, now=now)
@@ -133,6 +136,7 @@ class World:
             activation=activation(program, region=region),
             activated_at=when,
             now=when,
+            generation=self._generations[user],
         )
         return await enrol(self.ledger, request)
 
@@ -144,6 +148,7 @@ class World:
             enrolment_id=enrolment_id or f"enrolment of {user}",
             day=closed,
             now=now or end_of(closed),
+            generation=self._generations[user],
         )
         return await close_day(self.ledger, request)
 
@@ -178,6 +183,7 @@ class World:
             enrolment_id=enrolment_id or f"enrolment of {user}",
             rewards=rewards,
             now=now or end_of(rewards.day) + timedelta(minutes=1),
+            generation=self._generations[user],
         )
         return await credit_day(self.ledger, request)
 
@@ -195,12 +201,18 @@ class World:
         self, user: str, when: datetime, *, enrolment_id: str | None = None, reason: str = "asked to stop"
     ) -> End:
         request = EndRequest(
-            user_id=user, enrolment_id=enrolment_id or f"enrolment of {user}", ended_at=when, reason=reason
+            user_id=user,
+            enrolment_id=enrolment_id or f"enrolment of {user}",
+            ended_at=when,
+            reason=reason,
+            generation=self._generations[user],
         )
         return await end_enrolment(self.ledger, request)
 
     async def recall(self, user: str) -> Recollection:
-        return await recall(self.ledger, user)
+        known = await recall(self.ledger, user)
+        self._generations[user] = known.generation
+        return known
 
     async def import_lines(self, *lines: str, now: datetime = LONG_AGO, dry_run: bool = False) -> ImportReport:
         """Lines such as ``ann,2026-10-01 10:00:00,Spot,Deposit,SOL,12,``; the first is line 2 of the file."""

@@ -12,7 +12,7 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
-from staking.models import End, Hold, SearchAttributeUse
+from staking.models import End, Hold, Noted, Recollection, SearchAttributeUse
 
 EARNING, WAITING_FOR_POOL, BLOCKED, ENDED = "earning", "waiting_for_pool", "blocked", "ended"
 """Where a user's loop stands; ``earning`` where nothing is in its way."""
@@ -30,31 +30,62 @@ _LENGTH_MAX = 255
 """Of a keyword, in the databases behind Temporal."""
 
 
-def changes(
-    written: TypedSearchAttributes,
+def to_note(
+    before: Noted,
     use: SearchAttributeUse,
     *,
     state: str | None,
     region: str | None,
     hold: Hold | None,
     end: End | None,
-) -> list[SearchAttributeUpdate[Any]]:
-    """What must be written; ``end`` is that of a user with no open enrolment. No state: never enrolled."""
+) -> Noted:
+    """What should be written by now, in place of ``before``; ``end`` is that of a user with no open enrolment.
+    No state: never enrolled."""
     if use is SearchAttributeUse.NONE:
-        return []
+        return before
     tells_terms = use is SearchAttributeUse.ALL
-    end_reason = end and _end_reason(end.reason, in_full=tells_terms)
+    return Noted(
+        state=state,
+        region=region if tells_terms else None,
+        held=hold is not None,
+        end_reason=end and _end_reason(end.reason, in_full=tells_terms),
+    )
+
+
+def changes(before: Noted, after: Noted, *, anew: bool = False) -> list[SearchAttributeUpdate[Any]]:
+    """What must be written; ``anew``: also what was written already, and may be lost."""
     updates: list[SearchAttributeUpdate[Any]] = []
-    for key, value in (
-        (STATE, state),
-        (REGION, region if tells_terms else None),
-        (END_REASON, end_reason),
+    for key, was, value in (
+        (STATE, before.state, after.state),
+        (REGION, before.region, after.region),
+        (END_REASON, before.end_reason, after.end_reason),
     ):
-        if written.get(key) != value:
-            updates.append(key.value_unset() if value is None else key.value_set(value))
-    if written.get(HELD) != (hold is not None):
-        updates.append(HELD.value_set(hold is not None))
+        if value is None:
+            updates += [key.value_unset()] if was is not None else []
+        elif anew or was != value:
+            updates.append(key.value_set(value))
+    if after.held is not None and (anew or before.held != after.held):
+        updates.append(HELD.value_set(after.held))
     return updates
+
+
+def noted_before(carried: Recollection, shown: TypedSearchAttributes) -> Noted:
+    """What the runs before had written, for a run that carries no memory of it.
+
+    It follows from what was carried, but for the state of a loop that met an obstacle last. ``shown`` is what the
+    run's first event shows. That depends on the names that the namespace has today: an attribute that was removed,
+    renamed or given another type since is missing.
+    """
+    still_open = carried.open_enrolment
+    latest = still_open or carried.first_unfinished
+    return to_note(
+        Noted(),
+        carried.settings.search_attributes,
+        state=shown.get(STATE) or (EARNING if latest else ENDED),
+        region=latest and latest.region,
+        hold=carried.hold,
+        end=None if still_open else carried.last_end,
+    )
 
 
 def _end_reason(reason: str, *, in_full: bool) -> str:

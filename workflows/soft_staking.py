@@ -1,10 +1,10 @@
 """Soft Staking, one workflow per user: sleep until the boundary, snapshot, compute, credit, and again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         EnrolRequest,
         Hold,
         LiveStatus,
+        Noted,
         Receipt,
         Recollection,
         Refusal,
@@ -41,11 +42,13 @@ with workflow.unsafe.imports_passed_through():
         CREDIT,
         END_ENROLMENT,
         ENROL,
+        FOUND_ELSEWHERE,
         HOLD,
         RECALL,
         RELEASE,
         SNAPSHOT,
         STARTED_BY,
+        SUPERSEDED,
         WORKFLOW_TYPE,
         Answer,
         Request,
@@ -66,12 +69,14 @@ STEP_TIMEOUT = timedelta(seconds=10)
 RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 REASON_LENGTH_MAX = 500
 WAITING_FOR_POOL = "waiting for pool"
+_Told = TypeVar("_Told")
 _FIRST_TASK_HISTORY_LENGTH = 3
 """Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
 
-class NothingIsOwed(Exception):
-    """The enrolment ended while a step was blocked, and the day of that step is no accrual day any more."""
+class DayTakenBack(Exception):
+    """What the loop set out to do is not to be done any more: the enrolment ended while a step was blocked, and
+    the day is no accrual day; or the run has recalled, and the ledger stands elsewhere."""
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -81,7 +86,11 @@ class SoftStakingWorkflow:
     @workflow.init
     def __init__(self, user_id: str, carried: Recollection | None = None) -> None:
         self._user_id = user_id
-        self._known = carried or Recollection()
+        self._known = carried or Recollection(noted=Noted())
+        if self._known.noted is None:
+            shown = workflow.info().typed_search_attributes
+            self._known = self._known.with_noted(search_attributes.noted_before(self._known, shown))
+        self._found_elsewhere = False
         self._is_ready = carried is not None
         self._was_told_something = carried is not None
         self._state = "starting"
@@ -97,10 +106,10 @@ class SoftStakingWorkflow:
         await self._recall_unless_carried()
         while enrolment := await self._oldest_unfinished_enrolment():
             day = enrolment.next_day
-            if not await self._sleep_until_over(day, enrolment):
+            if not await self._sleep_until_over(day):
                 continue
 
-            with suppress(NothingIsOwed):
+            with suppress(DayTakenBack):
                 snapshot = await self._snapshot(day, enrolment)
                 if day != enrolment.activation_day:
                     rewards = await self._compute(snapshot, enrolment)
@@ -114,20 +123,16 @@ class SoftStakingWorkflow:
 
     # The steps of a day.
 
-    async def _sleep_until_over(self, day: date, enrolment: Enrolment) -> bool:
+    async def _sleep_until_over(self, day: date) -> bool:
         """False if the enrolment ended first, so that the day will not be processed."""
-
-        def has_ended() -> bool:
-            return self._known.enrolment(enrolment.receipt.enrolment_id).is_finished
-
         wakes_at = self._wakes_at(day)
-        while workflow.now() < wakes_at and not has_ended():
+        while workflow.now() < wakes_at and not self._is_taken_back():
             self._enter("sleeping")
             self._note()
-            await self._wait(has_ended, wakes_at - workflow.now(), f"{day} · until its boundary")
+            await self._wait(self._is_taken_back, wakes_at - workflow.now(), f"{day} · until its boundary")
         # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
-        return not has_ended()
+        return not self._is_taken_back()
 
     async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:
         return await self._step(
@@ -138,6 +143,7 @@ class SoftStakingWorkflow:
                 enrolment_id=enrolment.receipt.enrolment_id,
                 day=day,
                 now=workflow.now(),
+                generation=self._known.generation,
             ),
         )
 
@@ -162,6 +168,7 @@ class SoftStakingWorkflow:
                     enrolment_id=enrolment.receipt.enrolment_id,
                     rewards=rewards,
                     now=workflow.now(),
+                    generation=self._known.generation,
                 ),
             )
             if isinstance(answer, CreditReceipt):
@@ -183,6 +190,7 @@ class SoftStakingWorkflow:
                 enrolment_id=enrolment.receipt.enrolment_id,
                 ended_at=start_of(day),
                 reason=reason,
+                generation=self._known.generation,
             ),
         )
         self._know(self._known.with_end(end, last_accrual_day=day - ONE_DAY))
@@ -196,26 +204,29 @@ class SoftStakingWorkflow:
     async def activate(self, activation: Activation) -> Receipt | Refusal:
         """Enrols the user, or answers the first receipt again, or every reason to refuse (rule 7)."""
         now = self._activation_instant()
-        async with self._one_message():
-            already_open = self._known.open_enrolment
-            if already_open is not None:
-                return already_open.receipt
-            back_dating = activation.back_dating
-            answer = await self._ask(
-                ENROL,
-                EnrolRequest(
-                    user_id=self._user_id,
-                    enrolment_id=str(workflow.uuid4()),
-                    activation=activation,
-                    activated_at=back_dating.activated_at if back_dating else now,
-                    now=workflow.now(),
-                ),
-                diary.activation_text(activation),
-            )
-            if isinstance(answer, Receipt):
-                self._know(self._known.with_enrolment(answer, activation.region))
-                self._note()
-            return answer
+        return await self._answer(lambda: self._enrol(activation, now))
+
+    async def _enrol(self, activation: Activation, now: datetime) -> Receipt | Refusal:
+        already_open = self._known.open_enrolment
+        if already_open is not None:
+            return already_open.receipt
+        back_dating = activation.back_dating
+        answer = await self._ask(
+            ENROL,
+            EnrolRequest(
+                user_id=self._user_id,
+                enrolment_id=str(workflow.uuid4()),
+                activation=activation,
+                activated_at=back_dating.activated_at if back_dating else now,
+                now=workflow.now(),
+                generation=self._known.generation,
+            ),
+            diary.activation_text(activation),
+        )
+        if isinstance(answer, Receipt):
+            self._know(self._known.with_enrolment(answer, activation.region))
+            self._note()
+        return answer
 
     @activate.validator
     def _activation_is_given(self, activation: Activation) -> None:
@@ -230,27 +241,30 @@ class SoftStakingWorkflow:
         ``operator`` is who ended it, where it was not the user.
         """
         ended_at = workflow.now()
-        async with self._one_message():
-            still_open = self._known.open_enrolment
-            if still_open is None:
-                if self._known.last_end is None:
-                    raise _refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
-                return self._known.last_end
-            end = await self._ask(
-                END_ENROLMENT,
-                EndRequest(
-                    user_id=self._user_id,
-                    enrolment_id=still_open.receipt.enrolment_id,
-                    ended_at=ended_at,
-                    reason=reason,
-                    operator=operator,
-                ),
-                f"{operator}: {reason}" if operator else reason,
-            )
-            last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
-            self._know(self._known.with_end(end, last_accrual_day=last_accrual_day))
-            self._note()
-            return end
+        return await self._answer(lambda: self._end(ended_at, reason, operator))
+
+    async def _end(self, ended_at: datetime, reason: str, operator: str | None) -> End:
+        still_open = self._known.open_enrolment
+        if still_open is None:
+            if self._known.last_end is None:
+                raise _refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
+            return self._known.last_end
+        end = await self._ask(
+            END_ENROLMENT,
+            EndRequest(
+                user_id=self._user_id,
+                enrolment_id=still_open.receipt.enrolment_id,
+                ended_at=ended_at,
+                reason=reason,
+                operator=operator,
+                generation=self._known.generation,
+            ),
+            f"{operator}: {reason}" if operator else reason,
+        )
+        last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
+        self._know(self._known.with_end(end, last_accrual_day=last_accrual_day))
+        self._note()
+        return end
 
     @deactivate.validator
     def _reason_is_short(self, reason: str, operator: str | None = None) -> None:
@@ -262,24 +276,28 @@ class SoftStakingWorkflow:
     @workflow.update
     async def hold(self, act: Act) -> Hold:
         """Stops the loop before its next step, until it is released. A repeat gets the first hold."""
-        async with self._one_message():
-            if self._known.hold is not None:
-                return self._known.hold
-            held = await self._ask(HOLD, self._act_request(act), _act_text(act))
-            self._know(self._known.with_hold(held))
-            self._note()
-            return held
+        return await self._answer(lambda: self._hold(act))
+
+    async def _hold(self, act: Act) -> Hold:
+        if self._known.hold is not None:
+            return self._known.hold
+        held = await self._ask(HOLD, self._act_request(act), _act_text(act))
+        self._know(self._known.with_hold(held))
+        self._note()
+        return held
 
     @workflow.update
     async def release(self, act: Act) -> Hold | None:
         """Lets a held loop go on: ordinary catch-up. Answers the hold that this ended, None if there was none."""
-        async with self._one_message():
-            if self._known.hold is None:
-                return None
-            ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
-            self._know(self._known.with_hold(None))
-            self._note()
-            return ended
+        return await self._answer(lambda: self._release(act))
+
+    async def _release(self, act: Act) -> Hold | None:
+        if self._known.hold is None:
+            return None
+        ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
+        self._know(self._known.with_hold(None))
+        self._note()
+        return ended
 
     @hold.validator
     def _hold_is_given(self, act: Act) -> None:
@@ -301,11 +319,17 @@ class SoftStakingWorkflow:
 
     @workflow.update
     async def refresh(self) -> SearchAttributeUse:
-        """Takes up which search attributes its worker writes now, and answers that. The wake stays where it is."""
+        """Takes up which search attributes its worker writes now, writes them, and answers that. The wake stays
+        where it is."""
         async with self._one_message():
             recalled = await self._ask(RECALL, self._user_id, "which search attributes to write")
-            self._know(self._known.with_search_attributes_of(recalled))
-            self._note()
+            if recalled.generation:
+                self._take_up(recalled)
+                # What was written may be lost: an attribute that was removed and made again is empty.
+                self._note(anew=True)
+            else:  # as runs did before they were counted
+                self._know(self._known.with_search_attributes_of(recalled))
+                self._note()
             return recalled.settings.search_attributes
 
     @workflow.query
@@ -327,19 +351,31 @@ class SoftStakingWorkflow:
         """One step of a day. What a retry cannot mend parks the loop until someone asks for a retry."""
         while True:
             await self._until_released(day, step)
+            if self._found_elsewhere:
+                raise DayTakenBack
             self._enter("processing")
+            generation = self._known.generation
             try:
                 asked = request()
-                return await self._execute(step, asked, diary.step_text(day, step.name, asked))
+                answer = await self._execute(step, asked, diary.step_text(day, step.name, asked))
+                if self._found_elsewhere:
+                    raise DayTakenBack
+                return answer
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
+                if _type(error) == SUPERSEDED:
+                    await self._recall_since(generation)
+                    raise DayTakenBack from error
                 self._blocked = Blocked(step=step.name, day=day, message=_message(error))
                 self._enter("blocked")
                 self._note()
                 await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
                 self._blocked = None
-                self._check_something_is_owed()
+                self._check_still_to_do()
+                if _type(error) in FOUND_ELSEWHERE and workflow.patched("recall-before-retry"):
+                    await self._recall_since(generation)
+                    raise DayTakenBack from error
 
     async def _until_released(self, day: date, step: Step[Any, Any]) -> None:
         """An operator's hold stops the loop before a step; what comes after the release is ordinary catch-up."""
@@ -347,15 +383,34 @@ class SoftStakingWorkflow:
             self._enter("held")
             self._note()
             await self._wait(
-                lambda: self._known.hold is None or self._known.enrolments[0].is_finished,
+                lambda: self._known.hold is None or self._is_taken_back(),
                 None,
                 f"{day} · held before {step.name}",
             )
-            self._check_something_is_owed()
+            self._check_still_to_do()
 
-    def _check_something_is_owed(self) -> None:
-        if self._known.enrolments[0].is_finished:
-            raise NothingIsOwed
+    def _is_taken_back(self) -> bool:
+        """Whether the day that the loop is at is not to be processed any more."""
+        return self._found_elsewhere or self._known.enrolments[0].is_finished
+
+    def _check_still_to_do(self) -> None:
+        if self._is_taken_back():
+            raise DayTakenBack
+
+    async def _recall_since(self, generation: int) -> None:
+        """Asks the ledger where the user stands, unless a message has done so since that recollection."""
+        async with self._one_message_at_a_time:
+            if self._known.generation == generation:
+                await self._recall_again()
+
+    async def _recall_again(self) -> None:
+        self._take_up(await self._execute(RECALL, self._user_id, "where the ledger stands"))
+        self._note()
+
+    def _take_up(self, recalled: Recollection) -> None:
+        """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
+        self._found_elsewhere |= recalled.differs_for_the_loop(self._known)
+        self._know(self._known.superseded_by(recalled))
 
     async def _ask(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
         """One step for a message: what a retry cannot mend is the message's answer."""
@@ -378,7 +433,7 @@ class SoftStakingWorkflow:
 
     async def _wait_for_retry(self, timeout: timedelta | None, summary: str) -> None:
         self._retry_asked = False
-        await self._wait(lambda: self._retry_asked or self._known.enrolments[0].is_finished, timeout, summary)
+        await self._wait(lambda: self._retry_asked or self._is_taken_back(), timeout, summary)
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None, summary: str) -> None:
         """The one way to wait. Messages fill a history too, so a wait ends where it grows too long."""
@@ -407,8 +462,11 @@ class SoftStakingWorkflow:
 
     async def _recall_unless_carried(self) -> None:
         """What the ledger knows to be unfinished is taken up, whatever became of an earlier run."""
+        if self._is_ready and not self._known.generation and workflow.patched("generations"):
+            await self._recall_since(0)  # what was carried is from a run that was not counted
         if not self._is_ready:
-            self._known = await self._ask(RECALL, self._user_id, "what the ledger knows of the user")
+            recalled = await self._ask(RECALL, self._user_id, "what the ledger knows of the user")
+            self._known = recalled.with_noted(Noted())
             self._is_ready = True
         if not self._known.enrolments and not self._was_told_something:
             await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
@@ -421,6 +479,7 @@ class SoftStakingWorkflow:
             lambda: self._known.first_unfinished is not None or workflow.all_handlers_finished()
         )
         self._know(self._known.without_finished())
+        self._found_elsewhere = False
         return self._known.first_unfinished
 
     @asynccontextmanager
@@ -430,6 +489,17 @@ class SoftStakingWorkflow:
         await workflow.wait_condition(lambda: self._is_ready)
         async with self._one_message_at_a_time:
             yield
+
+    async def _answer(self, message: Callable[[], Awaitable[_Told]]) -> _Told:
+        """Answers a message, after those before it; anew from where the ledger stands, if that is elsewhere."""
+        async with self._one_message():
+            while True:
+                try:
+                    return await message()
+                except ApplicationError as error:
+                    if error.type != SUPERSEDED:
+                        raise
+                await self._recall_again()
 
     def _activation_instant(self) -> datetime:
         """The run's start where this activation started it, so that a worker gap does not move Day 1; else now."""
@@ -447,7 +517,13 @@ class SoftStakingWorkflow:
         return end_of(day) + self._known.settings.wake_offset
 
     def _act_request(self, act: Act) -> ActRequest:
-        return ActRequest(user_id=self._user_id, act_id=str(workflow.uuid4()), act=act, now=workflow.now())
+        return ActRequest(
+            user_id=self._user_id,
+            act_id=str(workflow.uuid4()),
+            act=act,
+            now=workflow.now(),
+            generation=self._known.generation,
+        )
 
     # What it shows of itself.
 
@@ -479,22 +555,24 @@ class SoftStakingWorkflow:
             )
         )
 
-    def _note(self) -> None:
-        """Writes the search attributes that have changed: each write is an event."""
-        written = workflow.info().typed_search_attributes
+    def _note(self, *, anew: bool = False) -> None:
+        """Writes the search attributes that have changed, or all of them: each write is an event."""
+        before = self._known.noted or Noted()
         still_open = self._known.open_enrolment
         latest = still_open or self._known.first_unfinished
-        changes = search_attributes.changes(
-            written,
+        after = search_attributes.to_note(
+            before,
             self._known.settings.search_attributes,
-            state=self._state_noted(written.get(search_attributes.STATE)),
+            state=self._state_noted(before.state),
             # An ended user is looked for where the enrolment was.
-            region=latest.region if latest else written.get(search_attributes.REGION),
+            region=latest.region if latest else before.region,
             hold=self._known.hold,
             end=None if still_open else self._known.last_end,
         )
+        changes = search_attributes.changes(before, after, anew=anew)
         if changes:
             workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
+            self._known = self._known.with_noted(after)
 
     def _state_noted(self, before: str | None) -> str | None:
         """None for a user who was never enrolled. Steps, and a hold, leave it as it was."""

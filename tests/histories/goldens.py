@@ -8,7 +8,7 @@ be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history USER` 
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -113,10 +113,16 @@ def _payloads(value: Any) -> Iterator[str]:
             yield from _payloads(inner)
 
 
-async def replay_failure(golden: Golden) -> str | None:
-    """Why today's code does not decide on a golden as it is written; None if it does."""
+async def replay_failure(golden: Golden, change: Callable[[HistoryEvent], None] | None = None) -> str | None:
+    """Why today's code does not decide on a golden as it is written; None if it does.
+
+    ``change`` changes what its first event shows.
+    """
+    history = golden.history
+    if change is not None:
+        change(history.events[0])
     replayer = Replayer(workflows=[SoftStakingWorkflow], data_converter=pydantic_data_converter)
-    result = await replayer.replay_workflow(golden.history, raise_on_replay_failure=False)
+    result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     return None if result.replay_failure is None else str(result.replay_failure)
 
 

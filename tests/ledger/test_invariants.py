@@ -409,7 +409,7 @@ async def test_movements_and_closings_at_once_make_one_history(world: World, oth
 
 
 async def test_a_posting_to_a_locked_user_never_counts_in_a_closed_day() -> None:
-    user = LockedUser("ann", closed_through=at("2026-10-02"), latest_effective_at=LONG_AGO)
+    user = LockedUser("ann", closed_through=at("2026-10-02"), latest_effective_at=LONG_AGO, generation=0)
     assert user.effective(at("2026-10-01 23:59")) == at("2026-10-02")
     assert user.effective(at("2026-10-02 00:01")) == at("2026-10-02 00:01")
 

@@ -1,5 +1,8 @@
 """Workflows live for years: today's code goes on with what earlier code began."""
 
+from collections.abc import Callable, MutableMapping
+from typing import TypeAlias
+
 import pytest
 from histories.goldens import (
     Golden,
@@ -12,7 +15,11 @@ from histories.goldens import (
     replay_failure,
 )
 from histories.stories import STORIES, Story, histories_of
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
 from world import ROOT
+
+from workflows.search_attributes import ALL_KEYS
 
 GOLDENS = all_goldens()
 DOES_NOT_REPLAY = """
@@ -35,6 +42,75 @@ behind workflow.patched, see that the old goldens still replay, and record the n
 @pytest.mark.parametrize("golden", GOLDENS, ids=str)
 async def test_todays_code_replays_what_earlier_code_began(golden: Golden) -> None:
     failure = await replay_failure(golden)
+    assert failure is None, DOES_NOT_REPLAY.format(golden=golden, failure=failure)
+
+
+ChangeOfShown: TypeAlias = Callable[[HistoryEvent], None]
+
+
+def shown_at_the_start(event: HistoryEvent) -> MutableMapping[str, Payload]:
+    return event.workflow_execution_started_event_attributes.search_attributes.indexed_fields
+
+
+def shows(golden: Golden) -> list[str]:
+    return sorted(shown_at_the_start(golden.history.events[0]))
+
+
+def without_any(event: HistoryEvent) -> None:
+    shown_at_the_start(event).clear()
+
+
+def without(name: str) -> ChangeOfShown:
+    def change(event: HistoryEvent) -> None:
+        shown_at_the_start(event).pop(name, None)
+
+    return change
+
+
+def renamed(event: HistoryEvent) -> None:
+    shown = shown_at_the_start(event)
+    for name in list(shown):
+        shown[f"Former{name}"].CopyFrom(shown.pop(name))
+
+
+def of_another_type(event: HistoryEvent) -> None:
+    for value in shown_at_the_start(event).values():
+        value.metadata["type"] = b"Datetime"
+        value.data = b'"2026-10-01T00:00:00Z"'
+
+
+def with_others(event: HistoryEvent) -> None:
+    value = Payload(metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=b'"elsewhere"')
+    for name in ("AnotherTeams", *(key.name for key in ALL_KEYS if key.name not in shown_at_the_start(event))):
+        shown_at_the_start(event)[name].CopyFrom(value)
+
+
+CHANGES: list[tuple[Golden, str, ChangeOfShown]] = [
+    *((golden, "others", with_others) for golden in GOLDENS),
+    *(
+        (golden, name, change)
+        for golden in GOLDENS
+        if shows(golden)
+        for name, change in (
+            ("none", without_any),
+            *((f"no {shown}", without(shown)) for shown in shows(golden)),
+            ("renamed", renamed),
+            ("of another type", of_another_type),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("golden", "change"),
+    [(golden, change) for golden, _, change in CHANGES],
+    ids=[f"{golden}, {name}" for golden, name, _ in CHANGES],
+)
+async def test_a_run_goes_on_whatever_its_namespace_shows_of_its_search_attributes(
+    golden: Golden, change: ChangeOfShown
+) -> None:
+    """Which names a run's first event shows depends on those that the namespace has today."""
+    failure = await replay_failure(golden, change)
     assert failure is None, DOES_NOT_REPLAY.format(golden=golden, failure=failure)
 
 

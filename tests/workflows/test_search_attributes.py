@@ -1,7 +1,7 @@
 """Users are found by what their workflows show, and what is shown costs few events."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -12,16 +12,15 @@ from staking_service import PATIENCE, StakingService, eventually
 from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World, activation
 
 from embedded.temporal_server import throwaway_server
 from staking.days import ONE_DAY, day_of
-from staking.models import Act, End, Hold, Receipt, SearchAttributeUse
+from staking.models import Act, End, Hold, Noted, Receipt, SearchAttributeUse
 from worker import build_worker
 from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
-from workflows.search_attributes import ALL_KEYS, EARNING, END_REASON, ENDED, HELD, REGION, STATE, changes
+from workflows.search_attributes import ALL_KEYS, EARNING, END_REASON, ENDED, HELD, REGION, STATE, changes, to_note
 from workflows.setup import Registered, SetupRefused, register, usable_search_attributes
 from workflows.visibility import Filter, FoundUser, found_users, outdated_users, running_users
 
@@ -309,47 +308,42 @@ def end(reason: str) -> End:
     return End(enrolment_id="1", ended_at=HOLD.held_at, last_accrual_day=None, owed_days=0, reason=reason)
 
 
-def shown(state: str, region: str | None, held: bool, end_reason: str | None = None) -> TypedSearchAttributes:
-    pairs: Sequence[SearchAttributePair[str] | SearchAttributePair[bool] | None] = [
-        SearchAttributePair(STATE, state),
-        (region and SearchAttributePair(REGION, region)) or None,
-        SearchAttributePair(HELD, held),
-        (end_reason and SearchAttributePair(END_REASON, end_reason)) or None,
-    ]
-    return TypedSearchAttributes([pair for pair in pairs if pair])
-
-
 @pytest.mark.parametrize(
     ("before", "use", "now", "expected"),
     [
         (
-            TypedSearchAttributes.empty,
+            Noted(),
             SearchAttributeUse.ALL,
             {"state": EARNING, "region": "FR"},
             {STATE.name: EARNING, REGION.name: "FR", HELD.name: False},
         ),
-        (TypedSearchAttributes.empty, SearchAttributeUse.NONE, {"state": EARNING, "region": "FR"}, {}),
-        (shown(EARNING, "FR", False), SearchAttributeUse.ALL, {"state": EARNING, "region": "FR"}, {}),
+        (Noted(), SearchAttributeUse.NONE, {"state": EARNING, "region": "FR"}, {}),
         (
-            shown(EARNING, "FR", False),
+            Noted(state=EARNING, region="FR", held=False),
+            SearchAttributeUse.ALL,
+            {"state": EARNING, "region": "FR"},
+            {},
+        ),
+        (
+            Noted(state=EARNING, region="FR", held=False),
             SearchAttributeUse.ALL,
             {"state": EARNING, "region": "FR", "hold": HOLD},
             {HELD.name: True},
         ),
         (
-            shown(ENDED, "FR", True, "moved"),
+            Noted(state=ENDED, region="FR", held=True, end_reason="moved"),
             SearchAttributeUse.ALL,
             {"state": EARNING, "region": "DE"},
             {STATE.name: EARNING, REGION.name: "DE", HELD.name: False, END_REASON.name: None},
         ),
         (
-            shown(EARNING, "FR", False),
+            Noted(state=EARNING, region="FR", held=False),
             SearchAttributeUse.WITHOUT_TERMS,
             {"state": ENDED, "region": "FR", "end": end("region_restricted:FR")},
             {STATE.name: ENDED, REGION.name: None, END_REASON.name: "region_restricted"},
         ),
         (
-            shown(EARNING, "FR", False),
+            Noted(state=EARNING, region="FR", held=False),
             SearchAttributeUse.ALL,
             {"state": ENDED, "region": "FR", "end": end("x" * 300)},
             {STATE.name: ENDED, END_REASON.name: "x" * 255},
@@ -358,8 +352,8 @@ def shown(state: str, region: str | None, held: bool, end_reason: str | None = N
     ids=["first", "none", "nothing new", "held", "enrolled anew", "encrypted", "a long reason"],
 )
 def test_what_has_changed_is_written_and_nothing_else(
-    before: TypedSearchAttributes, use: SearchAttributeUse, now: dict[str, object], expected: dict[str, object]
+    before: Noted, use: SearchAttributeUse, now: dict[str, object], expected: dict[str, object]
 ) -> None:
     given = {"state": None, "region": None, "hold": None, "end": None} | now
-    written = changes(before, use, **given)  # pyright: ignore[reportArgumentType]
+    written = changes(before, to_note(before, use, **given))  # pyright: ignore[reportArgumentType]
     assert {update.key.name: update.value for update in written} == expected
