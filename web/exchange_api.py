@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.security import APIKeyHeader
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from ledger.api_keys import Profile, profile_of
@@ -24,25 +22,28 @@ from staking.money import format_amount
 from staking.program import AssetTerms
 from staking.tag import qualifies
 from web import exchange_errors
-from web.exchange_errors import ExchangeError
 from web.exchange_openapi import (
     PAGE_PARAMETERS,
     SPAN_PARAMETERS,
     SWITCH_PARAMETERS,
-    ErrorAnswer,
     ProductList,
     RewardsHistory,
     SetAnswer,
+    error_responses,
 )
+from web.exchange_part import exchange_part
+from web.exchange_public import SYSTEM_STATUS, system_status_router
+from web.health import Health
 from web.key_encryption import EncryptionKeyUnusable
 from web.parts import add_part
 from web.service import Service
 from web.signed_query import MILLISECOND, SignedQuery, instant_at, microseconds, milliseconds_of
-from web.signed_requests import Call, SignedRequests
+from web.signed_requests import WEIGHT_OF_A_CALL, Call, SignedRequests
 from workflows.client import NotTaken, RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/sapi/v1/soft-staking"
+_USED_WEIGHT = "x-sapi-used-ip-weight-1m"
 _RETRY_AFTER_S = 1
 _SPAN_MS = timedelta(days=30) // MILLISECOND
 _LONGEST_SPAN_MS = timedelta(days=92) // MILLISECOND
@@ -51,19 +52,16 @@ _SIZE = 10
 _LAST_PAGE = 1_000_000_000
 
 
-def install(app: FastAPI, service: Service) -> None:
+def install(app: FastAPI, service: Service, process: Health | None = None) -> None:
     """Adds the routes to an application. Raises EncryptionKeyUnusable for a setting that cannot be read."""
-    part = FastAPI(
-        title="Soft Staking for existing clients",
-        openapi_url="/sapi/v1/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    part.add_exception_handler(HTTPException, _answer_to_http_exception)
-    part.add_exception_handler(Exception, _answer_to_defect)
+    part = exchange_part(service, header=_USED_WEIGHT, weight_of=_weight_of)
     part.include_router(_routes(_Endpoints(service)))
+    part.include_router(system_status_router(process))
     add_part(app, "/sapi", part)
+
+
+def _weight_of(path: str) -> int:
+    return 1 if path == SYSTEM_STATUS else WEIGHT_OF_A_CALL
 
 
 def _routes(endpoints: "_Endpoints") -> APIRouter:
@@ -74,31 +72,35 @@ def _routes(endpoints: "_Endpoints") -> APIRouter:
         prefix=_PREFIX,
         tags=["existing clients"],
         dependencies=[Security(header)],
-        responses={
-            code: {"model": ErrorAnswer, "description": HTTPStatus(code).phrase}
-            for code in (400, 401, 403, 429, 503)
-        },
+        responses=error_responses(400, 401, 403, 429, 503),
     )
     router.add_api_route(
         "/list",
         endpoints.list,
         response_model=ProductList,
+        operation_id="getSoftStakingProductList",
         openapi_extra={"parameters": PAGE_PARAMETERS},
         summary="The program's assets, and how the account stands in each",
+        description="`status` says whether the account is enrolled. A row is an asset of the program in force.",
     )
     router.add_api_route(
         "/set",
         endpoints.set,
         response_model=SetAnswer,
+        operation_id="setSoftStaking",
         openapi_extra={"parameters": SWITCH_PARAMETERS},
         summary="Start or stop; a repeat changes nothing",
+        description="A key that may only read cannot. A refusal has the code -26001, and every reason in `msg`.",
     )
     router.add_api_route(
         "/history/rewardsRecord",
         endpoints.rewards_record,
         response_model=RewardsHistory,
+        operation_id="getSoftStakingRewardsHistory",
         openapi_extra={"parameters": SPAN_PARAMETERS},
         summary="Credited rewards, the newest first",
+        description="Without `current` a page also holds the rest of the last millisecond that it reaches, so "
+        "that whoever goes on with an `endTime` before that one misses nothing.",
     )
     return router
 
@@ -208,21 +210,15 @@ class _Endpoints:
     async def _answer(
         self, request: Request, endpoint: Callable[[Call], Awaitable[dict[str, Any]]]
     ) -> JSONResponse:
-        """Counts the call, and answers it or says why not."""
-        call = Call(request, self._service.now())
-        used = self._requests.weigh(call)
-        headers = {"x-sapi-used-ip-weight-1m": str(used)}
+        """What an endpoint answers, or why there is no answer yet."""
         try:
-            self._requests.check_weight(used, call)
-            return JSONResponse(await endpoint(call), headers=headers)
-        except ExchangeError as error:
-            return _error_answer(error, headers)
+            return JSONResponse(await endpoint(Call(request, self._service.now())))
         except (NotTaken, LedgerUnavailable, EncryptionKeyUnusable) as error:
             _log.error("%s", error)
-            return _error_answer(exchange_errors.unavailable(_RETRY_AFTER_S), headers)
+            raise exchange_errors.unavailable(_RETRY_AFTER_S) from error
         except ServiceError as error:
             _log.error("%s", error)
-            return _error_answer(exchange_errors.no_answer(_RETRY_AFTER_S), headers)
+            raise exchange_errors.no_answer(_RETRY_AFTER_S) from error
 
 
 def _page(query: SignedQuery) -> _Page:
@@ -295,21 +291,3 @@ def _record(reward: CreditedReward) -> dict[str, Any]:
 def _plain(units: int) -> str:
     """An amount without trailing zeros."""
     return format_amount(units).rstrip("0").rstrip(".")
-
-
-def _error_answer(error: ExchangeError, headers: Mapping[str, str]) -> JSONResponse:
-    retry_after = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return JSONResponse(
-        {"code": error.code, "msg": error.message}, error.status, headers={**headers, **retry_after}
-    )
-
-
-async def _answer_to_http_exception(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException), "this handler is registered for it"
-    return _error_answer(
-        exchange_errors.unknown_path(request.url.path, request.method, error.status_code), error.headers or {}
-    )
-
-
-async def _answer_to_defect(request: Request, error: Exception) -> JSONResponse:
-    return _error_answer(exchange_errors.defect(), {})

@@ -85,6 +85,11 @@ def duplicated() -> ExchangeError:
     return ExchangeError(-1101, "Duplicate values for a parameter detected.")
 
 
+def too_many_parameters(sent: int) -> ExchangeError:
+    """Of an endpoint that has none."""
+    return ExchangeError(-1101, f"Too many parameters; expected '0' and received '{sent}'.")
+
+
 def missing_or_malformed(name: str) -> ExchangeError:
     return ExchangeError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
@@ -117,6 +122,10 @@ def start_after_end() -> ExchangeError:
 
 def bad_receive_window() -> ExchangeError:
     return ExchangeError(-1131, "recvWindow must be less than 60000.")
+
+
+def bad_time_unit() -> ExchangeError:
+    return ExchangeError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
 
 
 def bad_key_format() -> ExchangeError:

@@ -1,6 +1,7 @@
 """What the OpenAPI tells of the endpoints that existing clients speak: their parameters and answers."""
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -94,6 +95,30 @@ class ErrorAnswer(BaseModel):
     )
 
 
+class Nothing(BaseModel):
+    """An empty object."""
+
+
+class ServerTime(BaseModel):
+    serverTime: int
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"serverTime": 1754007978000}]})
+
+
+class SystemStatus(BaseModel):
+    """``status`` is 0 while all is well, and 1 while requests may have to wait."""
+
+    status: Literal[0, 1]
+    msg: Literal["normal", "system_maintenance"]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": 0, "msg": "normal"}]})
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI tells of statuses that are errors."""
+    return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
 def _parameter(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
 
@@ -101,8 +126,8 @@ def _parameter(name: str, schema: dict[str, Any], description: str, *, required:
 _OF_EVERY_REQUEST = [
     _parameter(
         "recvWindow",
-        {"type": "integer", "minimum": 0, "maximum": 60_000, "default": 5_000},
-        "For how many milliseconds after `timestamp` the request is valid.",
+        {"type": "number", "minimum": 0, "maximum": 60_000, "multipleOf": 0.001, "default": 5_000},
+        "For how many milliseconds after `timestamp` the request is valid, with up to three decimals.",
     ),
     _parameter(
         "timestamp",
@@ -116,13 +141,25 @@ _OF_EVERY_REQUEST = [
 ]
 _OF_A_PAGE = [
     _parameter("asset", {"type": "string", "pattern": "^[A-Za-z0-9]{1,20}$"}, "Only this asset."),
-    _parameter("current", {"type": "integer", "minimum": 1, "default": 1}, "The page, from 1."),
+    _parameter("current", {"type": "integer", "minimum": 1}, "The page, from 1; the first unless said."),
     _parameter("size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}, "Rows on a page."),
 ]
 _OF_A_SPAN = [
-    _parameter(name, {"type": "integer", "minimum": 0}, "Milliseconds.") for name in ("startTime", "endTime")
+    _parameter(
+        name,
+        {"type": "integer", "minimum": 0},
+        f"The {which} `time` that is wanted: milliseconds, or microseconds, of which whole milliseconds count.",
+    )
+    for name, which in (("startTime", "first"), ("endTime", "last"))
 ]
 _SWITCH = _parameter("softStaking", {"type": "string", "enum": ["true", "false"]}, "In any case.", required=True)
 PAGE_PARAMETERS = [*_OF_A_PAGE, *_OF_EVERY_REQUEST]
 SPAN_PARAMETERS = [*_OF_A_PAGE, *_OF_A_SPAN, *_OF_EVERY_REQUEST]
 SWITCH_PARAMETERS = [_SWITCH, *_OF_EVERY_REQUEST]
+TIME_UNIT: dict[str, Any] = {
+    "name": "X-MBX-TIME-UNIT",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "enum": ["MILLISECOND", "MICROSECOND"], "default": "MILLISECOND"},
+    "description": "The unit of `serverTime`, in any case.",
+}

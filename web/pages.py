@@ -34,7 +34,7 @@ from web.sessions import Session, Sessions, signing_secret
 from workflows.client import RequestRefused, ServiceError
 
 _HERE = Path(__file__).parent
-_FOR_PROGRAMS = ("/v1", "/sapi", "/openapi.json")
+_FOR_PROGRAMS = ("/v1", "/api", "/sapi", "/openapi.json")
 _FORM_LENGTH_MAX = 16_384
 _FORM_FIELDS_MAX = 64
 _ZONE_COOKIE = "time_zone"

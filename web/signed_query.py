@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -14,11 +15,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _Value = TypeVar("_Value")
 _INTEGER = "^[0-9]{1,20}$"
+_MILLISECONDS = r"^[0-9]{1,20}(\.[0-9]{1,3})?$"
 _ASSET = "^[A-Za-z0-9]{1,20}$"
 _BOOLEANS = {"true": True, "false": False}
 _SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW = "signature", "timestamp", "recvWindow"
 _OF_EVERY_REQUEST = (_SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW)
-_RECEIVE_WINDOW_MS, _RECEIVE_WINDOW_MS_MAX = 5_000, 60_000
+_RECEIVE_WINDOW_US, _RECEIVE_WINDOW_US_MAX = 5_000_000, 60_000_000
 _AHEAD_US = 1_000_000
 _LAST_MILLISECOND = 100_000_000_000_000
 """What is greater counts microseconds. In milliseconds this is in the year 5138, in microseconds in 1973."""
@@ -43,7 +45,7 @@ class SignedQuery:
         self.payload = raw.rpartition(b"&")[0]
         """What the signature is over: all that came before it, as it came."""
         self.timestamp_us = microseconds(self._mandatory(_TIMESTAMP, self.integer(_TIMESTAMP)))
-        self.receive_window_ms = self._receive_window()
+        self.receive_window_us = self._receive_window_us()
         self._mandatory(_SIGNATURE, self._text(_SIGNATURE))
 
     @property
@@ -80,19 +82,18 @@ class SignedQuery:
 
     def check_time(self, now: datetime) -> None:
         """Refuses a request from a second or more ahead, or from longer ago than its window."""
-        now_us = (now - _EPOCH) // _MICROSECOND
+        now_us = microseconds_of(now)
         if self.timestamp_us >= now_us + _AHEAD_US:
             raise exchange_errors.ahead()
-        if now_us - self.timestamp_us > self.receive_window_ms * 1000:
+        if now_us - self.timestamp_us > self.receive_window_us:
             raise exchange_errors.outside_window()
 
-    def _receive_window(self) -> int:
-        window_ms = self.integer(_RECEIVE_WINDOW)
-        if window_ms is None:
-            return _RECEIVE_WINDOW_MS
-        if window_ms > _RECEIVE_WINDOW_MS_MAX:
+    def _receive_window_us(self) -> int:
+        text = self._matching(_RECEIVE_WINDOW, _MILLISECONDS)
+        window_us = _RECEIVE_WINDOW_US if text is None else int(Decimal(text) * 1000)
+        if window_us > _RECEIVE_WINDOW_US_MAX:
             raise exchange_errors.bad_receive_window()
-        return window_ms
+        return window_us
 
     def _mandatory(self, name: str, value: _Value | None) -> _Value:
         if value is None:
@@ -118,6 +119,11 @@ class SignedQuery:
 def microseconds(instant: int) -> int:
     """An instant since 1970-01-01 UTC, in milliseconds or microseconds, in microseconds."""
     return instant if instant > _LAST_MILLISECOND else instant * 1000
+
+
+def microseconds_of(instant: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC."""
+    return (instant - _EPOCH) // _MICROSECOND
 
 
 def milliseconds_of(instant: datetime) -> int:

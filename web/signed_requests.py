@@ -11,14 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.api_keys import ApiKey, KeyKind, key_in_use
 from web import exchange_errors
-from web.client_address import address_of
 from web.key_encryption import KeyEncryption
 from web.rate_limits import MinuteLimit, seconds_left
 from web.service import Service
 from web.signatures import is_hmac_signature, is_public_key_signature
 from web.signed_query import SignedQuery
 
-_WEIGHT_OF_A_CALL = 50
+WEIGHT_OF_A_CALL = 50
 _API_KEY = re.compile(r"[A-Za-z0-9]{64}")
 _Asked = TypeVar("_Asked")
 
@@ -32,25 +31,15 @@ class Call:
 
 
 class SignedRequests:
-    """Tests the key, the query and the signature of every request, and counts what it weighs.
+    """Tests the key, the query and the signature of every request, and counts what it weighs for its key.
 
     Raises EncryptionKeyUnusable for a setting that cannot be read.
     """
 
     def __init__(self, service: Service) -> None:
-        self._proxies = service.settings.trusted_proxies
         self._limit = MinuteLimit(service.settings.weight_per_minute)
         self._encryption = KeyEncryption(service.settings)
         self._encryption.check_setting()
-
-    def weigh(self, call: Call) -> int:
-        """Counts a call; answers what its address has used in this minute, which may be over the limit."""
-        return self._use(f"address {address_of(call.request, self._proxies)}", call)
-
-    def check_weight(self, used: int, call: Call) -> None:
-        """Raises ExchangeError over the limit."""
-        if self._limit.is_over(used):
-            raise exchange_errors.too_much_weight(self._limit.most, seconds_left(call.now))
 
     async def admit(
         self,
@@ -73,13 +62,14 @@ class SignedRequests:
         if not self._is_signed(key, query):
             raise exchange_errors.bad_signature()
         # Not before: a key is no secret, and whoever knows it could use up its limit.
-        self.check_weight(self._use(f"key {key.api_key}", call), call)
+        self._weigh(key, call.now)
         if changes and key.read_only:
             raise exchange_errors.not_permitted()
         return key, asked
 
-    def _use(self, subject: str, call: Call) -> int:
-        return self._limit.use(subject, _WEIGHT_OF_A_CALL, now=call.now)
+    def _weigh(self, key: ApiKey, now: datetime) -> None:
+        if self._limit.is_over(self._limit.use(key.api_key, WEIGHT_OF_A_CALL, now=now)):
+            raise exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
 
     def _is_signed(self, key: ApiKey, query: SignedQuery) -> bool:
         if key.kind is KeyKind.HMAC:

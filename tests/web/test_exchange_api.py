@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_api import NOW, SAPI, Program, Web, a_web, make_program, milliseconds
+from web_api import NOW, Program, Web, a_web, make_program, milliseconds
 from world import World, at, day, program_with
 
 from ledger.corrections import reverse
 from web.key_encryption import EncryptionKeyUnusable
 
-LIST = f"{SAPI}/list"
 NOW_MS = milliseconds(NOW)
 DAYS = (day("2026-10-02"), day("2026-10-03"))
 
@@ -244,15 +243,6 @@ async def test_without_a_time_the_history_is_of_the_last_thirty_days(
 
 
 # When something is missing.
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", f"{SAPI}/lists", 404), ("POST", LIST, 405)])
-async def test_a_path_that_is_none_is_told_as_every_error(web: Web, method: str, path: str, status: int) -> None:
-    async with web.from_address() as client:
-        response = await client.request(method, path)
-
-    assert response.status_code == status
-    assert response.json() == {"code": -5000, "msg": f"Path {path}, Method {method} is invalid"}
 
 
 async def test_an_encryption_key_that_is_none_is_named_at_the_start(world: World, tmp_path: Path) -> None:

@@ -129,6 +129,26 @@ async def test_microseconds_are_counted_to_the_last(web: Web, ann: Program) -> N
         assert (await web.get(f"{LIST}?{query}", ann.headers)).status_code == status, offset_us
 
 
+@pytest.mark.parametrize(
+    ("window", "us_ago", "status"),
+    [
+        ("5000.0", 5_000_000, 200),
+        ("5000.0", 5_000_001, 400),
+        ("6000.346", 6_000_346, 200),
+        ("6000.346", 6_000_347, 400),
+        ("0.001", 1, 200),
+        ("0.001", 2, 400),
+        ("60000.000", 60_000_000, 200),
+    ],
+)
+async def test_a_window_has_up_to_three_decimals_of_a_millisecond(
+    web: Web, ann: Program, window: str, us_ago: int, status: int
+) -> None:
+    query = ann.query(f"recvWindow={window}&timestamp={NOW_MS * 1000 - us_ago}")
+
+    assert (await web.get(f"{LIST}?{query}", ann.headers)).status_code == status
+
+
 # Parameters.
 
 T = f"timestamp={NOW_MS}"
@@ -188,6 +208,19 @@ T = f"timestamp={NOW_MS}"
             "Lookup interval is too big. More than 3 months between startTime and endTime.",
         ),
         ("/history/rewardsRecord", f"{T}&startTime=2&endTime=1", -1128, None),
+        (
+            "/list",
+            f"{T}&recvWindow=5000.0001",
+            -1100,
+            r"Illegal characters found in parameter 'recvWindow'; legal range is '^[0-9]{1,20}(\.[0-9]{1,3})?$'.",
+        ),
+        ("/list", f"{T}&recvWindow=.5", -1100, None),
+        ("/list", f"{T}&recvWindow=5.", -1100, None),
+        ("/list", f"{T}&recvWindow=-5", -1100, None),
+        ("/list", f"{T}&recvWindow=5,5", -1100, None),
+        ("/list", f"{T}&recvWindow=", -1105, None),
+        ("/list", f"{T}&recvWindow=60000.001", -1131, None),
+        ("/list", f"{T}&recvWindow=99999999999999999999.999", -1131, None),
         ("/list", f"{T}&recvWindow=60001", -1131, "recvWindow must be less than 60000."),
     ],
 )
