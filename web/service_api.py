@@ -1,11 +1,12 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
 import re
+from collections.abc import Sequence
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, FastAPI, Path, Query
+from fastapi import APIRouter, Body, FastAPI, Path, Query, params
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ledger.corrections import check_text
@@ -17,6 +18,7 @@ from staking.money import Units
 from staking.rewards import Outcome
 from web.bearer import Bearers
 from web.body_limits import route_with_bodies_up_to
+from web.known_parameters import only_known_parameters
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
@@ -26,9 +28,6 @@ _PREFIX = "/v1/accounts/{user}/soft-staking"
 _BODY_BYTES_MAX = 65_536
 _PAGE_DAYS_MAX = 366
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-_DESCRIPTION = """Activation, standing and rewards of accounts. Every request is safe to repeat. Amounts are
-decimal strings with 8 places, instants and days are UTC. Errors are problem details (RFC 9457)."""
 
 
 def _iso_day(value: object) -> object:
@@ -66,6 +65,11 @@ class DeactivationRequest(Model):
     reason: Annotated[str, AfterValidator(_reason)] = Field(
         default="asked by the user", min_length=1, max_length=500, description="Kept with the enrolment."
     )
+
+
+_NO_REASON = DeactivationRequest()
+# Null is no body, for clients that have nothing else to send; but a schema that tells so breaks generated ones.
+_MaybeReason = Annotated[DeactivationRequest, BeforeValidator(lambda body: _NO_REASON if body is None else body)]
 
 
 class Tag(BaseModel):
@@ -212,8 +216,7 @@ def install(app: FastAPI, service: Service) -> None:
     """Adds the routes to an application."""
     part = FastAPI(
         title="Soft Staking for product services",
-        description=_DESCRIPTION,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -231,23 +234,38 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         responses=problem_responses(401, 403, 422, 429, 503),
     )
     of_a_body = problem_responses(400, 409, 411, 413)
-    reads = [bearers.may(Scope.READ)]
+
+    def for_callers_with(scope: Scope) -> Sequence[params.Depends]:
+        return [bearers.may(scope), only_known_parameters()]
+
     router.add_api_route(
         "/status",
         accounts.status,
         response_model=AccountStatus,
-        dependencies=reads,
+        dependencies=for_callers_with(Scope.READ),
+        operation_id="getAccountStatus",
         summary="How an account stands",
+        description="Enrolment, tag, holdings, owed days and totals from the ledger, and what the workflow does "
+        "just now. An account that nobody knows is answered as one that is not enrolled.",
     )
     router.add_api_route(
-        "/tag", accounts.tag, response_model=TagAnswer, dependencies=reads, summary="The tag beside one asset"
+        "/tag",
+        accounts.tag,
+        response_model=TagAnswer,
+        dependencies=for_callers_with(Scope.READ),
+        operation_id="getAccountTag",
+        summary="The tag beside one asset",
+        description="From the ledger alone, for pages that show many assets: the one asset that bears the tag.",
     )
     router.add_api_route(
         "/rewards",
         accounts.rewards,
         response_model=RewardsPage,
-        dependencies=reads,
+        dependencies=for_callers_with(Scope.READ),
+        operation_id="getAccountRewards",
         summary="Credited days, each with everything that recomputes its reward",
+        description="Lines ordered by day and asset. Where `next_from` is not null, send it as the `from` of the "
+        "next page.",
     )
     router.add_api_route(
         "/activate",
@@ -255,8 +273,10 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         methods=["POST"],
         response_model=Receipt,
         responses=of_a_body,
-        dependencies=[bearers.may(Scope.ACTIVATE)],
+        dependencies=for_callers_with(Scope.ACTIVATE),
+        operation_id="activateAccount",
         summary="Start Earning; a repeat answers the first receipt",
+        description="Durable once answered. Refused with the type `/problems/not-eligible` and every reason.",
     )
     router.add_api_route(
         "/deactivate",
@@ -264,8 +284,10 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         methods=["POST"],
         response_model=End,
         responses=of_a_body,
-        dependencies=[bearers.may(Scope.DEACTIVATE)],
+        dependencies=for_callers_with(Scope.DEACTIVATE),
+        operation_id="deactivateAccount",
         summary="Stop at once; owed days are still paid, a repeat answers the first end",
+        description="Durable once answered. The day of the end earns nothing. A body may be left out.",
     )
     return router
 
@@ -333,8 +355,8 @@ class _Accounts:
             raise refusal(answer.reasons)
         return answer
 
-    async def deactivate(self, user: User, request: Annotated[DeactivationRequest | None, Body()] = None) -> End:
-        return await self._service.client.deactivate(user, (request or DeactivationRequest()).reason)
+    async def deactivate(self, user: User, request: Annotated[_MaybeReason, Body()] = _NO_REASON) -> End:
+        return await self._service.client.deactivate(user, request.reason)
 
 
 def _state(known: Standing, live: LiveStatus | None) -> str:

@@ -148,6 +148,11 @@ async def test_rewards_come_in_pages_of_days(
         ("days=0", "query.days"),
         ("days=367", "query.days"),
         ("from=2026-10-03&to=2026-10-02", "query.from"),
+        ("form=2026-10-03", "query.form"),
+        ("From=2026-10-03", "query.From"),
+        ("from=2026-10-03&from=2026-10-03", "query.from"),
+        ("utm_source=mail", "query.utm_source"),
+        ("=1", "query."),
     ],
 )
 async def test_a_parameter_that_cannot_be_read_is_named(
@@ -157,6 +162,34 @@ async def test_a_parameter_that_cannot_be_read_is_named(
 
     problem = problem_in(response, 422, "invalid-request", "errors")
     assert [fault["field"] for fault in problem["errors"]] == [field]
+
+
+async def test_a_parameter_that_nobody_reads_is_refused_by_its_name_and_the_known_ones_told(
+    web: Web, reader: dict[str, str]
+) -> None:
+    misspelt = await web.get(f"{of('ann', 'rewards')}?form=2026-10-03&to=2026-10-04&until=x", reader)
+    of_none = await web.get(f"{of('ann', 'tag')}?asset=SOL", reader)
+
+    assert problem_in(misspelt, 422, "invalid-request", "errors")["errors"] == [
+        {"field": "query.form", "message": "there is no parameter 'form' here; there are from, to and days"},
+        {"field": "query.until", "message": "there is no parameter 'until' here; there are from, to and days"},
+    ]
+    assert problem_in(of_none, 422, "invalid-request", "errors")["errors"] == [
+        {"field": "query.asset", "message": "there is no parameter 'asset' here; it takes none"}
+    ]
+
+
+async def test_who_has_no_token_is_told_nothing_of_parameters(web: Web) -> None:
+    problem_in(await web.get(f"{of('ann', 'rewards')}?form=1"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("what", ["activate", "deactivate"])
+async def test_nothing_is_changed_where_a_parameter_is_unknown(web: Web, what: str) -> None:
+    service = await make_token(web.world, *Scope)
+
+    response = await web.post(f"{of('ann', what)}?dry_run=true", SHOWN if what == "activate" else {}, service)
+
+    assert problem_in(response, 422, "invalid-request", "errors")["errors"][0]["field"] == "query.dry_run"
 
 
 @pytest.mark.parametrize("user", ["a%20b", "a" * 65, "%D0%B0nn", "ann%0A", "%00"])
@@ -474,6 +507,20 @@ def test_a_region_that_is_none_is_an_invalid_request(live: LiveWeb, service: htt
     assert "region" in problem_in(response, 422, "invalid-request")["detail"]
 
 
+@pytest.mark.parametrize("body", [b"", b"null", b"{}", b'{"reason": "moved away"}'])
+def test_a_body_of_a_deactivation_may_be_left_out_in_every_way_that_clients_do(
+    live: LiveWeb, service: httpx.Client, body: bytes
+) -> None:
+    user = live.holder(f"leaves-{len(body)}")
+    service.post(of(user, "activate"), json=SHOWN)
+
+    # A client that was made from the OpenAPI names the kind of body also where it sends none.
+    end = service.post(of(user, "deactivate"), content=body, headers={"Content-Type": "application/json"})
+
+    assert end.status_code == 200, end.text
+    assert end.json()["reason"] == ("moved away" if b"moved" in body else "asked by the user")
+
+
 def test_stopping_who_never_started_is_refused(live: LiveWeb, service: httpx.Client) -> None:
     response = service.post(of(live.holder("never-started"), "deactivate"))
 
@@ -486,10 +533,13 @@ def test_stopping_who_never_started_is_refused(live: LiveWeb, service: httpx.Cli
 async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
     document = (await web.get("/openapi.json")).json()
 
-    assert sorted(path for path in document["paths"] if path.startswith(("/v1", "/sapi"))) == [
+    assert sorted(document["paths"]) == [
+        "/api/v3/ping",
+        "/api/v3/time",
         f"{SAPI}/history/rewardsRecord",
         f"{SAPI}/list",
         f"{SAPI}/set",
+        "/sapi/v1/system/status",
         *(of("{user}", what) for what in ("activate", "deactivate", "rewards", "status", "tag")),
     ]
     schemas = document["components"]["schemas"]
@@ -500,3 +550,32 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
     assert activate["responses"].keys() == {"200", *map(str, (400, 401, 403, 409, 411, 413, 422, 429, 503))}
     assert activate["responses"]["409"]["content"].keys() == {"application/problem+json"}
     assert set(document["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}
+
+
+async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> None:
+    document = (await web.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+
+    assert [server["url"] for server in document["servers"]] == ["/", "http://127.0.0.1:8080"]
+    assert sorted(operation["operationId"] for operation in operations) == [
+        "activateAccount",
+        "deactivateAccount",
+        "getAccountRewards",
+        "getAccountStatus",
+        "getAccountTag",
+        "getServerTime",
+        "getSoftStakingProductList",
+        "getSoftStakingRewardsHistory",
+        "getSystemStatus",
+        "ping",
+        "setSoftStaking",
+    ]
+    for operation in operations:
+        assert operation["summary"], operation["operationId"]
+        assert operation["description"], operation["operationId"]
+        assert all(parameter["description"] for parameter in operation.get("parameters", []))
+        for media_type in operation.get("requestBody", {"content": {}})["content"].values():
+            # A body that may be null is one that a generated client cannot send by default.
+            assert media_type["schema"]["$ref"], operation["operationId"]
+    assert "requestBody" in document["paths"][of("{user}", "deactivate")]["post"]
+    assert not document["paths"][of("{user}", "deactivate")]["post"]["requestBody"].get("required", False)
