@@ -48,7 +48,10 @@ def setup(
     answer = {"namespace": namespace, "added": found.added, "known": found.known}
     sentences = [f"{namespace} knows {', '.join(found.known)}."] if found.known else []
     if found.added:
-        sentences.append(f"{namespace} was taught {', '.join(found.added)}: start workers that run already again.")
+        sentences.append(
+            f"{namespace} was taught {', '.join(found.added)}: start those workers again that missed them at "
+            "their start."
+        )
     if outcome is not None:
         sentences.append(f"{bulk.counted(outcome.done)} with a running workflow can be found now.")
         bulk.report(outcome, "\n".join(sentences), answer, as_json=as_json)

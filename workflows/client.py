@@ -314,7 +314,7 @@ async def _no_answer(
         return not_taken(what, error) if last is None and is_not_taken(error) else _unreachable(error.message)
     except RuntimeError as error:
         return _unreachable(str(error))
-    heard = f" (last heard: {last})" if last else ""
+    heard = f" (last heard: {last})" if last and not why.is_certain else ""
     sentence = f"no answer within {timeout.total_seconds():g} s{heard}; {why.missing}."
     if what == _QUERY:
         return NoAnswer(sentence)

@@ -46,6 +46,8 @@ class Unanswered:
 
     missing: str
     workflow: str
+    is_certain: bool = False
+    """A failure that Temporal tells of, and no conclusion from what is silent."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,14 @@ async def why_unanswered(
     if status != WorkflowExecutionStatus.RUNNING:
         missing = _of_workers(await _polls(client, task_queue), task_queue, asked_at, now)
         return Unanswered(missing, f"the workflow {name} is not running: {WorkflowExecutionStatus(status).name}")
-    missing = await _failing_task(client, described) or await _failing_step(described, client.data_converter)
+    recorded = f"Temporal has recorded the workflow {name}"
+    if failing := await _failing_task(client, described):
+        return Unanswered(failing, recorded, is_certain=True)
+    missing = await _failing_step(described, client.data_converter)
     if missing is None:
         polls = [*await _polls(client, task_queue), *_taken_up(described)]
         missing = _of_workers(polls, task_queue, asked_at, now)
-    return Unanswered(missing, f"Temporal has recorded the workflow {name}")
+    return Unanswered(missing, recorded)
 
 
 async def _described(client: Client, user_id: str) -> DescribeWorkflowExecutionResponse | None:
