@@ -28,7 +28,9 @@ def _origins(origins: list[str]) -> list[str]:
 
 def codec(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = DEFAULT_CODEC_PORT,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")
+    ] = DEFAULT_CODEC_PORT,
     origins: Annotated[
         list[str],
         typer.Option("--origin", callback=_origins, help="Where a web UI is that may ask; give it once for each."),

@@ -20,7 +20,7 @@ from workflows.connection import connect
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds to wait for the answer.")
+    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Seconds to wait for the answer.")
 ]
 
 

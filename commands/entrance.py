@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
+from commands.help import command_of
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
 from fleet.orphans import reaping_orphans
@@ -57,7 +58,7 @@ def main(app: typer.Typer) -> NoReturn:
 
 def _exit_code(app: typer.Typer) -> int:
     try:
-        code = app(standalone_mode=False)
+        code = command_of(app)(standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             raise KeyboardInterrupt

@@ -37,7 +37,11 @@ def history(
     user: UserArgument,
     runs: Annotated[
         int | None,
-        typer.Option(min=1, help="Read the latest runs only; a run has 30 accrual days. Default: all there are."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Read the latest runs only; a run has 30 accrual days. Default: all there are.",
+        ),
     ] = None,
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,

@@ -19,14 +19,17 @@ from workflows.client import SoftStakingClient
 from workflows.connection import connect
 
 DEFAULT_PORT = 8080
-PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")]
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = LOOPBACK,
     port: PortOption = DEFAULT_PORT,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds to wait for a workflow's answer.")
+        float,
+        typer.Option(
+            "--timeout", min=0.1, max=3600, metavar="SECONDS", help="Seconds to wait for a workflow's answer."
+        ),
     ] = 10,
     metrics: MetricsOption = None,
 ) -> None:
