@@ -37,6 +37,7 @@ from ledger.errors import (
     InTheFuture,
     LedgerError,
     LedgerUnavailable,
+    MisspeltAsset,
 )
 from ledger.movements import deposit, trade, withdraw
 from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
@@ -57,6 +58,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "LiveStatus",
+    "MisspeltAsset",
     "NoAnswer",
     "NotTaken",
     "Receipt",

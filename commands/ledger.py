@@ -22,6 +22,7 @@ from commands.output import JsonOption, amounts, print_json, print_prose
 from ledger import corrections
 from ledger.engine import Ledger
 from ledger.entries import Recorded, UserEntries, user_entries
+from ledger.spelling import check_spelling
 from staking.program import check_asset_code
 
 app = typer.Typer(
@@ -61,7 +62,10 @@ def show(
 
     async def work() -> UserEntries:
         async with the_ledger() as ledger, ledger.read() as connection:
-            return await user_entries(connection, user, asset, last=last)
+            found = await user_entries(connection, user, asset, last=last)
+            if asset is not None and not found.count:
+                await check_spelling(connection, [asset])
+            return found
 
     known = run(work())
     if as_json:

@@ -52,6 +52,10 @@ class UnknownAsset(LedgerError):
     """An asset is in no version of the program."""
 
 
+class MisspeltAsset(UnknownAsset):
+    """An asset differs only in case from one of the program."""
+
+
 class InTheFuture(LedgerError):
     """A movement is said to have occurred later than now."""
 

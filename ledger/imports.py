@@ -14,6 +14,7 @@ from ledger.history_export import BadLine, Export, ExportLine
 from ledger.journal import OUTSIDE, Leg, LockedUser, NewEntry, Spot, balances, lock_user, post_all
 from ledger.programs import all_versions
 from ledger.schema import accounts, entries, postings, users
+from ledger.spelling import misspelt_assets
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 Progress = Callable[[int], None]
@@ -94,11 +95,18 @@ async def _import(
     for line in export.lines:
         if line.key not in known:
             by_user[line.user_id].append(line)
+    misspelt = await misspelt_assets(connection, {line.asset for lines in by_user.values() for line in lines})
+    bad += [
+        BadLine(line.number, misspelt[line.asset])
+        for lines in by_user.values()
+        for line in lines
+        if line.asset in misspelt
+    ]
     problems: list[_Problem] = []
     for user_id in sorted(by_user):
         problems += await _problems(connection, locked[user_id], by_user[user_id])
     oversized |= {problem.asset for problem in problems if problem.is_overflow} - in_program
-    bad += [problem.line for problem in problems if problem.asset not in oversized]
+    bad += [problem.line for problem in problems if problem.asset not in oversized | misspelt.keys()]
     if bad:
         raise ImportRefused(bad)
 

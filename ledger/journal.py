@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, LedgerRestored, Superseded
 from ledger.rows import insert_numbered_rows, insert_rows, update_rows
 from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
+from ledger.spelling import check_spelling
 from staking.models import FencedRequest
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
@@ -187,7 +188,7 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
     """Writes balanced entries, their postings and the balances they make; answers the entries' ids, in order.
 
     The caller holds the lock of every user in them. Raises InsufficientBalance or AccountFull, naming the account,
-    if a balance would leave its range in the end, and then has written nothing.
+    if a balance would leave its range in the end, or MisspeltAsset, and then has written nothing.
     """
     accounts_by_key = await _open_accounts(connection, {leg.account for entry in new for leg in entry.legs})
     return await post_to(connection, accounts_by_key, new)
@@ -401,6 +402,7 @@ async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
     found = await _find_accounts(connection, wanted)
     missing = sorted(wanted - found.keys(), key=_lock_order)
     if missing:
+        await check_spelling(connection, {asset for kind, _, asset in missing if kind == SPOT})
         new = [
             {
                 "kind": kind,

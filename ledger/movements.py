@@ -37,7 +37,8 @@ async def deposit(
 
     It counts from ``occurred_at``, or else from ``now``; but in no closed day, and never before the user's latest
     movement (I4). A repeat of the key answers the first entry. Raises ContentDiffers for a repeat that says
-    anything else, InTheFuture, AccountFull, or ValueError for what is malformed.
+    anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that differs only in case from one of the
+    program, or ValueError for what is malformed.
     """
     changes = {asset: _checked(asset, amount)}
     return await _move(ledger, user_id, changes, "deposit", idempotency_key, now, occurred_at)

@@ -6,10 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
-from ledger.errors import NoProgram, UnknownAsset
+from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
 from ledger.schema import IS_OF_THE_SYSTEM, accounts
+from ledger.spelling import misspelt
 
 _FUNDING = "pool_funding"
 
@@ -30,6 +31,8 @@ async def fund_pool(
         if not known:
             raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
         if asset not in known:
+            if sentence := misspelt(asset, known):
+                raise MisspeltAsset(sentence)
             raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
         repeat = idempotency_key and await find_repeat(
             connection, idempotency_key, Asked(_FUNDING, None, {asset: amount})

@@ -11,11 +11,12 @@ from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
-from ledger.errors import NoProgram, ProgramRefused, UnknownAsset
+from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
 from ledger.journal import lock_all_users
 from ledger.schema import AnyRow, UtcDay, program_versions, users
+from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
-from staking.program import Program
+from staking.program import Program, other_spelling
 
 _CLOSED_DAYS_REMEMBERED_MAX = 100
 
@@ -85,6 +86,7 @@ async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> A
                 f"this program starts on {first_day}, but the terms of a day that has begun never change; "
                 f"set effective_from to {possible} or later"
             )
+        _check_spelling_of(program, known)
         (new,) = await _add_versions(connection, known, [program], now)
         before = replaced.version.program.assets if replaced else {}
         paused_before = [asset for asset in program.assets if asset in before and before[asset].paused]
@@ -234,7 +236,16 @@ def _check_known(assets: Collection[str], program: Program, day: date) -> None:
     for asset in assets:
         if asset not in program.assets:
             known = ", ".join(sorted(program.assets))
+            if sentence := misspelt(asset, program.assets):
+                raise MisspeltAsset(sentence)
             raise UnknownAsset(f"{asset} is not an asset of the program in force on {day}, which has {known}")
+
+
+def _check_spelling_of(program: Program, known: Sequence[ProgramVersion]) -> None:
+    before = {asset for version in known for asset in version.program.assets}
+    for asset in program.assets:
+        if (right := other_spelling(asset, before)) is not None:
+            raise ProgramRefused(f"assets.{asset}: differs only in case from {right}, which earlier versions have")
 
 
 def no_program_on(day: date) -> NoProgram:

@@ -30,7 +30,7 @@ _REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _APP_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DOCUMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_RATE_DECIMALS_MAX = 18
+RATE_DECIMALS_MAX = 18
 _LONGEST_FILE = 262_144
 _LONGEST_KEY_PART = 64
 
@@ -59,8 +59,8 @@ def _rate(text: str) -> str:
     rate = parse_decimal(text)
     if not 0 <= rate <= 1:
         raise ValueError(f"{text} is not between 0 and 1 (1 is 100 % a year)")
-    if -int(rate.as_tuple().exponent) > _RATE_DECIMALS_MAX:
-        raise ValueError(f"{text} has more than {_RATE_DECIMALS_MAX} decimals")
+    if -int(rate.as_tuple().exponent) > RATE_DECIMALS_MAX:
+        raise ValueError(f"{text} has more than {RATE_DECIMALS_MAX} decimals")
     return text
 
 
@@ -89,6 +89,13 @@ def check_asset_code(text: str) -> str:
     if not _ASSET.fullmatch(text):
         raise ValueError("an asset code is 1 to 20 letters and digits")
     return text
+
+
+def other_spelling(asset: str, known: Collection[str]) -> str | None:
+    """The known asset from which a code differs only in case; None for a known one, and for any other."""
+    if asset in known:
+        return None
+    return next((other for other in sorted(known) if other.casefold() == asset.casefold()), None)
 
 
 def _document_name(text: str) -> str:
@@ -237,9 +244,13 @@ def parse_program(toml: str) -> Program:
     except ValueError as error:  # TOMLDecodeError, and that of a number too long for int
         raise ProgramError([f"not valid TOML: {error}"]) from None
     try:
-        return Program.model_validate(content)
+        program = Program.model_validate(content)
     except ValidationError as error:
         raise ProgramError([_sentence(fault) for fault in error.errors()]) from None
+    others = {asset: other_spelling(asset, program.assets.keys() - {asset}) for asset in program.assets}
+    if twice := [f"assets.{asset}: differs only in case from {other}" for asset, other in others.items() if other]:
+        raise ProgramError(twice)
+    return program
 
 
 def _sentence(fault: Any) -> str:

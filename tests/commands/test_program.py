@@ -99,9 +99,9 @@ def test_a_program_that_lifts_a_pause_says_so(shell: CommandLine) -> None:
     ("arguments", "code", "sentence"),
     [
         (
-            ("pause", "sol"),
+            ("pause", "XRP"),
             1,
-            f"sol is not an asset of the program in force on {TOMORROW}, which has ADA, ALGO, AXS",
+            f"XRP is not an asset of the program in force on {TOMORROW}, which has ADA, ALGO, AXS",
         ),
         (
             ("pause", "SOL", "--from", YESTERDAY),

@@ -309,7 +309,10 @@ REFUSED_BY_THE_SERVICE: dict[str, tuple[tuple[str, ...], str]] = {
     "no reason to stop": (("deactivate", "zoe", "--reason", ""), "a reason has 1 to 500 characters"),
     "an endless reason to stop": (("deactivate", "zoe", "--reason", LONG), "a reason has 1 to 500 characters"),
     "unknown asset": (("pool", "fund", "DOGE", "1"), "DOGE is not an asset of the program, which has ADA"),
-    "asset in small letters": (("pool", "fund", "sol", "1"), "sol is not an asset of the program"),
+    "asset in small letters": (
+        ("pool", "fund", "sol", "1"),
+        "the program has SOL, and asset codes are told apart by case",
+    ),
 }
 
 

@@ -256,10 +256,10 @@ async def test_resuming_what_is_not_paused_changes_nothing(world: World) -> None
     [
         (["SOL"], "2026-10-01", ProgramRefused, "2026-10-01 has begun, .* the first day possible is 2026-10-02"),
         (
-            ["SOL", "sol"],
+            ["SOL", "XRP"],
             "2026-10-05",
             UnknownAsset,
-            "sol is not an asset of the program in force on 2026-10-05, ",
+            "XRP is not an asset of the program in force on 2026-10-05, ",
         ),
         (["SOL"], "2025-06-17", NoProgram, "no program is in force on 2025-06-17"),
     ],

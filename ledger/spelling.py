@@ -1,0 +1,35 @@
+"""Asset codes that differ only in case from one of the program: refused before an account is opened under one."""
+
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.errors import MisspeltAsset
+from ledger.schema import program_versions
+from staking.program import Program, other_spelling
+
+
+async def misspelt_assets(connection: AsyncConnection, assets: Iterable[str]) -> dict[str, str]:
+    """A sentence for each of the assets that differs only in case from one of a program version, to come too.
+
+    Any other asset outside the program is as good as one of it: soft staking rewards some of what an exchange has.
+    """
+    asked = sorted(assets)
+    if not asked:
+        return {}
+    contents = await connection.scalars(select(program_versions.c.content))
+    known = {asset for content in contents for asset in Program.model_validate_json(content).assets}
+    return {asset: sentence for asset in asked if (sentence := misspelt(asset, known))}
+
+
+async def check_spelling(connection: AsyncConnection, assets: Iterable[str]) -> None:
+    """Raises MisspeltAsset for the first of the assets that misspelt_assets names."""
+    for sentence in (await misspelt_assets(connection, assets)).values():
+        raise MisspeltAsset(sentence)
+
+
+def misspelt(asset: str, known: Collection[str]) -> str | None:
+    """The sentence for an asset that differs only in case from one that is known; None for any other."""
+    right = other_spelling(asset, known)
+    return right and f"there is no asset {asset}: the program has {right}, and asset codes are told apart by case"
