@@ -1,14 +1,24 @@
 """rewards: a line for every accrual day and asset, from which each reward can be recomputed by hand."""
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from commands.enrolment import UserArgument
 from commands.entrance import day_argument, run, the_ledger
-from commands.output import Column, JsonOption, print_json, print_table
-from ledger.statement_text import COMPUTED_COLUMNS, csv_header, csv_text, reward_row
+from commands.output import Column, JsonOption, instant_text, print_json, print_table
+from ledger.reward_entries import RewardEntry, reward_entries
+from ledger.statement_text import (
+    COMPUTED_COLUMNS,
+    ENTRY_COLUMNS,
+    csv_header,
+    csv_text,
+    entries_csv_text,
+    entry_row,
+    reward_row,
+)
 from ledger.statements import StatementLine, statement, statement_in_parts
 
 _SPARE = {"cap": 6, "minimum": 5, "apr": 4, "opening": 3, "closing": 2, "average": 1}
@@ -16,26 +26,48 @@ _SPARE = {"cap": 6, "minimum": 5, "apr": 4, "opening": 3, "closing": 2, "average
 _NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
 
 
+class Form(StrEnum):
+    """What a line is."""
+
+    DAYS = "days"
+    ENTRIES = "entries"
+
+
 def rewards(
     user: UserArgument,
     first: Annotated[
-        date | None, typer.Option("--from", parser=day_argument, metavar="DAY", help="First day (UTC).")
+        date | None,
+        typer.Option(
+            "--from", parser=day_argument, metavar="DAY", help="First day (UTC); with --as entries, of recording."
+        ),
     ] = None,
     last: Annotated[
-        date | None, typer.Option("--to", parser=day_argument, metavar="DAY", help="Last day (UTC).")
+        date | None,
+        typer.Option(
+            "--to", parser=day_argument, metavar="DAY", help="Last day (UTC); with --as entries, of recording."
+        ),
     ] = None,
+    form: Annotated[
+        Form, typer.Option("--as", help="A line for each day, or for each credit and each reversal.")
+    ] = Form.DAYS,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
 ) -> None:
     """A user's rewards, a line per accrual day and asset, zero days with their reason.
 
     reward = floor to 8 places of min(average, cap) x APR / 365.
+
+    For books there is --as entries: what was paid and what was taken back, in the order in which it was recorded.
+    A line that was there once stays as it is, and new ones only ever come at the end.
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv, not both")
     if first and last and first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
 
+    if form is Form.ENTRIES:
+        _print_entries(user, run(_entries(user, first, last)), as_json=as_json, as_csv=as_csv)
+        return
     if as_csv:
         run(_print_csv(user, first, last))
         return
@@ -51,6 +83,44 @@ def rewards(
         _print_table(user, lines)
     else:
         print(f"{user} has no rewards yet.")
+
+
+async def _entries(user: str, first: date | None, last: date | None) -> list[RewardEntry]:
+    async with the_ledger() as ledger, ledger.read() as connection:
+        return await reward_entries(connection, user, first=first, last=last)
+
+
+def _print_entries(user: str, entries: list[RewardEntry], *, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        print_json([entry_row(entry) for entry in entries])
+    elif as_csv:
+        print(csv_header(ENTRY_COLUMNS) + entries_csv_text(entries), end="")
+    elif entries:
+        print_entries(user, entries)
+    else:
+        print(f"{user} has no rewards yet.")
+
+
+def print_entries(user: str, entries: list[RewardEntry]) -> None:
+    """A row for each credit and each reversal."""
+    rows = [
+        entry_row(entry) | {"recorded_at": instant_text(entry.recorded_at), "reverses": entry.reverses or ""}
+        for entry in entries
+    ]
+    columns = {
+        "entry_id": Column("entry", is_number=True),
+        "recorded_at": Column("recorded at", spare=1),
+        "day": Column("day"),
+        "asset": Column("asset"),
+        "amount": Column("amount", is_number=True),
+        "reverses": Column("reverses", is_number=True),
+    }
+    print_table(
+        list(columns.values()),
+        [[str(row[name]) for name in columns] for row in rows],
+        title=f"Rewards of {user} as entries",
+        other_forms="--csv or --json",
+    )
 
 
 async def _print_csv(user: str, first: date | None, last: date | None) -> None:

@@ -1,13 +1,16 @@
-"""A statement as text that other programs read: the documented names, and CSV."""
+"""A statement, and its entries, as text that other programs read: the documented names, and CSV."""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
+from ledger.reward_entries import RewardEntry
 from ledger.statements import StatementLine
-from staking.money import format_amount
+from staking.money import format_amount, parse_amount
+from staking.program import RATE_DECIMALS_MAX
 
 COMPUTED_COLUMNS = (
     "day",
@@ -24,6 +27,8 @@ COMPUTED_COLUMNS = (
 """What an accrual day and asset came to, and everything that recomputes it."""
 STATEMENT_COLUMNS = (*COMPUTED_COLUMNS, "credited_at", "late", "reference_value_usdt", "entry_id", "reversed_by")
 """Of a statement as CSV, which other programs read by name and by place: new ones only ever come at the end."""
+ENTRY_COLUMNS = ("entry_id", "recorded_at", "day", "asset", "amount", "reverses")
+"""Of a statement's entries; as above."""
 
 
 def reward_row(line: StatementLine) -> dict[str, Any]:
@@ -48,16 +53,53 @@ def reward_row(line: StatementLine) -> dict[str, Any]:
     }
 
 
-def csv_header() -> str:
-    """The first line of a statement as CSV."""
-    return ",".join(STATEMENT_COLUMNS) + "\n"
+def entry_row(entry: RewardEntry) -> dict[str, Any]:
+    """A credit or a reversal by its documented names: the amount signed, with 8 places."""
+    return {
+        "user": entry.user_id,
+        "entry_id": entry.entry_id,
+        "recorded_at": entry.recorded_at,
+        "day": entry.day,
+        "asset": entry.asset,
+        "amount": format_amount(entry.amount),
+        "reverses": entry.reverses,
+    }
+
+
+def csv_header(columns: Sequence[str] = STATEMENT_COLUMNS) -> str:
+    """The first line of a statement as CSV, or of its entries."""
+    return ",".join(columns) + "\n"
 
 
 def csv_text(lines: Iterable[StatementLine]) -> str:
-    """A statement's lines as CSV, without a header."""
+    """A statement's lines as CSV, without a header.
+
+    The terms have a fixed number of decimals here: a reader that guesses a column's type from its first values
+    takes ``1`` for an integer, and fails at ``0.5``.
+    """
+    return _csv_lines(
+        STATEMENT_COLUMNS,
+        (
+            reward_row(line)
+            | {
+                "minimum": format_amount(parse_amount(line.minimum)),
+                "cap": format_amount(parse_amount(line.cap)),
+                "apr": f"{Decimal(line.apr):.{RATE_DECIMALS_MAX}f}",
+            }
+            for line in lines
+        ),
+    )
+
+
+def entries_csv_text(entries: Iterable[RewardEntry]) -> str:
+    """A statement's entries as CSV, without a header."""
+    return _csv_lines(ENTRY_COLUMNS, map(entry_row, entries))
+
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_csv_field(row[column]) for column in STATEMENT_COLUMNS] for row in map(reward_row, lines))
+    writer.writerows([_csv_field(row[column]) for column in columns] for row in rows)
     return text.getvalue()
 
 

@@ -1,6 +1,6 @@
 """The filter of a reward history, as it stands in an address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -73,10 +73,10 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
     )
 
 
-def unknown_filters(parameters: Mapping[str, str]) -> list[str]:
-    """A sentence for each parameter that no filter has, which a program may have misspelt."""
-    known = f"{', '.join(_NAMES[:-1])} and {_NAMES[-1]}"
-    unknown = [name for name in parameters if name not in _NAMES]
+def unknown_filters(parameters: Mapping[str, str], names: Sequence[str] = _NAMES) -> list[str]:
+    """A sentence for each parameter that is none of the filter's names, and that a program may have misspelt."""
+    known = f"{', '.join(names[:-1])} and {names[-1]}"
+    unknown = [name for name in parameters if name not in names]
     return [f"There is no filter {name[:40]}; there are {known}." for name in unknown]
 
 

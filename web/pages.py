@@ -18,7 +18,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from ledger.errors import LedgerUnavailable
-from ledger.statement_text import csv_header, csv_text
+from ledger.reward_entries import reward_entries
+from ledger.statement_text import ENTRY_COLUMNS, csv_header, csv_text, entries_csv_text
 from ledger.statements import Standing, standing, statement_in_parts
 from staking.days import day_of
 from staking.models import Receipt, Refusal, RefusalReason, check_user_id
@@ -98,6 +99,7 @@ class _Site:
             "/soft-staking/started": self.started,
             "/soft-staking/stop": self.stopping,
             "/soft-staking/rewards.csv": self.rewards_as_csv,
+            "/soft-staking/reward-entries.csv": self.reward_entries_as_csv,
             "/documents/{name}": self.document,
             "/time-zone": self.time_zone,
             "/people": self.people,
@@ -215,9 +217,20 @@ class _Site:
             async for part in parts:
                 yield csv_text(filter(wanted.includes, part))
 
-        disposition = 'attachment; filename="soft-staking-rewards.csv"'
-        return StreamingResponse(
-            lines(visit.user_id), media_type="text/csv", headers={"Content-Disposition": disposition}
+        answer = StreamingResponse(lines(visit.user_id), media_type="text/csv")
+        return _csv_file(answer, "soft-staking-rewards.csv")
+
+    async def reward_entries_as_csv(self, request: Request) -> Response:
+        visit = self._visit(request)
+        wanted = wanted_lines(request.query_params)
+        names = ("from", "to")
+        if problems := [*unknown_filters(request.query_params, names), *wanted.problems]:
+            return self._notice(422, "We cannot make this file", " ".join(problems))
+        async with self._service.ledger.read() as connection:
+            entries = await reward_entries(connection, visit.user_id, first=wanted.first, last=wanted.last)
+        return _csv_file(
+            Response(csv_header(ENTRY_COLUMNS) + entries_csv_text(entries), media_type="text/csv"),
+            "soft-staking-reward-entries.csv",
         )
 
     async def document(self, request: Request, name: str) -> Response:
@@ -483,6 +496,12 @@ def _refused_documents(refusal: Refusal | None) -> set[str]:
     return {
         reason.code.partition(":")[2] for reason in reasons if reason.code.startswith("document_not_accepted:")
     }
+
+
+def _csv_file(answer: Response, name: str) -> Response:
+    """The answer as a file that a browser saves under a name."""
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 def _see(path: str) -> Response:

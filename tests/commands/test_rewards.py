@@ -1,6 +1,7 @@
 import csv
 import io
 import random
+import re
 from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from commandline import CommandLine, eventually, utc_today
 from world import EXPORT_HEADER, SHIPPED_PROGRAM, World, at, day, program_with
 
 from commands.reward_tables import print_calendar, print_totals
+from ledger.corrections import reverse
 from ledger.programs import switch_assets
 from staking.days import ONE_DAY
 
@@ -80,7 +82,7 @@ def test_every_reward_can_be_recomputed_from_its_own_line(cli: CommandLine, user
     assert (table.code, table.err) == (0, "")
     assert all(row["average"] in table.out and row["reward"] in table.out for row in rows)
     assert list(csv.DictReader(io.StringIO(cli.run("rewards", user, "--csv").out))) == [
-        {name: csv_text(row[name]) for name in COLUMNS} for row in rows
+        {name: csv_text(row[name]) for name in COLUMNS} | fixed_decimals(row) for row in rows
     ]
     assert cli.json("rewards", user, "--from", days_ago(3), "--to", days_ago(2)) == rows[2:6]
     assert cli.json("rewards", user, "--from", days_ago(1)) == rows[6:]
@@ -134,6 +136,7 @@ async def test_the_csv_alone_recomputes_every_reward_of_every_outcome_and_its_va
     statements = {user: alone.run("rewards", user, "--csv").out for user in users}
 
     assert {text.splitlines()[0] for text in statements.values()} == {",".join(COLUMNS)}
+    assert_every_column_has_one_form("\n".join(statements.values()).splitlines())
     prices = {asset: Decimal(terms.reference_price) for asset, terms in SHIPPED_PROGRAM.assets.items()}
     prices["DUST"] = Decimal("0.01")
     rows = [row for text in statements.values() for row in csv.DictReader(io.StringIO(text))]
@@ -147,6 +150,16 @@ async def test_the_csv_alone_recomputes_every_reward_of_every_outcome_and_its_va
     outcomes = {row["outcome"] for row in rows}
     assert outcomes == {"earned", "capped", "below_minimum", "rounded_to_zero", "paused"}
     assert {row["outcome"] for row in rows if row["day"] == str(LEAP_DAY)} == outcomes - {"paused"}
+
+
+def assert_every_column_has_one_form(lines: list[str]) -> None:
+    """A reader that guesses a column's type from some of its values would guess the same from any others."""
+    forms = [r"-?\d+\.\d{18}", r"-?\d+\.\d{8}", r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\dT.*Z", r"\d+", r"true|false"]
+    rows = [row for row in csv.DictReader(lines) if row["day"] != "day"]
+    for name in rows[0]:
+        values = {row[name] for row in rows} - {""}
+        found = {next((form for form in forms if re.fullmatch(form, value)), "text") for value in values}
+        assert len(found) <= 1, (name, found)
 
 
 async def two_days_of_which_the_first_was_reversed(world: World) -> None:
@@ -179,6 +192,47 @@ async def test_a_reversed_reward_shows_as_reversed_in_every_form(
     assert ["reversed" in line for line in table.splitlines() if "2026-10-0" in line] == [True, False]
 
 
+@pytest.mark.on_both_databases
+async def test_entries_are_told_in_the_order_of_recording_and_never_change(
+    world: World, alone: CommandLine, tmp_path: Path
+) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
+    await world.move("ann", "0.00000001", "ADA", at("2026-10-01 09:00"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await world.close("ann", day("2026-10-01"))
+    for accrual_day in (day("2026-10-02"), day("2026-10-03")):
+        await world.close_and_credit("ann", accrual_day)
+    await world.move("ann", "-12", "SOL", at("2026-10-04"))
+    await world.close_and_credit("ann", day("2026-10-04"))
+    first, second, zero = [line for line in await world.statement("ann") if line.asset == "SOL"]
+    alone.environment["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
+    before = alone.run("rewards", "ann", "--as", "entries", "--csv").out
+
+    await reverse(
+        world.ledger, first.entry_id or 0, reason="not for the user", operator="zoe", now=at("2026-10-06 10:00")
+    )
+
+    assert zero.entry_id is None
+    after = alone.run("rewards", "ann", "--as", "entries", "--csv").out
+    assert after.startswith(before)
+    assert "not for the user" not in after
+    rows = alone.json("rewards", "ann", "--as", "entries")
+    assert [(row["day"], row["asset"], row["amount"], row["reverses"]) for row in rows] == [
+        ("2026-10-02", "SOL", "0.00026301", None),
+        ("2026-10-03", "SOL", "0.00026301", None),
+        ("2026-10-02", "SOL", "-0.00026301", first.entry_id),
+    ]
+    assert [row["entry_id"] for row in rows[:2]] == [first.entry_id, second.entry_id]
+    assert list(csv.DictReader(io.StringIO(after))) == [
+        {name: csv_text(row[name]) for name in list(row)[1:]} for row in rows
+    ]
+    recorded = [row["recorded_at"][:10] for row in rows]  # the reversal by a clock that stands still in the past
+    assert recorded == ["2026-10-03", "2026-10-04", "2000-01-01"]
+    for number, recorded_on in enumerate(recorded):
+        span = ("--from", recorded_on, "--to", recorded_on)
+        assert alone.json("rewards", "ann", "--as", "entries", *span) == rows[number : number + 1]
+
+
 async def test_a_calendar_and_totals_leave_out_what_was_reversed(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +249,13 @@ async def test_a_calendar_and_totals_leave_out_what_was_reversed(
     ]
 
 
+def fixed_decimals(row: dict[str, Any]) -> dict[str, str]:
+    """The terms of a row as CSV has them."""
+    return {name: f"{Decimal(row[name]):.8f}" for name in ("minimum", "cap")} | {
+        "apr": f"{Decimal(row['apr']):.18f}"
+    }
+
+
 def csv_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -203,7 +264,12 @@ def csv_text(value: object) -> str:
 
 @pytest.mark.parametrize(
     ("arguments", "out"),
-    [((), "{user} has no rewards yet.\n"), (("--json",), "[]\n"), (("--csv",), ",".join(COLUMNS) + "\n")],
+    [
+        ((), "{user} has no rewards yet.\n"),
+        (("--json",), "[]\n"),
+        (("--csv",), ",".join(COLUMNS) + "\n"),
+        (("--csv", "--as", "entries"), "entry_id,recorded_at,day,asset,amount,reverses\n"),
+    ],
 )
 def test_a_stranger_has_no_rewards(alone: CommandLine, user: str, arguments: tuple[str, ...], out: str) -> None:
     answer = alone.run("rewards", user, *arguments)

@@ -184,6 +184,18 @@ def reward_rows(answer: Any) -> Rows:
     ]
 
 
+def reward_entry_rows(answer: Any) -> Rows:
+    return [
+        {
+            "entry": entry["entry_id"],
+            "recorded at": to_the_second(entry["recorded_at"]),
+            **{name: entry[name] for name in ("day", "asset", "amount")},
+            "reverses": entry["reverses"] or "",
+        }
+        for entry in answer
+    ]
+
+
 def token_rows(answer: Any) -> Rows:
     return [
         {
@@ -221,6 +233,7 @@ class Table:
 
 TABLES = [
     Table(("rewards", "ann"), {"rewards._print_table"}, reward_rows),
+    Table(("rewards", "ann", "--as", "entries"), {"rewards.print_entries"}, reward_entry_rows),
     Table(("audit",), {"audit.print_audit", "audit._print_owed"}, audit_rows),
     Table(("owed",), {"find.owed"}, owed_rows),
     Table(("acts",), {"operators.acts"}, act_rows),

@@ -17,6 +17,7 @@ PAGES = (
     "/soft-staking/started",
     "/soft-staking/stop",
     "/soft-staking/rewards.csv",
+    "/soft-staking/reward-entries.csv",
     "/documents/terms_of_use",
     "/time-zone",
 )

@@ -12,7 +12,7 @@ from world import World, a_world_after, at, day, program_with
 from commands import rewards
 from ledger.corrections import reverse
 from ledger.programs import switch_assets
-from ledger.statement_text import STATEMENT_COLUMNS
+from ledger.statement_text import ENTRY_COLUMNS, STATEMENT_COLUMNS
 from staking.days import ONE_DAY
 from web import view
 
@@ -269,6 +269,28 @@ async def test_a_file_of_a_filter_that_means_nothing_is_refused(month: World) ->
             page = await ann.get(f"/soft-staking/rewards.csv?{query}")
             assert (page.status, page.title) == (422, "We cannot make this file")
             assert sentence in page.text
+
+
+async def test_the_entries_are_those_that_the_command_line_prints(
+    month: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = await page_of(month, "ann", "/soft-staking/reward-entries.csv")
+    assert 'filename="soft-staking-reward-entries.csv"' in page.response.headers["content-disposition"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFT_STAKING_DATABASE_URL", month.ledger.where)
+        entries = await rewards._entries("ann", None, None)
+    rewards._print_entries("ann", entries, as_json=False, as_csv=True)
+    assert page.html == capsys.readouterr().out
+    assert {row["reverses"] for row in csv.DictReader(io.StringIO(page.html))} == {""}
+
+
+async def test_entries_are_filtered_by_the_day_of_recording_alone(month: World) -> None:
+    async with a_visitor(await a_site(month, NOW), "ann") as ann:
+        none = await ann.get("/soft-staking/reward-entries.csv?from=2100-01-01")
+        assert none.html == ",".join(ENTRY_COLUMNS) + "\n"
+        refused = await ann.get("/soft-staking/reward-entries.csv?asset=SOL")
+    assert (refused.status, refused.title) == (422, "We cannot make this file")
+    assert "There is no filter asset; there are from and to." in refused.text
 
 
 async def test_the_csv_of_a_user_without_rewards_is_its_header(world: World) -> None:
