@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -289,8 +289,12 @@ def _fleet(processes: int, address: str) -> Fleet | None:
     return Fleet(processes, {**os.environ, "TEMPORAL_ADDRESS": address}, killed_after=KILLED_AFTER, say=say)
 
 
-def _ledger(settings: Settings, observer: LedgerMetrics) -> AbstractAsyncContextManager[Ledger]:
-    return open_ledger(settings.ledger_url, observer=observer, prepared_statements=settings.prepared_statements)
+@asynccontextmanager
+async def _ledger(settings: Settings, observer: LedgerMetrics) -> AsyncGenerator[Ledger]:
+    url, prepared_statements = settings.ledger_url, settings.prepared_statements
+    async with open_ledger(url, observer=observer, prepared_statements=prepared_statements) as ledger:
+        ledger.check_clock()
+        yield ledger
 
 
 async def _work_at_a_place(options: WorkerOptions) -> None:

@@ -30,4 +30,4 @@ def refusals_are_final() -> Generator[None]:
         sentence = f"the ledger's database refuses: {error.orig}"
         raise ApplicationError(sentence, type=type(error).__name__, non_retryable=True) from None
     except LedgerUnavailable as error:
-        raise ApplicationError(str(error), type=type(error).__name__) from None
+        raise ApplicationError(str(error), type=LedgerUnavailable.__name__) from None

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger import migrations, postgresql, sqlite
 from ledger.batches import Answer, Batches, Request
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.clocks import problem_of
+from ledger.errors import ClockIsWrong, LedgerError, LedgerUnavailable
 from ledger.migrations import Schema, schema_in
 from ledger.observing import NOBODY, Observer
 from ledger.options import READ_ONLY, TAKES_LONG
@@ -57,6 +58,7 @@ class Ledger:
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
         self._batches: dict[Any, Batches[Any, Any]] = {}
+        self._clock_problem: str | None = None
         self.clock = clock
         self.observer = observer
 
@@ -80,7 +82,8 @@ class Ledger:
         SQLite has one writer: BEGIN IMMEDIATE takes its lock first, and within a process writers queue here, since
         SQLite's own waiting is by sleeping and unfair. PostgreSQL's writers are kept apart by the locks they take.
         Raises LedgerUnavailable if the database does not answer; where it was the commit that was not answered,
-        what was written may be recorded all the same.
+        what was written may be recorded all the same. Raises ClockIsWrong, and writes nothing, if the machine's
+        clock is more than 5 s from the database's.
         """
         async with (
             self._observed("write"),
@@ -106,6 +109,11 @@ class Ledger:
                 on_batch=self.observer.batch,
             )
         return self._batches[answer_day]
+
+    def check_clock(self) -> None:
+        """Raises ClockIsWrong if the machine's clock differed from the database's when it was asked last."""
+        if self._clock_problem is not None:
+            raise ClockIsWrong(self._clock_problem)
 
     def oldest_request_s(self) -> float:
         """For how long a request has waited to be answered together with others; 0 if none waits."""
@@ -146,6 +154,8 @@ class Ledger:
             async with AsyncExitStack() as stack:
                 connection = await self._begun(stack, reads=reads, takes_long=takes_long)
                 try:
+                    if not reads:
+                        self.check_clock()
                     yield connection
                 except BaseException:
                     with suppress(DBAPIError):  # without an answer the database rolls back by itself
@@ -174,7 +184,9 @@ class Ledger:
             kept = postgresql.CLOCK in connection.info
             try:
                 await connection.execution_options(**options)
+                before = utc_now()
                 await connection.begin()
+                self._watch_clock(before, connection)
             except DBAPIError as error:
                 await connection.close()
                 if not (kept and error.connection_invalidated):
@@ -185,6 +197,12 @@ class Ledger:
             else:
                 stack.push_async_exit(connection)
                 return connection
+
+    def _watch_clock(self, before: datetime, connection: AsyncConnection) -> None:
+        """With each transaction, which asks the database's clock anyway. A SQLite file has no clock of its own."""
+        there: datetime | None = connection.info.get(postgresql.CLOCK)
+        if there is not None and self.clock is utc_now:
+            self._clock_problem = problem_of(before, there.astimezone(UTC), utc_now())
 
     def _unavailable(self, error: DBAPIError, *, commits: bool) -> LedgerUnavailable:
         sentence = f"the ledger {self.where} cannot be used: {' '.join(str(error.orig).split())}"

@@ -78,3 +78,7 @@ class UnknownToken(LedgerError):
 
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""
+
+
+class ClockIsWrong(LedgerUnavailable):
+    """This machine's clock differs from the database's: what it wrote, and all that follows, would count late."""

@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
 from ledger.engine import Ledger, schema_of
+from ledger.errors import ClockIsWrong
 
 ANSWERS_WITHIN_S = 3.0
 """Temporal and the ledger, which are asked together: a probe's own timeout is to be longer."""
@@ -74,6 +75,10 @@ _Check = Callable[[], Awaitable[str | None]]
 def _problem_of_ledger(ledger: Ledger) -> _Check:
     async def ask() -> str | None:
         schema = await schema_of(ledger)
+        try:
+            ledger.check_clock()
+        except ClockIsWrong as error:
+            return str(error)
         return None if schema.is_current else "the ledger has another schema version than this program"
 
     return _in_time(ask, "the ledger does not answer")
