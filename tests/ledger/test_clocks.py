@@ -8,12 +8,16 @@ import databases
 import httpx
 import pytest
 from servers import full_server
+from temporalio.common import MetricMeter
 from world import World, at
 
+import worker
 from ledger.clocks import problem_of
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import ClockIsWrong
 from ledger.pools import fund_pool
+from settings import Settings
+from telemetry.ledger_metrics import LedgerMetrics
 from web.health import Health
 from web.probes import health_app
 
@@ -92,6 +96,14 @@ async def test_a_process_with_a_wrong_clock_is_not_ready(ahead: Ledger) -> None:
             answer = await asking.get("/readyz")
     assert answer.status_code == 503
     assert "the clock of this machine says" in answer.json()["problems"][0]
+
+
+@on_postgresql
+async def test_a_worker_with_a_wrong_clock_does_not_start(ahead: Ledger, tmp_path: Path) -> None:
+    settings = Settings(database_url=databases.url_in(tmp_path))
+    with pytest.raises(ClockIsWrong):
+        async with worker._ledger(settings, LedgerMetrics(MetricMeter.noop)):
+            pass
 
 
 @on_postgresql

@@ -287,7 +287,7 @@ async def test_an_exception_takes_everything_back(world: World) -> None:
 
     async def fail_half_way() -> None:
         async with world.ledger.write() as connection:
-            await connection.exec_driver_sql("INSERT INTO users VALUES ('bob', 0, 0)")
+            await connection.exec_driver_sql("INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('bob', 0, 0)")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -308,7 +308,7 @@ async def test_a_commit_survives_a_power_cut(world: World) -> None:
 @pytest.mark.on_both_databases
 async def test_a_database_s_refusal_is_told_from_a_database_that_is_away(world: World) -> None:
     with pytest.raises(IntegrityError):
-        await world.sql("INSERT INTO users VALUES ('ann', NULL, 0)")
+        await world.sql("INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('ann', NULL, 0)")
 
 
 @pytest.mark.on_postgresql
