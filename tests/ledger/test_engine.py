@@ -287,7 +287,9 @@ async def test_an_exception_takes_everything_back(world: World) -> None:
 
     async def fail_half_way() -> None:
         async with world.ledger.write() as connection:
-            await connection.exec_driver_sql("INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('bob', 0, 0)")
+            await connection.exec_driver_sql(
+                "INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('bob', 0, 0)"
+            )
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
