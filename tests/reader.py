@@ -76,6 +76,10 @@ class Reader:
         await self.sees_nothing_move()
         assert self.complaints == []
         assert self.hosts == {self.address}
+        await self.keeps_a_picture(name)
+
+    async def keeps_a_picture(self, name: str) -> None:
+        """For a person to look at, where a folder is named for it."""
         if (folder := os.environ.get("SCREENSHOTS")) and name:
             await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 

@@ -188,5 +188,5 @@ async def page_of(world: World, user: str, path: str, now: str = "2026-10-05 10:
 
 
 def _text(html: str) -> str:
-    html = re.sub(r"<svg.*?</svg>", " ", html, flags=re.S)
+    html = re.sub(r"<svg.*?</svg>", " ", html, flags=re.S).replace("<wbr>", "")
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split()).replace(" ,", ",").replace(" .", ".")

@@ -1,5 +1,7 @@
 """The templates, and the words and time zones that they know."""
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -8,17 +10,32 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from web import wording
 
+_LONG_NUMBER = 12
+_BETWEEN_GROUPS = re.compile(r"(?<=,)|(?=\.)|(?<=\.\d{8})(?=\d)")
+
+
+def _number(text: Callable[[Any], str]) -> Callable[[Any], Markup]:
+    """A number for a page: it stays on one line, but a long one may go on in the next between groups of digits."""
+
+    def shown(number: Any) -> Markup:
+        whole = text(number).replace(" ", "\N{NO-BREAK SPACE}")
+        return Markup("<wbr>").join(_BETWEEN_GROUPS.split(whole) if len(whole) > _LONG_NUMBER else [whole])
+
+    return shown
+
+
 _FILTERS: dict[str, Any] = {
-    "amount": wording.amount_text,
-    "exact_amount": wording.exact_amount_text,
-    "terms": wording.terms_text,
-    "usdt": wording.usdt_text,
-    "fine_usdt": wording.fine_usdt_text,
+    "amount": _number(wording.amount_text),
+    "exact_amount": _number(wording.exact_amount_text),
+    "terms": _number(wording.terms_text),
+    "usdt": _number(wording.usdt_text),
+    "fine_usdt": _number(wording.fine_usdt_text),
     "hue": wording.hue,
-    "percent": wording.percent_text,
+    "percent": _number(wording.percent_text),
     "day": wording.day_text,
     "document": wording.document_title,
     "end": wording.end_text,

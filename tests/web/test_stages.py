@@ -38,7 +38,7 @@ async def stages(tmp_path: Path) -> AsyncGenerator[World]:
 
 SAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "nothing-held": {SPOT: ("No asset earns yet", "You hold none of the assets that earn")},
-    "below-minimum": {SPOT: ("No asset earns yet", "You hold 0.4 SOL; Soft Staking starts at 1 SOL.")},
+    "below-minimum": {SPOT: ("No asset earns yet", "You hold 0.5 SOL; Soft Staking starts at 1 SOL.")},
     "grey": {
         SPOT: ("Soft Staking · off", "Earn a reward every day on what you hold"),
         ACTIVATE: ("paid the next morning", "its reward arrives the day after, between 00:00 and 08:00 UTC."),

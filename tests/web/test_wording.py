@@ -15,6 +15,7 @@ from staking.program import AssetTerms
 from staking.rewards import FORMULAS, Outcome, daily_reward
 from web import wording
 from web.chart import DAYS_MAX, DayValue, by_day, draw
+from web.rendering import templates
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,22 @@ def test_an_amount_is_written_from_its_digits(tokens: str, short: str, exact: st
 def test_no_digit_of_an_amount_is_lost_or_added(amount: int) -> None:
     for text in (wording.amount_text(amount), wording.exact_amount_text(amount)):
         assert Decimal(text.replace(",", "")) == Decimal(format_amount(amount))
+
+
+@pytest.mark.parametrize(
+    ("filter_", "number", "html"),
+    [
+        ("amount", units("4385.1465"), "4,385.1465"),
+        ("amount", units("90000000000"), "90,<wbr>000,<wbr>000,<wbr>000"),
+        ("exact_amount", units("80000000000.12345678"), "80,<wbr>000,<wbr>000,<wbr>000<wbr>.12345678"),
+        ("percent", "0.008", "0.8\N{NO-BREAK SPACE}%"),
+        ("percent", "0.123456789012345678", "12<wbr>.34567890<wbr>12345678\N{NO-BREAK SPACE}%"),
+    ],
+)
+def test_on_a_page_only_a_long_number_goes_on_in_the_next_line_and_no_group_is_parted(
+    filter_: str, number: object, html: str
+) -> None:
+    assert templates().filters[filter_](number) == html
 
 
 @pytest.mark.parametrize(

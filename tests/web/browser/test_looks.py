@@ -31,6 +31,7 @@ PAGES = {
     "history-filtered": ("ann", "/soft-staking?asset=ADA&outcome=below_minimum&from=bad"),
     "stop": ("ann", "/soft-staking/stop"),
     "stopped": ("joe", "/soft-staking"),
+    "delayed": ("lia", "/soft-staking"),
     "document": ("bob", "/documents/soft_staking_terms"),
     "time-zone": ("bob", "/time-zone"),
     "people": ("bob", "/people"),
@@ -40,13 +41,14 @@ PAGES = {
 async def _people(world: World) -> None:
     """Somebody at every stage; ann with rewards of 33 days, late, capped, reversed and below the minimum."""
     await world.move("zoe", "0.4", "SOL", at("2026-09-01"))
-    for user in ("ann", "bob", "kim", "joe"):
+    for user in ("ann", "bob", "kim", "joe", "lia"):
         await world.move(user, "14.25", "SOL", at("2026-08-01"))
         await world.move(user, "1840.25", "USDT", at("2026-08-01"))
         await world.move(user, "120", "ADA", at("2026-08-01"))
     await world.move("ann", "12000000", "ALGO", at("2026-08-01"))
     await world.enrol("kim", at("2026-10-05 09:30"))
     await world.enrol("joe", at("2026-10-01 09:30"))
+    await world.enrol("lia", at("2026-10-01 09:30"))
     await world.enrol("ann", at("2026-09-01 09:30"))
     await world.close("joe", day("2026-10-01"))
     await world.close_and_credit("joe", day("2026-10-02"))
