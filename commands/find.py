@@ -33,6 +33,7 @@ class State(StrEnum):
     WAITING_FOR_POOL = search_attributes.WAITING_FOR_POOL
     BLOCKED = search_attributes.BLOCKED
     ENDED = search_attributes.ENDED
+    REFUSED = search_attributes.REFUSED
 
 
 def list_(

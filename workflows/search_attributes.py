@@ -16,6 +16,8 @@ from staking.models import End, Hold, Noted, Recollection, SearchAttributeUse
 
 EARNING, WAITING_FOR_POOL, BLOCKED, ENDED = "earning", "waiting_for_pool", "blocked", "ended"
 """Where a user's loop stands; ``earning`` where nothing is in its way."""
+REFUSED = "refused"
+"""Of a user who was never enrolled: the activation was refused, and the run did nothing else."""
 
 STATE = SearchAttributeKey.for_keyword("SoftStakingState")
 REGION = SearchAttributeKey.for_keyword("SoftStakingRegion")

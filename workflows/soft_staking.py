@@ -93,6 +93,7 @@ class SoftStakingWorkflow:
         self._found_elsewhere = False
         self._is_ready = carried is not None
         self._was_told_something = carried is not None
+        self._was_refused = False
         self._state = "starting"
         self._blocked: Blocked | None = None
         self._retry_asked = False
@@ -118,8 +119,7 @@ class SoftStakingWorkflow:
                         continue
                     await self._credit(rewards, enrolment)
                 self._is_done_with(day, enrolment)
-        if self._known.last_end is not None:
-            self._note()
+        self._note_how_it_ended()
 
     # The steps of a day.
 
@@ -226,6 +226,8 @@ class SoftStakingWorkflow:
         if isinstance(answer, Receipt):
             self._know(self._known.with_enrolment(answer, activation.region))
             self._note()
+        else:
+            self._was_refused = True
         return answer
 
     @activate.validator
@@ -555,6 +557,16 @@ class SoftStakingWorkflow:
             )
         )
 
+    def _note_how_it_ended(self) -> None:
+        """A run of a user who was never enrolled shows a refusal, so that it is told from those who were paid."""
+        if self._known.last_end is not None:
+            self._note()
+            return
+        shows_itself = self._known.settings.search_attributes is not SearchAttributeUse.NONE
+        if self._was_refused and shows_itself and workflow.patched("refusals-are-noted"):
+            self._enter(search_attributes.REFUSED)
+            self._note()
+
     def _note(self, *, anew: bool = False) -> None:
         """Writes the search attributes that have changed, or all of them: each write is an event."""
         before = self._known.noted or Noted()
@@ -575,9 +587,11 @@ class SoftStakingWorkflow:
             self._known = self._known.with_noted(after)
 
     def _state_noted(self, before: str | None) -> str | None:
-        """None for a user who was never enrolled. Steps, and a hold, leave it as it was."""
+        """None for a user who was never enrolled nor refused. Steps, and a hold, leave it as it was."""
         if self._known.first_unfinished is None:
-            return search_attributes.ENDED if self._known.last_end else None
+            if self._known.last_end is not None:
+                return search_attributes.ENDED
+            return search_attributes.REFUSED if self._state == search_attributes.REFUSED else None
         if self._state == "blocked":
             return search_attributes.BLOCKED
         if self._state.startswith(WAITING_FOR_POOL):

@@ -8,7 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from staking.steps import WORKFLOW_TYPE, user_of
 from workflows.client import RequestRefused, ServiceError
-from workflows.search_attributes import END_REASON, ENDED, HELD, REGION, STATE
+from workflows.search_attributes import END_REASON, ENDED, HELD, REFUSED, REGION, STATE
 
 _PAGE_SIZE = 500
 _IDS_AT_ONCE = 100
@@ -45,7 +45,7 @@ class Filter:
 
     @property
     def _may_be_closed(self) -> bool:
-        return self.state == ENDED or self.is_held or self.end_reason is not None
+        return self.state in (ENDED, REFUSED) or self.is_held or self.end_reason is not None
 
 
 @dataclass(frozen=True)

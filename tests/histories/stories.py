@@ -177,6 +177,10 @@ async def refused(service: StakingService) -> None:
     await service.completes()
 
 
+async def refused_and_noted(service: StakingService) -> None:
+    await refused(service)
+
+
 async def region_restricted(service: StakingService) -> None:
     """From Day 4 on, by a program that was known before."""
     stricter = program_with(str(day_of_story(4))).model_copy(update={"restricted_regions": ["FR"]})
@@ -243,6 +247,7 @@ STORIES = [
     Story(found_after_a_month, search_attributes=SearchAttributeUse.ALL),
     Story(with_a_wake_offset, spread=A_FLEETS_SPREAD),
     Story(refused),
+    Story(refused_and_noted, search_attributes=SearchAttributeUse.ALL),
     Story(region_restricted),
     Story(resumed),
     Story(retried_step, failing={SNAPSHOT.name: 2}),

@@ -17,10 +17,22 @@ from world import World, activation
 
 from embedded.temporal_server import throwaway_server
 from staking.days import ONE_DAY, day_of
-from staking.models import Act, End, Hold, Noted, Receipt, SearchAttributeUse
+from staking.models import Act, End, Hold, Noted, Receipt, Refusal, SearchAttributeUse
+from staking.steps import workflow_id
 from worker import build_worker
 from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
-from workflows.search_attributes import ALL_KEYS, EARNING, END_REASON, ENDED, HELD, REGION, STATE, changes, to_note
+from workflows.search_attributes import (
+    ALL_KEYS,
+    EARNING,
+    END_REASON,
+    ENDED,
+    HELD,
+    REFUSED,
+    REGION,
+    STATE,
+    changes,
+    to_note,
+)
 from workflows.setup import Registered, SetupRefused, register, usable_search_attributes
 from workflows.visibility import Filter, FoundUser, found_users, outdated_users, running_users
 
@@ -173,6 +185,36 @@ async def test_a_held_user_who_is_not_enrolled_is_found_without_a_state(fleet: F
     await fleet.client.release("stranger", A_CHECK)
     await fleet.completes("stranger")
     await fleet.is_not_found("stranger", Filter(is_held=True))
+
+
+async def test_who_was_refused_is_told_from_who_was_paid_until_an_activation_is_accepted(fleet: Fleet) -> None:
+    await fleet.activate("paid", days=0)
+    await fleet.client.deactivate("paid")
+    refused = await fleet.client.activate("refused", region="US", channel="web", documents={})
+    assert isinstance(refused, Refusal)
+
+    assert await fleet.is_found("refused", Filter(state=REFUSED)) == FoundUser(
+        "refused", REFUSED, None, False, None, "completed"
+    )
+    await fleet.is_found("paid", Filter(state=ENDED))
+    await fleet.is_not_found("paid", Filter(state=REFUSED))
+    await fleet.is_not_found("refused", Filter(state=ENDED))
+
+    await fleet.completes("refused")
+    await fleet.activate("refused", days=0)
+    await fleet.is_found("refused", Filter(state=EARNING))
+    await fleet.is_not_found("refused", Filter(state=REFUSED))
+
+
+async def test_who_was_enrolled_once_stays_ended_when_refused(fleet: Fleet) -> None:
+    await fleet.activate("returning", days=0)
+    await fleet.client.deactivate("returning")
+    await fleet.completes("returning")
+    refused = await fleet.client.activate("returning", region="US", channel="web", documents={})
+    assert isinstance(refused, Refusal)
+    await fleet.completes("returning")
+    latest = await fleet.temporal.get_workflow_handle(workflow_id("returning")).describe()
+    assert latest.typed_search_attributes.get(STATE) == ENDED
 
 
 async def test_an_ended_user_is_found_by_the_reason_and_where_the_enrolment_was(fleet: Fleet) -> None:
