@@ -84,7 +84,7 @@ class Batches(Generic[Request, Answer]):
         database that is silent."""
         if not self._workers:
             return
-        await asyncio.wait(self._workers, timeout=self._patience.statement_s + self._patience.grace_s)
+        await asyncio.wait(self._workers, timeout=self._patience.close_s)
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)

@@ -19,5 +19,7 @@ class Patience:
     """The database ends a transaction whose process says nothing for so long, and its locks with it."""
     grace_s: float = 1
     """What is not answered this much later than the database would have given it up is not answered at all."""
+    close_s: float = 7
+    """For what is being written when the ledger is closed."""
     batch_s: float = 20
     """For the answers to requests that are written together: by then all their callers have gone."""

@@ -4,7 +4,7 @@ New ones are served meanwhile, as by a proxy or a NAT that forgot the old ones. 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,15 +31,22 @@ class SilentProxy:
     url: str
     silence: Silence = Silence.SWALLOWED
     silenced: asyncio.Event = field(default_factory=asyncio.Event)
+    on_silence: Callable[[], None] = lambda: None
     _flows: list[_Flow] = field(default_factory=list)
     _words: bytes | None = None
     _delivers: bool = False
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._flows)
 
     def fall_silent(self) -> None:
         """Every connection that is open now."""
         for flow in self._flows:
             flow.is_silent = True
         self.silenced.set()
+        self.on_silence()
 
     def fall_silent_at(self, words: str, *, delivers: bool = False) -> None:
         """The connection on which these words are asked next, once: before they pass, or once they are delivered,
@@ -53,6 +60,7 @@ class SilentProxy:
         self._words = None
         flow.is_silent = True
         self.silenced.set()
+        self.on_silence()
         return self._delivers
 
 

@@ -206,7 +206,7 @@ async def test_a_ledger_that_another_process_holds_is_one_sentence(tmp_path: Pat
 @pytest.mark.on_postgresql
 async def test_a_user_whose_lock_another_holds_is_one_sentence(world: World, tmp_path: Path) -> None:
     async with (
-        open_ledger(databases.url_in(tmp_path), patience=Patience(turn_s=1)) as other,
+        open_ledger(databases.url_in(tmp_path), patience=Patience(turn_s=2)) as other,
         world.ledger.write() as first,
     ):
         await lock_user(first, "ann")

@@ -404,7 +404,7 @@ async def test_an_upgrade_that_must_wait_too_long_says_both_versions_and_changes
     with connected(tmp_path) as other:
         other.exec_driver_sql("INSERT INTO entries (kind, effective_at, recorded_at) VALUES ('movement', 0, 0)")
         with pytest.raises(LedgerUnavailable) as waited:
-            await upgrade_ledger(databases.url_in(tmp_path), patience=Patience(turn_s=1, upgrade_turn_s=0))
+            await upgrade_ledger(databases.url_in(tmp_path), patience=Patience(turn_s=2, upgrade_turn_s=0))
         other.rollback()
 
     assert "lock" in str(waited.value)

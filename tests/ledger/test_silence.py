@@ -3,13 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import databases
 import pytest
 from silent_proxy import Silence, SilentProxy, silent_proxy
+from sqlalchemy import event
 from world import LONG_AGO, World, at, day, units
 
 from ledger.engine import open_ledger
@@ -19,7 +21,8 @@ from staking.models import Rewards
 
 pytestmark = pytest.mark.on_postgresql
 
-IMPATIENT = Patience(turn_s=1, statement_s=1, idle_s=1, grace_s=0.5)
+PATIENT = Patience(turn_s=60, statement_s=60, idle_s=60)
+"""A slow machine is not a silent one: only what is silent is given up soon, see ``behind``."""
 BEGINNING, LOCK, POSTING, COMMIT = "BEGIN", "FOR NO KEY UPDATE", "INSERT INTO postings", "COMMIT\0"
 FIRST, SECOND = day("2026-10-01"), day("2026-10-02")
 REWARD = 26301
@@ -29,11 +32,24 @@ _Answer = TypeVar("_Answer")
 
 @asynccontextmanager
 async def behind(
-    proxy: SilentProxy, patience: Patience = IMPATIENT, first_key: int = 2_000_000
+    proxy: SilentProxy, patience: Patience = PATIENT, *, is_patient: bool = False
 ) -> AsyncGenerator[World]:
-    """The world's ledger, reached through the proxy."""
+    """The world's ledger, reached through the proxy. Unless it is patient, it gives up what is asked as soon as
+    the proxy falls silent."""
+    asking: list[Any] = []
+
+    def note(connection: Any, *_: object) -> None:
+        asking.append(connection.driver_connection)
+
+    def give_up() -> None:
+        for connection in asking:
+            connection.answer_s = 0
+
     async with open_ledger(proxy.url, clock=lambda: LONG_AGO, patience=patience) as ledger:
-        yield World(ledger, first_key=first_key)
+        event.listen(ledger._engine.sync_engine, "checkout", note)
+        if not is_patient:
+            proxy.on_silence = give_up
+        yield World(ledger, first_key=2_000_000)
 
 
 @pytest.fixture
@@ -63,13 +79,9 @@ async def owed(world: World, *users: str) -> dict[str, Rewards]:
 
 async def kept_connections(world: World, how_many: int) -> None:
     """As many connections as this wait in the ledger's pool afterwards."""
-    together = asyncio.Barrier(how_many)
-
-    async def use_one() -> None:
-        async with world.ledger.read():
-            await together.wait()
-
-    await asyncio.gather(*(use_one() for _ in range(how_many)))
+    async with AsyncExitStack() as stack:
+        for _ in range(how_many):
+            await stack.enter_async_context(world.ledger.read())
 
 
 @pytest.mark.parametrize("silence", Silence, ids=lambda silence: silence.name.lower())
@@ -83,7 +95,7 @@ async def test_a_day_is_paid_once_wherever_the_connection_falls_silent(
 ) -> None:
     rewards = await owed(world, "ann")
     proxy.silence = silence
-    async with behind(proxy) as far:
+    async with behind(proxy, replace(PATIENT, idle_s=1)) as far:
         await kept_connections(far, 1)
         proxy.fall_silent_at(words, delivers=delivers)
         await asked_until_answered(lambda: far.credit("ann", rewards["ann"]))
@@ -116,14 +128,17 @@ async def test_what_was_read_is_answered_though_the_end_of_its_transaction_is_no
     assert proxy.silenced.is_set()
 
 
-async def test_a_refusal_stands_though_its_rollback_is_not_answered(world: World, proxy: SilentProxy) -> None:
+async def test_a_refusal_stands_though_its_rollback_is_not_answered(
+    world: World, proxy: SilentProxy, tmp_path: Path
+) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01"))
     async with behind(proxy) as far:
         proxy.fall_silent_at("ROLLBACK")
         with pytest.raises(InsufficientBalance):
             await far.move("ann", "-13", "SOL", at("2026-10-02"))
         assert proxy.silenced.is_set()
-        await asked_until_answered(lambda: far.move("ann", "-12", "SOL", at("2026-10-02"), key="all of it"))
+        databases.cut_connections(tmp_path)  # nobody told the server that the transaction is over
+        await far.move("ann", "-12", "SOL", at("2026-10-02"))
     assert await world.balances("ann") == {"SOL": 0}
 
 
@@ -131,8 +146,8 @@ async def test_every_request_is_answered_though_all_kept_connections_are_silent(
     world: World, proxy: SilentProxy
 ) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01"))
-    async with behind(proxy) as far:
-        await kept_connections(far, 8)
+    async with behind(proxy, replace(PATIENT, turn_s=2)) as far:
+        await asked_until_answered(lambda: kept_connections(far, 8))
         proxy.fall_silent()
         answers = await asyncio.gather(
             *(asked_until_answered(lambda: far.balances("ann")) for _ in range(20)),
@@ -150,7 +165,7 @@ async def test_a_silent_batch_is_given_up_and_those_behind_it_are_answered(
 ) -> None:
     users = [f"user{number}" for number in range(10)]
     rewards = await owed(world, *users)
-    async with behind(proxy) as far:
+    async with behind(proxy, replace(PATIENT, idle_s=1)) as far:
         proxy.fall_silent_at(POSTING)
         first, *others = [
             asyncio.ensure_future(asked_until_answered(lambda user=user: far.credit(user, rewards[user])))
@@ -164,19 +179,20 @@ async def test_a_silent_batch_is_given_up_and_those_behind_it_are_answered(
 
 
 async def test_who_is_cancelled_waits_for_nobody_who_is_silent(world: World, proxy: SilentProxy) -> None:
-    async with behind(proxy, Patience(statement_s=3600)) as far:
+    async with behind(proxy, is_patient=True) as far:
         proxy.fall_silent_at(LOCK)
         moving = asyncio.ensure_future(far.move("ann", "12", "SOL", at("2026-10-01")))
         await proxy.silenced.wait()
+        connected = proxy.connections
         moving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await moving
+    assert proxy.connections == connected  # nobody was asked to cancel it, whose answer would be waited for
 
 
 async def test_a_ledger_is_closed_though_a_batch_is_silent(world: World, proxy: SilentProxy) -> None:
     rewards = await owed(world, "ann")
-    patience = Patience(turn_s=3600, statement_s=0.1, grace_s=0.1, batch_s=3600)
-    async with behind(proxy, patience) as far:
+    async with behind(proxy, replace(PATIENT, batch_s=60, close_s=0), is_patient=True) as far:
         await kept_connections(far, 1)
         proxy.fall_silent_at(BEGINNING)
         crediting = asyncio.ensure_future(far.credit("ann", rewards["ann"]))
@@ -190,18 +206,27 @@ async def test_a_database_that_does_not_answer_who_connects_is_told_as_that(worl
     with socket.create_server(("127.0.0.1", 0)) as nobody_accepts:
         port = nobody_accepts.getsockname()[1]
         with pytest.raises(LedgerUnavailable, match="timeout"):
-            async with open_ledger(f"postgresql://ann@127.0.0.1:{port}/ledger", patience=IMPATIENT):
+            async with open_ledger(f"postgresql://ann@127.0.0.1:{port}/ledger", patience=Patience(turn_s=2)):
                 pass
 
 
-async def test_an_audit_may_take_longer_than_any_other_statement(world: World, tmp_path: Path) -> None:
-    patience = Patience(statement_s=1, grace_s=0.25)
-    async with (
-        open_ledger(databases.url_in(tmp_path), patience=patience) as ledger,
-        ledger.read(takes_long=True) as connection,
-    ):
-        asleep = "SELECT pg_sleep(1.5)"
-        assert (await connection.exec_driver_sql(asleep)).one()
+async def test_a_batch_without_any_answer_is_given_up_by_its_queue(world: World, proxy: SilentProxy) -> None:
+    rewards = await owed(world, "ann")
+    async with behind(proxy, replace(PATIENT, batch_s=1), is_patient=True) as far:
+        proxy.fall_silent_at(LOCK)
+        with pytest.raises(LedgerUnavailable, match="has not answered within 1 s"):
+            await far.credit("ann", rewards["ann"])
+        assert far.ledger.oldest_request_s() == 0
+
+
+async def test_an_audit_may_take_longer_than_any_other_statement(world: World) -> None:
+    limits: list[tuple[str, float]] = []
+    for takes_long in (False, True):
+        async with world.ledger.read(takes_long=takes_long) as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            server_s = (await connection.exec_driver_sql("SHOW statement_timeout")).scalar_one()
+            limits.append((server_s, driver.answer_s))
+    assert limits == [("6s", 7), ("6h", 6 * 3600 + 1)]
 
 
 async def test_nobody_is_refused_for_connections_that_a_restart_of_the_database_ended(
