@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL
 
 from staking.days import SPREAD_MAX
 
@@ -108,7 +109,12 @@ class Settings(BaseSettings):
     @property
     def ledger_url(self) -> str:
         """The ledger's database URL."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+        return self.database_url or sqlite_url(self.data_dir / "ledger.db")
+
+
+def sqlite_url(file: Path) -> str:
+    """The database URL of a file, whatever its name: in a URL %, ? and # mean something else."""
+    return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
 def faults_of_settings(error: ValidationError) -> list[str]:

@@ -1,5 +1,10 @@
 """The entrance for people and product services: ``python starter.py COMMAND``, or ``import starter``."""
 
+if __name__ == "__main__":
+    from commands.starting import begin
+
+    begin()
+
 import logging
 from typing import NoReturn
 

@@ -1,5 +1,10 @@
 """The worker: runs the workflows and their steps; with ``--dev`` a whole installation."""
 
+if __name__ == "__main__":
+    from commands.starting import begin
+
+    begin()
+
 import asyncio
 import os
 from collections.abc import AsyncGenerator
@@ -29,7 +34,7 @@ from fleet.alone import Alone
 from fleet.options import WorkerOptions, deployment_version
 from fleet.reporting import State, reporting
 from fleet.supervision import Fleet
-from ledger.engine import Ledger, open_ledger
+from ledger.engine import Ledger, make_ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
 from staking.models import SearchAttributeUse
@@ -226,6 +231,8 @@ async def _work(asked: Asked) -> None:
             config["target_host"], lost = server.address, server.lost
         address = config.get("target_host", DEFAULT_ADDRESS)
         meter = Runtime.default().metric_meter
+        if asked.dev:
+            await make_ledger(settings.ledger_url)
         ledger = await stack.enter_async_context(_ledger(settings, LedgerMetrics(meter)))
         if asked.program is not None:
             await _apply_if_none(ledger, asked.program)
@@ -263,7 +270,8 @@ async def _work(asked: Asked) -> None:
         lost_because = await _until(stop, lost)
         say("stopping: running steps finish first")
         entrance.end_within(STOPPED_WITHIN)
-    if sentences := [*lost_because, *workers.ended_badly()]:
+    sentences = [*lost_because, *workers.ended_badly()]
+    if sentences:
         raise CommandFailed(*sentences)
 
 
@@ -302,10 +310,7 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
     stop = entrance.stop_signal()
     settings = Settings()
     observer = LedgerMetrics(Runtime.default().metric_meter)
-    async with (
-        tracing() as interceptors,
-        _ledger(settings, observer) as ledger,
-    ):
+    async with tracing() as interceptors, _ledger(settings, observer) as ledger:
         client = await connect(interceptors=interceptors)
         attributes = await known_search_attributes(client)
         worker = build_worker(client, ledger, options, spread=settings.spread, search_attributes=attributes)

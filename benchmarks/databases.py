@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from settings import sqlite_url
+
 
 class Database(StrEnum):
     """Where the ledger is kept."""
@@ -20,7 +22,7 @@ def throwaway_database(kind: Database) -> Generator[str]:
     """The URL of a new database; of a new server with its default settings for PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
         if kind is Database.SQLITE:
-            yield f"sqlite:///{folder}/ledger.db"
+            yield sqlite_url(Path(folder) / "ledger.db")
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR

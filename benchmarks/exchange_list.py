@@ -26,7 +26,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from embedded.exiting import exit_process
 from embedded.temporal_server import throwaway_server
 from ledger.api_keys import add_key
-from ledger.engine import Ledger, open_ledger, utc_now
+from ledger.engine import Ledger, make_ledger, open_ledger, utc_now
 from ledger.movements import deposit
 from ledger.programs import apply_program
 from settings import SHIPPED_PROGRAM_FILE, Settings
@@ -62,6 +62,7 @@ async def _measure(users: int, seconds: int, connections: int) -> None:
     program = parse_program(SHIPPED_PROGRAM_FILE.read_text(encoding="utf-8"))
     with TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder), database_url="")
+        await make_ledger(settings.ledger_url)
         async with throwaway_server() as address, open_ledger(settings.ledger_url) as ledger:
             client = await Client.connect(address, data_converter=pydantic_data_converter)
             async with build_worker(client, ledger):

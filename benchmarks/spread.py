@@ -23,12 +23,12 @@ from temporalio.worker import Worker
 
 from activities import all_activities
 from embedded.exiting import exit_process
-from ledger.engine import Ledger, open_ledger, utc_now
+from ledger.engine import Ledger, make_ledger, open_ledger, utc_now
 from ledger.movements import deposit
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
 from ledger.schema import days, rewards
-from settings import SHIPPED_PROGRAM_FILE
+from settings import SHIPPED_PROGRAM_FILE, sqlite_url
 from staking.days import SPREAD_MAX, end_of
 from staking.models import Receipt
 from staking.money import UNITS_PER_TOKEN
@@ -60,9 +60,11 @@ def main(
 async def _measure(users: int, spread: timedelta) -> None:
     user_ids = [f"user-{number}" for number in range(users)]
     with TemporaryDirectory() as folder:
+        url = sqlite_url(Path(folder) / "ledger.db")
+        await make_ledger(url)
         async with (
             await _time_skipping() as environment,
-            open_ledger(f"sqlite:///{Path(folder) / 'ledger.db'}") as ledger,
+            open_ledger(url) as ledger,
             Worker(
                 environment.client,
                 task_queue=TASK_QUEUE,

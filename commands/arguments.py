@@ -137,6 +137,7 @@ OptionalReasonOption = Annotated[
 OptionalOperatorOption = Annotated[
     str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")
 ]
+NewOption = Annotated[bool, typer.Option("--new", help="Make the ledger first, if there is none.")]
 RegionOption = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ from settings import Settings
 app = typer.Typer(
     no_args_is_help=True,
     help="The ledger's database. A program works with one schema version only: a SQLite ledger is brought there "
-    "when it is opened, a PostgreSQL one by `db upgrade`.",
+    "when it is opened, a PostgreSQL one by `db upgrade`, which also makes a new one of either kind.",
 )
 
 
@@ -37,7 +37,7 @@ def check(as_json: JsonOption = False) -> None:
 
 @app.command()
 def upgrade(as_json: JsonOption = False) -> None:
-    """Bring the ledger to this program's schema version, or make one in an empty database.
+    """Bring the ledger to this program's schema version, or make one: a new file, or in an empty database.
 
     It happens whole or not at all, and again changes nothing. Older programs do not open the ledger any more: stop
     their workers first, and make a backup.

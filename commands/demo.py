@@ -25,14 +25,14 @@ from commands.program import read_program
 from commands.reward_tables import print_calendar, print_totals
 from embedded.temporal_server import throwaway_server
 from ledger.audit import Audit
-from ledger.engine import Ledger, open_ledger
+from ledger.engine import Ledger, make_ledger, open_ledger
 from ledger.history_export import Export, ExportLine, parse_export, read_export_file
 from ledger.imports import ImportRefused, ImportReport, import_export
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
 from ledger.statement_text import reward_row
 from ledger.statements import StatementLine, credited_days, statement
-from settings import SHIPPED_PROGRAM_FILE
+from settings import SHIPPED_PROGRAM_FILE, sqlite_url
 from staking.days import ONE_DAY, day_of, start_of
 from staking.models import Activation, BackDating, Refusal
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN
@@ -92,7 +92,9 @@ async def _demonstrate(export: Export, program: Program, started_at: datetime) -
     yesterday = day_of(started_at) - ONE_DAY
     shifted = _shifted(export, yesterday)
     with tempfile.TemporaryDirectory(prefix="soft-staking-demo-") as folder:
-        async with throwaway_server() as address, open_ledger(f"sqlite:///{folder}/ledger.db") as ledger:
+        url = sqlite_url(Path(folder) / "ledger.db")
+        await make_ledger(url)
+        async with throwaway_server() as address, open_ledger(url) as ledger:
             report = await _set_up(ledger, shifted, program, started_at, yesterday)
             activations = _activation_instants(shifted, program, report, started_at)
             client = await connect({"target_host": address})

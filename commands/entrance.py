@@ -15,7 +15,7 @@ from commands.help import command_of
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
 from fleet.orphans import reaping_orphans
-from ledger.engine import Ledger, open_ledger
+from ledger.engine import Ledger, make_ledger, open_ledger
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.history_export import ExportError
 from settings import Settings, faults_of_settings
@@ -168,10 +168,16 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def the_ledger() -> AsyncGenerator[Ledger]:
-    """The ledger that the settings name."""
-    async with open_ledger(Settings().ledger_url) as ledger:
+async def the_ledger(*, new: bool = False) -> AsyncGenerator[Ledger]:
+    """The ledger that the settings name; ``new``: made if there is none. Says where what was written went."""
+    url = Settings().ledger_url
+    made = new and await make_ledger(url)
+    async with open_ledger(url) as ledger:
+        if made:
+            say(f"made the ledger {ledger.where}")
         yield ledger
+        if ledger.has_written:
+            say(f"written to the ledger {ledger.where}")
 
 
 def user_argument(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
+from commands.arguments import NewOption
 from commands.entrance import FAILED, now, run, say, the_ledger
 from commands.output import JsonOption, print_json, progress
 from ledger.history_export import BadLine, parse_export, parse_zone, read_export_file
@@ -27,6 +28,7 @@ def import_(
         Any, typer.Option(parser=_zone, metavar="ZONE", help="Of the times: UTC, Europe/Paris, +02:00.")
     ] = "UTC",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, write nothing.")] = False,
+    new: NewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Import spot movements from a transaction history export.
@@ -34,6 +36,8 @@ def import_(
     The file is checked whole; nothing is written unless every line is good. Lines imported before are recognised
     and skipped. Of a local time that occurs twice when clocks go back, the first is meant.
     """
+    if new and dry_run:
+        raise typer.BadParameter("--dry-run writes nothing, and --new makes a ledger: choose one of them")
     started_at = in_utc(now())
     export = parse_export(read_export_file(file), zone=timezone, now=started_at)
 
@@ -41,7 +45,7 @@ def import_(
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
         with progress(*columns) as shown:
             task = shown.add_task("", total=len(export.lines))
-            async with the_ledger() as ledger:
+            async with the_ledger(new=new) as ledger:
                 return await import_export(
                     ledger,
                     export,

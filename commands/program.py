@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import JsonValue
 
+from commands.arguments import NewOption
 from commands.entrance import CommandFailed, day_argument, now, run, the_ledger
 from commands.output import Column, JsonOption, print_fields, print_json, print_prose, print_table
 from ledger.programs import (
@@ -86,7 +87,7 @@ def show(
 
 
 @app.command()
-def apply(file: FileArgument, as_json: JsonOption = False) -> None:
+def apply(file: FileArgument, new: NewOption = False, as_json: JsonOption = False) -> None:
     """Make a program file the program in force from its effective_from on.
 
     The first may start in the past; a later one must start after today. The same content again changes nothing.
@@ -94,7 +95,7 @@ def apply(file: FileArgument, as_json: JsonOption = False) -> None:
     program = read_program(file)
 
     async def work() -> Applied:
-        async with the_ledger() as ledger:
+        async with the_ledger(new=new) as ledger:
             return await apply_program(ledger, program, now=now())
 
     applied = run(work())

@@ -50,7 +50,6 @@ def serve(
     async def work() -> None:
         stop = stop_signal()
         settings = Settings()
-        signing_secret(settings)
         meter = Runtime.default().metric_meter
         async with AsyncExitStack() as stack:
             interceptors = await stack.enter_async_context(tracing())
@@ -62,6 +61,7 @@ def serve(
                     prepared_statements=settings.prepared_statements,
                 )
             )
+            signing_secret(settings)
             requests = SoftStakingClient(client, timeout=timedelta(seconds=timeout))
             service = Service(ledger, requests, now, settings)
             app = measure_requests(create_app(service, Health(ledger, client)), meter)

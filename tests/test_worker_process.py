@@ -1,5 +1,6 @@
 """worker.py as a process: what it survives, what it leaves behind, and how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -24,6 +25,9 @@ from commandline import (
 )
 from measured import free_address, scraped
 from world import EXPORT_HEADER, ROOT
+
+from ledger.engine import make_ledger
+from settings import sqlite_url
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
 WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
@@ -123,6 +127,17 @@ def test_sample_users_are_offered_at_every_stage_and_are_not_made_twice(
         assert f"Pages       {pages}\n" in said
         assert rewards[1] == 26
     assert cli.json("audit")["clean"] is True
+
+
+def test_an_installation_stays_in_its_folder_whatever_that_is_called(tmp_path: Path) -> None:
+    place = Installation(tmp_path)
+    place.variables["SOFT_STAKING_DATA_DIR"] = "50%20off?mode=memory#1"
+    with stopped(place.start(*PROGRAM)) as worker:
+        assert worker.stop().code == 0
+
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["50%20off?mode=memory#1"]
+    kept = {path.name for path in (tmp_path / "50%20off?mode=memory#1").iterdir()}
+    assert {"ledger.db", "temporal.db", "session.key"} <= kept
 
 
 def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
@@ -275,6 +290,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
 def test_a_worker_that_cannot_start_says_why_in_one_sentence(tmp_path: Path, case: str) -> None:
     variables, arguments, code, sentence = REFUSED[case]
     (tmp_path / "broken.toml").write_text("[profile.default\n")
+    asyncio.run(make_ledger(sqlite_url(tmp_path / ".soft-staking" / "ledger.db")))
 
     ended = Worker(tmp_path, variables, *arguments).ended()
 

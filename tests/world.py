@@ -18,7 +18,7 @@ from sqlalchemy.util import await_only
 from ledger.audit import Audit, audit
 from ledger.closing import close_day
 from ledger.crediting import credit_day
-from ledger.engine import Clock, Ledger, open_ledger, upgrade_ledger
+from ledger.engine import Clock, Ledger, make_ledger, open_ledger, upgrade_ledger
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.history_export import parse_export
 from ledger.imports import ImportReport, import_export
@@ -265,6 +265,14 @@ async def a_world(
             yield world
     finally:
         databases.forget(folder)
+
+
+@asynccontextmanager
+async def a_new_ledger(url: str, **options: Any) -> AsyncGenerator[Ledger]:
+    """An empty ledger, which is made where there is none; it is opened with these options."""
+    await make_ledger(url)
+    async with open_ledger(url, clock=lambda: LONG_AGO, **options) as ledger:
+        yield ledger
 
 
 @asynccontextmanager

@@ -95,7 +95,6 @@ def _make_unless_there(file: Path) -> None:
     if file.exists():
         return
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
             opened.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
@@ -107,6 +106,11 @@ def _make_unless_there(file: Path) -> None:
             pass
         finally:
             new.unlink()
+    except FileNotFoundError:
+        raise EncryptionKeyUnusable(
+            f"there is no folder {file.parent.absolute()} for the key under which HMAC secrets are encrypted: "
+            f"change to the folder of your installation, or set SOFT_STAKING_DATA_DIR, or {_VARIABLE}"
+        ) from None
     except OSError as error:
         raise EncryptionKeyUnusable(
             f"the key {file}, under which HMAC secrets are encrypted, cannot be made: {error.strerror}"

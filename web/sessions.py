@@ -79,7 +79,7 @@ class Sessions:
 def signing_secret(settings: Settings) -> bytes:
     """What sessions are signed with: the setting, or a file of the data folder that only its owner can read.
 
-    Raises BadConfiguration if the file cannot be made, or others can read it.
+    Raises BadConfiguration if the folder does not exist, the file cannot be made, or others can read it.
     """
     given = settings.session_secret.get_secret_value()
     return given.encode() if given else _kept_secret(settings.data_dir / "session.key")
@@ -87,7 +87,6 @@ def signing_secret(settings: Settings) -> bytes:
 
 def _kept_secret(file: Path) -> bytes:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists():
             _make_secret(file)
         if file.stat().st_mode & _READABLE_BY_OTHERS:
@@ -95,6 +94,12 @@ def _kept_secret(file: Path) -> bytes:
                 f"{file} signs the sessions of the pages and others can read it: remove it, and a new one is made"
             )
         secret = file.read_bytes()
+    except FileNotFoundError:
+        raise BadConfiguration(
+            f"there is no folder {file.parent.absolute()} for the file that signs the sessions of the pages: "
+            "change to the folder of your installation, or set SOFT_STAKING_DATA_DIR, or "
+            "SOFT_STAKING_SESSION_SECRET"
+        ) from None
     except OSError as error:
         raise BadConfiguration(
             f"{file}, which signs the sessions of the pages, cannot be used ({error.strerror}): "

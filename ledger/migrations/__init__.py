@@ -5,7 +5,7 @@
 and imports nothing of ours, since it must do in ten years what it does today.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +45,22 @@ class Schema:
         return self.version is not None and self.version > SCHEMA_VERSION
 
     def __str__(self) -> str:
-        has = "no tables yet" if self.version is None else f"schema version {self.version}"
-        start = f"the ledger {self.where} has {has}"
+        if self.version is None:
+            return (
+                f"there is no ledger at {self.where}: change to the folder of your installation, or name its "
+                "ledger with SOFT_STAKING_DATA_DIR or SOFT_STAKING_DATABASE_URL; a new one is made by "
+                "`starter.py db upgrade`, and with a whole installation by `worker.py --dev`"
+            )
+        start = f"the ledger {self.where} has schema version {self.version}"
         if self.is_current:
             return f"{start}, the one that this program needs"
         advice = "use the newer program" if self.is_newer else "bring it there with: starter.py db upgrade"
         return f"{start}, and this program needs schema version {SCHEMA_VERSION}; {advice}"
+
+
+def holds_a_ledger(tables: Set[str]) -> bool:
+    """Whether a database with these tables holds a ledger, of whatever version."""
+    return tables >= _TABLES_OF_A_LEDGER
 
 
 def schema_in(connection: Connection, where: str) -> Schema:
@@ -59,7 +69,7 @@ def schema_in(connection: Connection, where: str) -> Schema:
     mark = connection.scalar(select(_version.c.version_num)) if _VERSION_TABLE in tables else None
     if tables <= {_VERSION_TABLE} and mark is None:
         return Schema(where, None)
-    if tables >= _TABLES_OF_A_LEDGER and (mark is None or mark.isdecimal()):
+    if holds_a_ledger(tables) and (mark is None or mark.isdecimal()):
         return Schema(where, _UNMARKED_VERSION if mark is None else int(mark))
     named = ", ".join(sorted(tables)[:_TABLES_NAMED_MAX]) + (", …" if len(tables) > _TABLES_NAMED_MAX else "")
     raise LedgerUnavailable(

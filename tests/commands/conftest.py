@@ -42,6 +42,12 @@ def alone(forks: Forks, tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
+def nowhere(forks: Forks, tmp_path: Path) -> CommandLine:
+    """A shell in an empty folder: neither a ledger nor a Temporal server."""
+    return CommandLine(forks, tmp_path, TEMPORAL_ADDRESS="127.0.0.1:1")
+
+
+@pytest.fixture
 def user() -> str:
     """A user whom no other test knows."""
     return f"user-{next(_users)}"

@@ -8,6 +8,7 @@ import pytest
 from commandline import CommandLine, Forks, an_empty_ledger, assert_refused
 
 import starter
+from ledger.engine import make_ledger
 
 DEPOSIT = ("deposit", "ann", "SOL", "12", "--key", "deposit 1")
 
@@ -130,6 +131,7 @@ def test_a_movement_without_an_instant_counts_from_now(alone: CommandLine) -> No
 
 
 async def test_a_product_service_posts_the_same_through_typed_functions(tmp_path: Path) -> None:
+    await make_ledger(f"sqlite:///{tmp_path}/ledger.db")
     now = datetime(2026, 10, 1, 10, tzinfo=UTC)
     amount = starter.parse_amount("12.5")
     async with starter.open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:

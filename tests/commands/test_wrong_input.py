@@ -73,10 +73,10 @@ WRONG_USAGE = {
 
 
 @pytest.mark.parametrize("case", WRONG_USAGE)
-def test_wrong_usage_is_one_sentence_and_exit_code_2(alone: CommandLine, case: str) -> None:
+def test_wrong_usage_is_one_sentence_and_exit_code_2(nowhere: CommandLine, case: str) -> None:
     arguments, sentence = WRONG_USAGE[case]
-    assert_refused(alone.run(*arguments), 2, sentence)
-    assert not (alone.folder / "data").exists()
+    assert_refused(nowhere.run(*arguments), 2, sentence)
+    assert [*nowhere.folder.iterdir()] == []
 
 
 BAD_EXPORTS: dict[str, tuple[bytes, list[str]]] = {
@@ -216,15 +216,15 @@ BAD_PROGRAMS: dict[str, tuple[bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_PROGRAMS)
-def test_every_fault_of_a_program_file_is_reported_with_its_key(alone: CommandLine, case: str) -> None:
+def test_every_fault_of_a_program_file_is_reported_with_its_key(nowhere: CommandLine, case: str) -> None:
     content, sentences = BAD_PROGRAMS[case]
-    name = alone.write("terms.toml", content)
+    name = nowhere.write("terms.toml", content)
 
-    for command in (("program", "check"), ("program", "apply"), ("demo", "--program")):
-        answer = alone.run(*command, name)
+    for command in (("program", "check"), ("program", "apply", "--new"), ("demo", "--program")):
+        answer = nowhere.run(*command, name)
         assert_refused(answer, 1, *sentences)
         assert all("terms.toml" in sentence for sentence in answer.sentences)
-    assert not (alone.folder / "data").exists()
+    assert [path.name for path in nowhere.folder.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -268,9 +268,9 @@ LEDGERS: dict[str, tuple[str, str]] = {
     "nothing but a scheme": ("sqlite://", "names no file"),
     "another database": ("mysql://localhost/ledger", "mysql"),
     "not a database": ("sqlite:///text.db", "file is not a database"),
-    "a folder": ("sqlite:///.", ". is a folder"),
-    "under a file": ("sqlite:///text.db/ledger.db", "text.db cannot be made"),
-    "in /proc": ("sqlite:////proc/ledger.db", "unable to open database file"),
+    "a folder": ("sqlite:///.", "is a folder"),
+    "under a file": ("sqlite:///text.db/ledger.db", "there is no ledger at"),
+    "in /proc": ("sqlite:////proc/ledger.db", "there is no ledger at"),
 }
 
 
@@ -284,7 +284,7 @@ def test_a_ledger_that_cannot_be_used_is_one_sentence(alone: CommandLine, case: 
 
 def test_a_data_folder_that_cannot_be_made_is_one_sentence(alone: CommandLine) -> None:
     alone.write("file", "")
-    assert_refused(alone.run("audit", SOFT_STAKING_DATA_DIR="file/data"), 1, "file/data cannot be made")
+    assert_refused(alone.run("db", "upgrade", SOFT_STAKING_DATA_DIR="file/data"), 1, "file/data cannot be made")
 
 
 def test_a_ledger_that_may_only_be_read_answers_questions_and_refuses_the_rest(alone: CommandLine) -> None:

@@ -9,7 +9,7 @@ import databases
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from world import World, at
+from world import World, a_new_ledger, at
 
 from ledger.engine import open_ledger
 from ledger.errors import LedgerUnavailable
@@ -37,10 +37,6 @@ def in_a_folder_that_takes_no_file(folder: Path) -> str:
     return "sqlite:////proc/ledger.db"
 
 
-def in_a_folder_that_cannot_be_made(folder: Path) -> str:
-    return "sqlite:////proc/folder/ledger.db"
-
-
 def that_must_exist_and_does_not(folder: Path) -> str:
     return f"sqlite:///file:{folder}/none.db?mode=ro&uri=true"
 
@@ -54,10 +50,9 @@ def with_a_name_too_long(folder: Path) -> str:
     [
         (not_a_database, "file is not a database"),
         (a_folder, "is a folder"),
-        (in_a_file, "cannot be made"),
-        (in_a_folder_that_takes_no_file, "unable to open"),
-        (in_a_folder_that_cannot_be_made, "cannot be made"),
-        (that_must_exist_and_does_not, "unable to open"),
+        (in_a_file, "there is no ledger at"),
+        (in_a_folder_that_takes_no_file, "there is no ledger at"),
+        (that_must_exist_and_does_not, "there is no ledger at"),
         (with_a_name_too_long, "too long"),
         (lambda _: "mysql://host/ledger", "mysql is not a database that the ledger knows"),
         (lambda _: "carrier-pigeon://host", "not a database"),
@@ -114,6 +109,10 @@ async def test_a_ledger_that_cannot_be_opened_is_one_sentence(
         ("postgresql://ann:s3cret@host:port/ledger", "'postgresql:…' is not a database URL"),
         ("postgresql://ann:s3cret/ledger", "'postgresql:…' is not a database URL"),
         ("ann:s3cret@host/ledger", "'ann:…' is not a database URL"),
+        ("postgresql://ann:s3cret/cret@s3cret@host/ledger", "write @ as %40"),
+        ("postgresql://ann:s3cret@s3cret/cret@host/ledger", "write @ as %40"),
+        ("postgresql://a/n:s3cret@host/ledger", "write @ as %40"),
+        ("postgresql://ann:s3cret#/?%@127.0.0.1:1/ledger", "Connection refused"),
         ("mysql://ann:s3cret@host/ledger", "mysql is not a database that the ledger knows"),
     ],
 )
@@ -154,21 +153,6 @@ async def test_a_postgresql_ledger_that_cannot_be_opened_is_one_sentence(
     assert not any(word in sentence for word in ("Traceback", "psycopg", "sqlalchemy", "Error)"))
 
 
-async def test_a_url_of_the_file_form_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(LedgerUnavailable):
-        async with open_ledger("sqlite:///file:folder/ledger.db?mode=ro&uri=true"):
-            pass
-
-    assert not (tmp_path / "file:folder").exists()
-
-
-async def test_a_new_ledger_makes_the_folders_on_the_way(tmp_path: Path) -> None:
-    async with open_ledger(f"sqlite:///{tmp_path}/a/b/ledger.db"):
-        assert (tmp_path / "a" / "b" / "ledger.db").exists()
-
-
 async def test_a_ledger_that_may_only_be_read_says_so_when_it_is_written(world: World, tmp_path: Path) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01"))
 
@@ -194,7 +178,7 @@ async def test_a_full_disk_is_one_sentence_and_nothing_half_written(world: World
 
 async def test_a_ledger_that_another_process_holds_is_one_sentence(tmp_path: Path) -> None:
     async with (
-        open_ledger(f"sqlite:///{tmp_path}/ledger.db") as one,
+        a_new_ledger(databases.url_in(tmp_path)) as one,
         open_ledger(f"sqlite:///{tmp_path}/ledger.db", patience=IMPATIENT) as two,
         one.write(),
     ):
@@ -230,7 +214,7 @@ async def test_a_transaction_that_its_process_forgot_does_not_keep_its_locks(wor
 
 
 async def test_a_writer_who_waits_too_long_behind_its_own_process_is_told_so(tmp_path: Path) -> None:
-    async with open_ledger(f"sqlite:///{tmp_path}/ledger.db", patience=IMPATIENT) as ledger:
+    async with a_new_ledger(databases.url_in(tmp_path), patience=IMPATIENT) as ledger:
         async with ledger.write():
             with pytest.raises(LedgerUnavailable, match="busy: too many writers"):
                 async with ledger.write():
@@ -262,8 +246,8 @@ async def test_more_readers_than_connections_wait_their_turn(world: World) -> No
 
 
 async def test_a_ledger_with_every_connection_in_use_is_one_sentence(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    async with open_ledger(url, patience=IMPATIENT) as ledger, AsyncExitStack() as readers:
+    url = databases.url_in(tmp_path)
+    async with a_new_ledger(url, patience=IMPATIENT) as ledger, AsyncExitStack() as readers:
 
         async def take_them_all() -> None:
             for _ in range(1000):
@@ -273,9 +257,9 @@ async def test_a_ledger_with_every_connection_in_use_is_one_sentence(tmp_path: P
             await take_them_all()
 
 
-async def test_a_new_ledger_opened_by_many_at_once_is_made_once(tmp_path: Path) -> None:
+async def test_a_new_ledger_made_by_many_at_once_is_made_once(tmp_path: Path) -> None:
     async def opened() -> None:
-        async with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.read() as connection:
+        async with a_new_ledger(databases.url_in(tmp_path)) as ledger, ledger.read() as connection:
             assert (await connection.exec_driver_sql("SELECT count(*) FROM users")).scalar_one() == 0
 
     await asyncio.gather(*(opened() for _ in range(8)))

@@ -106,6 +106,8 @@ def test_the_secret_is_the_setting_or_else_a_file_that_only_its_owner_reads(tmp_
     assert signing_secret(Settings(session_secret=SecretStr(SECRET), data_dir=tmp_path / "a")) == SECRET.encode()
     assert not (tmp_path / "a").exists()
 
+    for name in ("b", "c"):
+        (tmp_path / name).mkdir()
     made = signing_secret(Settings(data_dir=tmp_path / "b"))
     assert len(made) >= 64
     assert (tmp_path / "b" / "session.key").stat().st_mode & 0o777 == 0o600

@@ -124,9 +124,9 @@ def test_a_secret_is_kept_encrypted_and_opens_for_its_own_key_only(tmp_path: Pat
 
 
 def test_an_embedded_installation_makes_its_own_encryption_key_for_its_owner_s_eyes_only(tmp_path: Path) -> None:
-    KeyEncryption(Settings(data_dir=tmp_path / "data")).seal(SECRET, "a key")
+    KeyEncryption(Settings(data_dir=tmp_path)).seal(SECRET, "a key")
 
-    (file,) = (tmp_path / "data").iterdir()
+    (file,) = tmp_path.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
 
 
