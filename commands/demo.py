@@ -49,6 +49,17 @@ SAMPLE_MOVEMENTS_FILE = SHIPPED_PROGRAM_FILE.parent / "examples" / "transactions
 _ACTIVATIONS_AT_ONCE = 20
 _POLL_INTERVAL_S = 0.1
 _LOOK_FOR_TROUBLE_EVERY = 50
+_BEFORE = """\
+A demonstration of about half a minute, with {movements} movements of {users} users from {file},
+moved by whole days so that they end yesterday. It starts a Temporal server and a ledger of its own,
+and throws both away. A workflow for each user then pays every day that is owed.
+You will see what became of each user's days, what was paid in all, and the audit: the ledger's proof
+that nothing was paid twice and nothing was lost.
+"""
+_AFTERWARDS = """
+Next: `make run` starts an installation that stays, with sample users to look in as, at
+http://127.0.0.1:8080; README.md goes on from there. docs/rules.md redoes a reward by hand, and
+`starter.py demo --movements FILE.csv` shows an export of your own."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ def demo(
     started_at = now()
     terms = read_program(program)
     export = parse_export(read_export_file(movements))
+    if not as_json:
+        say(_BEFORE.format(movements=len(export.lines), users=len(export.users), file=movements))
     result = run(_demonstrate(export, terms, started_at))
     if as_json:
         rows = [reward_row(line) for line in result.lines]
@@ -86,6 +99,8 @@ def demo(
         print_audit(result.audit)
     if not result.audit.is_clean:
         raise CommandFailed("the audit found the ledger broken")
+    if not as_json:
+        say(_AFTERWARDS)
 
 
 async def _demonstrate(export: Export, program: Program, started_at: datetime) -> DemoResult:
