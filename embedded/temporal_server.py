@@ -164,7 +164,8 @@ class _Installation:
         self._state_file.unlink(missing_ok=True)
 
     async def _start(self) -> None:
-        await _require_free(self._port, "set another address with TEMPORAL_ADDRESS")
+        another = f"TEMPORAL_ADDRESS={_HOST}:{self._port + 1}"
+        await _require_free(self._port, f"set another address for this and every other command, as in {another}")
         await _require_free(self._ui_port, "choose another port with --ui-port")
         # The server takes the last name, and puts it into a URI as it is, where %, ? or # would make it another
         # file's: so that one is relative to the folder. The first says whose server this is.
