@@ -1,11 +1,13 @@
 """activate and status."""
 
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from commands.agreement import another_ledger, disagreement, is_of_another_ledger
 from commands.arguments import parse_instant
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
 from commands.output import JsonOption, amounts, instant_text, print_fields, print_json
@@ -14,8 +16,9 @@ from ledger.errors import NoProgram
 from ledger.programs import program_on
 from ledger.statements import Standing, standing
 from staking.days import day_of
+from staking.eligibility import DOCUMENT_NOT_ACCEPTED
 from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal
-from workflows.client import ServiceError, SoftStakingClient, send_activation
+from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
 from workflows.connection import connect
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
@@ -67,24 +70,48 @@ def activate(
 
     activation = Activation(region=region, channel=channel.value, app_version=app_version, back_dating=back_dating)
 
-    async def work() -> Receipt | Refusal:
+    async def work() -> tuple[Receipt | Refusal, str | None]:
         client = await connect(timeout=timedelta(seconds=timeout))
-        accepted: dict[str, str] = {}
-        if accept_terms:
-            async with the_ledger() as ledger:
-                accepted = await documents_in_force(ledger, activated_at or now())
-        complete = activation.model_copy(update={"documents": accepted})
-        return await send_activation(client, user, complete, timeout=timedelta(seconds=timeout))
 
-    answer = run(work())
+        async def send(documents: dict[str, str]) -> Receipt | Refusal:
+            complete = activation.model_copy(update={"documents": documents})
+            return await send_activation(client, user, complete, timeout=timedelta(seconds=timeout))
+
+        if not accept_terms:
+            return await send({}), None
+        async with the_ledger() as ledger:
+            return await _with_documents_in_force(ledger, activated_at or now(), send)
+
+    answer, problem = run(work())
     if as_json:
         print_json(answer.model_dump(mode="json"))
-    if isinstance(answer, Refusal):
-        if as_json:
-            raise typer.Exit(FAILED)
-        raise CommandFailed(*(f"refused, {reason.code}: {reason.sentence}" for reason in answer.reasons))
-    if not as_json:
+    elif isinstance(answer, Receipt):
         _print_receipt(user, answer)
+    else:
+        for refused in answer.reasons:
+            say(f"refused, {refused.code}: {refused.sentence}")
+    if problem:
+        say(problem)
+    if problem or isinstance(answer, Refusal):
+        raise typer.Exit(FAILED)
+
+
+async def _with_documents_in_force(
+    ledger: Ledger, instant: datetime, send: Callable[[dict[str, str]], Awaitable[Receipt | Refusal]]
+) -> tuple[Receipt | Refusal, str | None]:
+    """The answer, and what it says against the ledger, of which the accepted documents are."""
+    documents = await documents_in_force(ledger, instant)
+    try:
+        answer = await send(documents)
+    except RequestRefused as error:
+        if documents and error.code == NoProgram.__name__:
+            raise CommandFailed(str(error), another_ledger(ledger)) from error
+        raise
+    if isinstance(answer, Receipt):
+        differs = await is_of_another_ledger(ledger, answer.enrolment_id)
+    else:
+        differs = any(reason.code.startswith(DOCUMENT_NOT_ACCEPTED) for reason in answer.reasons)
+    return answer, another_ledger(ledger) if differs else None
 
 
 async def documents_in_force(ledger: Ledger, instant: datetime) -> dict[str, str]:
@@ -109,15 +136,18 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
     """How a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
 
     async def work() -> tuple[Standing, LiveStatus | None, str | None]:
-        live, problem = None, None
-        try:
-            limit = timedelta(seconds=timeout)
-            live = await SoftStakingClient(await connect(timeout=limit), timeout=limit).status(user)
-        except ServiceError as error:
-            problem = str(error)
-        # The ledger second: it may be ahead of what the workflow said, but never behind it.
+        limit = timedelta(seconds=timeout)
+        # The ledger's word second: it may be ahead of what the workflow said, but never behind it.
         async with the_ledger() as ledger:
-            return await standing(ledger, user, now=now()), live, problem
+            live, problem = None, None
+            try:
+                client = SoftStakingClient(await connect(timeout=limit), timeout=limit)
+                live = await client.status(user)
+                if live is not None:
+                    problem = await disagreement(ledger, user, live, lambda: client.status(user))
+            except ServiceError as error:
+                problem = f"the workflow's live state is unknown: {error}"
+            return await standing(ledger, user, now=now()), None if problem else live, problem
 
     known, live, problem = run(work())
     answer = _status(known, live, problem)
@@ -126,7 +156,7 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
     else:
         _print_status(answer)
     if problem:
-        say(f"the workflow's live state is unknown: {problem}")
+        say(problem)
         raise typer.Exit(FAILED)
 
 

@@ -1,6 +1,7 @@
 """hold, release, deactivate, retry, resume, acts: what is done to users' loops, by whom and why."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, TypeVar
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from commands import bulk
+from commands.agreement import another_ledger, disagreement_once_started, is_of_another_ledger
 from commands.arguments import (
     OperatorOption,
     OptionalOperatorOption,
@@ -20,13 +22,13 @@ from commands.arguments import (
     login_name,
 )
 from commands.enrolment import TimeoutOption, UserArgument
-from commands.entrance import now, run, the_ledger, user_argument
+from commands.entrance import CommandFailed, now, run, the_ledger, user_argument
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
 from ledger.acts import RecordedAct, held_users, latest_acts, record_act
 from ledger.engine import Ledger
 from ledger.owed import enrolled_users, unfinished_users
 from staking.models import Act, End
-from workflows.client import SoftStakingClient
+from workflows.client import ServiceError, SoftStakingClient
 from workflows.connection import connect
 from workflows.diary import hold_text
 from workflows.soft_staking import WAITING_FOR_POOL
@@ -186,6 +188,8 @@ def retry(
         if status is None or not (status.blocked or status.state.startswith(WAITING_FOR_POOL)):
             return False
         async with the_ledger() as ledger:
+            if await is_of_another_ledger(ledger, status.enrolment_id):
+                raise CommandFailed(f"{user} is not retried: {another_ledger(ledger)}")
             await record_act(ledger, user, "retry", act, act_id=str(uuid4()), now=now())
         return await client.retry(user, act)
 
@@ -294,6 +298,11 @@ async def _resume(
         resumed.append(user)
 
     outcome = await bulk.for_each("resuming" if act else "looking", wanted, resume_if_it_stands_still)
+    if act is not None and resumed:
+        # One tells for all, and only where a worker answers: a resumption needs none.
+        with suppress(ServiceError):
+            if problem := await disagreement_once_started(ledger, resumed[0], service):
+                raise CommandFailed(f"{bulk.counted(len(resumed))} resumed, but {problem}")
     return sorted(resumed), outcome
 
 

@@ -169,6 +169,12 @@ async def recollection(connection: AsyncConnection, user_id: str) -> Recollectio
     return Recollection(enrolments=unfinished, last_end=last_end)
 
 
+async def is_recorded(connection: AsyncConnection, enrolment_id: str) -> bool:
+    """Whether an enrolment was ever recorded here."""
+    known = select(enrolments.c.enrolment_id).where(enrolments.c.enrolment_id == enrolment_id)
+    return await connection.scalar(known) is not None
+
+
 @dataclass(frozen=True)
 class Terms:
     """What decides a closed day's rewards beside its snapshot."""

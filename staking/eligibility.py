@@ -6,6 +6,9 @@ from staking.models import Activation, RefusalReason
 from staking.program import Program, app_version_at_least
 from staking.tag import qualifies
 
+DOCUMENT_NOT_ACCEPTED = "document_not_accepted:"
+"""How the codes of documents begin; the document's name follows."""
+
 
 def refusal_reasons(activation: Activation, holdings: Mapping[str, int], program: Program) -> list[RefusalReason]:
     """Rule 7: every reason to refuse, none if eligible. Holdings in units at the activation instant."""
@@ -30,7 +33,7 @@ def refusal_reasons(activation: Activation, holdings: Mapping[str, int], program
             title = name.replace("_", " ")
             reasons.append(
                 RefusalReason(
-                    code=f"document_not_accepted:{name}",
+                    code=f"{DOCUMENT_NOT_ACCEPTED}{name}",
                     sentence=f"The {title} must be accepted in the version in force, {version}.",
                 )
             )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, FastAPI, Path, Query, params
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ledger.corrections import check_text
+from ledger.enrolments import is_recorded
 from ledger.service_tokens import Scope
 from ledger.statements import Standing, StatementLine, first_credited_day, standing, statement
 from staking.days import ONE_DAY
@@ -302,8 +303,14 @@ class _Accounts:
         live, is_known = None, True
         try:
             live = await self._service.client.status(user)
+            if live is not None and live.enrolment_id is not None:
+                async with self._service.ledger.read() as connection:
+                    is_known = await is_recorded(connection, live.enrolment_id)
         except ServiceError:
             is_known = False
+        if not is_known:
+            # Of a workflow whose worker writes to another ledger than ours there is nothing to tell.
+            live = None
         # The ledger second: it may be ahead of what the workflow said, but never behind it.
         known = await standing(self._service.ledger, user, now=self._service.now())
         return _status(known, live, _state(known, live) if is_known else "unknown")
