@@ -15,6 +15,7 @@ from embedded.temporal_server import running_installation
 from settings import Settings, faults_of_settings
 from workflows.client import DEFAULT_TIMEOUT, NoAnswer, ServiceError
 from workflows.encryption import data_converter
+from workflows.tls import difference_in_tls
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 _ADDRESS = re.compile(r"[^\s/]+:([0-9]{1,5})")
@@ -65,10 +66,10 @@ async def connect(
     )
     try:
         client = await asyncio.wait_for(connecting, timeout.total_seconds())
-    except (RuntimeError, TimeoutError):
-        raise NoAnswer(
-            f"no Temporal server answers at {address}, so nothing was sent: {_way_out(address)}"
-        ) from None
+    except (RuntimeError, TimeoutError) as error:
+        tls = await difference_in_tls(address, error, wants_tls=bool(config.get("tls")))
+        away = f"no Temporal server answers at {address}, so nothing was sent: {_way_out(address)}"
+        raise NoAnswer(tls or away) from None
     await _check_namespace(client, timeout)
     return client
 
