@@ -39,8 +39,9 @@ async def disagreement(
 async def disagreement_once_started(ledger: Ledger, user_id: str, client: SoftStakingClient) -> str | None:
     """The same of a workflow that was just started because the ledger knows something unfinished."""
     live = await client.status(user_id)
-    if live is not None:
-        return await disagreement(ledger, user_id, live, lambda: client.status(user_id))
+    told = live and await disagreement(ledger, user_id, live, lambda: client.status(user_id))
+    if told or await client.is_running(user_id):
+        return told
     async with ledger.read() as connection:
         if not (await recollection(connection, user_id)).enrolments:
             return None

@@ -112,7 +112,7 @@ async def test_a_resumption_with_workers_of_another_ledger_says_so(elsewhere: Co
 
     assert (answer.code, answer.out) == (1, "")
     [sentence] = answer.sentences
-    assert f"1 user resumed, but the workflow of {user} has found nothing to do and ended" in sentence
+    assert f"1 user resumed, but the workflow of {user} has " in sentence
     assert says_another_ledger(sentence, elsewhere)
 
 
