@@ -239,7 +239,8 @@ def _a_crash_after_a_deposit(folder: Path) -> None:
     code = (
         "import sqlite3, os\n"
         f"connection = sqlite3.connect({str(folder / 'ledger.db')!r})\n"
-        "connection.execute(\"INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('ann', 0, 0)\")\n"
+        "columns = 'user_id, closed_through, latest_effective_at'\n"
+        "connection.execute(f\"INSERT INTO users ({columns}) VALUES ('ann', 0, 0)\")\n"
         "connection.commit()\n"
         "os._exit(0)"
     )
