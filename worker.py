@@ -59,6 +59,8 @@ STOPPED_WITHIN = GRACEFUL_SHUTDOWN + timedelta(seconds=15)
 """Whatever holds it up; the pages may take 5 s before the worker begins to drain."""
 PROCESSES_MAX = 64
 DEFAULT_UI_PORT = 8233
+_OPERATOR = "worker.py"
+"""Who applies the program of a new installation."""
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -363,7 +365,13 @@ async def _apply_if_none(ledger: Ledger, program: Program) -> None:
     async with ledger.read() as connection:
         versions = await all_versions(connection)
     if not versions:
-        await apply_program(ledger, program, now=now())
+        await apply_program(
+            ledger,
+            program,
+            operator=_OPERATOR,
+            reason="the program that the worker was started with, since there was none",
+            now=now(),
+        )
         say(f"Program     applied: {len(program.assets)} assets, in force from {program.effective_from}")
 
 

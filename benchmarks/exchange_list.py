@@ -67,10 +67,10 @@ async def _measure(users: int, seconds: int, connections: int) -> None:
             client = await Client.connect(address, data_converter=pydantic_data_converter)
             async with build_worker(client, ledger):
                 service = SoftStakingClient(client, timeout=timedelta(minutes=1))
-                await apply_program(ledger, program, now=utc_now())
+                await apply_program(ledger, program, operator="benchmarks", now=utc_now())
                 await _activate(ledger, service, program, users)
                 key, secret = new_key(_ASKS, KeyEncryption(settings), now=utc_now(), region="FR")
-                await add_key(ledger, key, program.documents)
+                await add_key(ledger, key, program.documents, operator="benchmarks")
                 async with _served(folder, address) as where:
                     url = f"{where}/sapi/v1/soft-staking/list?{_signed(secret or '')}"
                     await _ask(url, key.api_key, seconds, connections)

@@ -89,9 +89,11 @@ async def generate(ledger: Ledger, size: Size, program: Program) -> None:
     00:00 and within days, a second program version, ended enrolments and owed days."""
     versions = [program, _second_version(program, size)]
     for version in versions:
-        await apply_program(ledger, version, now=start_of(FIRST_DAY))
+        await apply_program(ledger, version, operator="benchmarks", now=start_of(FIRST_DAY))
     for asset in ASSETS:
-        await fund_pool(ledger, asset, _FUNDED_TOKENS * UNITS_PER_TOKEN, now=start_of(FIRST_DAY))
+        await fund_pool(
+            ledger, asset, _FUNDED_TOKENS * UNITS_PER_TOKEN, operator="benchmarks", now=start_of(FIRST_DAY)
+        )
     await _Generator(ledger, size, versions).run()
 
 

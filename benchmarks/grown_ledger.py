@@ -53,9 +53,9 @@ def enrolment_of(user_id: str) -> str:
 
 async def furnish(ledger: Ledger, program: Program) -> None:
     """Puts the program in force and fills its pools."""
-    await apply_program(ledger, program, now=LONG_AGO)
+    await apply_program(ledger, program, operator="benchmarks", now=LONG_AGO)
     for asset in program.assets:
-        await fund_pool(ledger, asset, MAX_ACCOUNT_UNITS, now=LONG_AGO)
+        await fund_pool(ledger, asset, MAX_ACCOUNT_UNITS, operator="benchmarks", now=LONG_AGO)
 
 
 def add_users(url: str, users: Users, program: Program) -> None:

@@ -100,8 +100,8 @@ async def _time_skipping() -> WorkflowEnvironment:
 
 async def _activate(ledger: Ledger, client: SoftStakingClient, user_ids: list[str]) -> list[Receipt]:
     program = parse_program(SHIPPED_PROGRAM_FILE.read_text(encoding="utf-8"))
-    await apply_program(ledger, program, now=utc_now())
-    await fund_pool(ledger, "SOL", 1_000 * UNITS_PER_TOKEN, now=utc_now())
+    await apply_program(ledger, program, operator="benchmarks", now=utc_now())
+    await fund_pool(ledger, "SOL", 1_000 * UNITS_PER_TOKEN, operator="benchmarks", now=utc_now())
 
     async def activate(user_id: str) -> Receipt:
         amount = 12 * UNITS_PER_TOKEN

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.corrections import check_text
+from ledger.acts import check_text
 from ledger.movements import check_idempotency_key
 from staking.days import in_utc
 from staking.money import parse_amount
@@ -108,6 +108,11 @@ def _reason(text: str | None) -> str | None:
 
 
 @wrong_usage
+def _tell(text: str | None) -> str | None:
+    return None if text is None else check_text("text for the user", text)
+
+
+@wrong_usage
 def _operator(text: str | None) -> str | None:
     return None if text is None else check_text("operator", text)
 
@@ -120,7 +125,8 @@ def login_name() -> str:
         raise typer.BadParameter("--operator is missing, and this machine knows no login name") from None
 
 
-ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help="Why; recorded with it.")]
+WHY = "Why; recorded with it for colleagues, and never shown to users."
+ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help=WHY)]
 OperatorOption = Annotated[
     str,
     typer.Option(
@@ -131,8 +137,10 @@ OperatorOption = Annotated[
         help="Who; recorded with it.",
     ),
 ]
-OptionalReasonOption = Annotated[
-    str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help="Why; recorded with it.")
+OptionalReasonOption = Annotated[str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help=WHY)]
+TellOption = Annotated[
+    str | None,
+    typer.Option("--tell", callback=_tell, metavar="TEXT", help="What the user is told of it, in these words."),
 ]
 OptionalOperatorOption = Annotated[
     str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")

@@ -48,6 +48,7 @@ REGION = "FR"
 SAMPLE_MOVEMENTS_FILE = SHIPPED_PROGRAM_FILE.parent / "examples" / "transactions.csv"
 _ACTIVATIONS_AT_ONCE = 20
 _POLL_INTERVAL_S = 0.1
+_OPERATOR, _REASON = "demo", "the demonstration"
 _LOOK_FOR_TROUBLE_EVERY = 50
 _BEFORE = """\
 A demonstration of about half a minute, with {movements} movements of {users} users from {file},
@@ -137,7 +138,7 @@ def _shifted(export: Export, yesterday: date) -> Export:
 async def _set_up(
     ledger: Ledger, export: Export, program: Program, started_at: datetime, yesterday: date
 ) -> ImportReport:
-    await apply_program(ledger, program, now=started_at)
+    await apply_program(ledger, program, operator=_OPERATOR, reason=_REASON, now=started_at)
     try:
         report = await import_export(ledger, export, now=started_at)
     except ImportRefused as error:
@@ -149,7 +150,9 @@ async def _set_up(
     for asset, terms in program.assets.items():
         a_day = daily_reward(terms.cap_units, terms, formula_on(yesterday))
         enough = (a_day * days * report.users // UNITS_PER_TOKEN + 1) * UNITS_PER_TOKEN
-        await fund_pool(ledger, asset, min(enough, MAX_ACCOUNT_UNITS), now=started_at)
+        await fund_pool(
+            ledger, asset, min(enough, MAX_ACCOUNT_UNITS), operator=_OPERATOR, reason=_REASON, now=started_at
+        )
     return report
 
 

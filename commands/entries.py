@@ -21,6 +21,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "note": entry.note,
         "operator": entry.operator,
         "reason": entry.reason,
+        "tell": entry.tell,
         "reverses": entry.reverses,
         "reversed_by": entry.reversed_by,
     }
@@ -35,15 +36,22 @@ def recorded_json(answer: Recorded) -> dict[str, Any]:
     }
 
 
+def print_tried(answer: Recorded) -> None:
+    """What a dry run would have recorded, and what would be held then."""
+    entry = answer.entry
+    print(f"would take back entry {entry.reverses}: {_changes(entry)} for {_whose(entry)}; nothing was done.")
+    print(f"balance then: {_balances(answer)}")
+
+
 def print_recorded(answer: Recorded) -> None:
     """What was recorded, when it counts, and what is held now."""
     entry = answer.entry
-    whose = f"user {entry.user_id}" if entry.user_id else "the reward pool"
     counts_from = exact_instant_text(entry.effective_at)
     if answer.recorded_already:
         print(f"recorded already, on {exact_instant_text(entry.recorded_at)}, so nothing changed:")
-    changes = ", ".join(f"{_signed(units)} {asset}" for asset, units in entry.changes.items())
-    print(f"entry {entry.entry_id}, {entry.kind}: {changes} for {whose}, counting from {counts_from}")
+    print(
+        f"entry {entry.entry_id}, {entry.kind}: {_changes(entry)} for {_whose(entry)}, counting from {counts_from}"
+    )
     if entry.occurred_at:
         print(
             f"  not from {exact_instant_text(entry.occurred_at)}, since nothing may count within a closed day "
@@ -51,7 +59,19 @@ def print_recorded(answer: Recorded) -> None:
         )
     for remark in _remarks(entry):
         print(f"  {remark}")
-    print(f"balance now: {', '.join(f'{amount} {asset}' for asset, amount in amounts(answer.balances).items())}")
+    print(f"balance now: {_balances(answer)}")
+
+
+def _changes(entry: Entry) -> str:
+    return ", ".join(f"{_signed(units)} {asset}" for asset, units in entry.changes.items())
+
+
+def _whose(entry: Entry) -> str:
+    return f"user {entry.user_id}" if entry.user_id else "the reward pool"
+
+
+def _balances(answer: Recorded) -> str:
+    return ", ".join(f"{amount} {asset}" for asset, amount in amounts(answer.balances).items())
 
 
 def print_steps(steps: Iterable[Step]) -> None:
@@ -71,6 +91,34 @@ def print_steps(steps: Iterable[Step]) -> None:
     )
 
 
+def print_pool_entries(found: Iterable[Entry]) -> None:
+    """A row for each entry, with what it put into the pool or took out of it."""
+    print_table(
+        [
+            Column("entry", is_number=True),
+            Column("recorded"),
+            Column("kind"),
+            Column("change", is_number=True),
+            Column("asset"),
+            Column("user"),
+            Column("remarks", is_prose=True),
+        ],
+        [
+            [
+                str(entry.entry_id),
+                exact_instant_text(entry.recorded_at),
+                entry.kind,
+                _signed(units),
+                asset,
+                entry.user_id or "",
+                "; ".join(_remarks(entry)),
+            ]
+            for entry in found
+            for asset, units in entry.changes.items()
+        ],
+    )
+
+
 def _rows(step: Step) -> Iterator[list[str]]:
     entry = step.entry
     occurred = [f"occurred {exact_instant_text(entry.occurred_at)}"] if entry.occurred_at else []
@@ -86,9 +134,18 @@ def _remarks(entry: Entry) -> list[str]:
     return [
         *([f"reverses entry {entry.reverses}"] if entry.reverses else []),
         *([f"reversed by entry {entry.reversed_by}"] if entry.reversed_by else []),
-        *([f"reason: {plain(entry.reason)}, by {plain(entry.operator or 'nobody')}"] if entry.reason else []),
+        *_words(entry),
         *([f"note: {plain(entry.note)}"] if entry.note else []),
     ]
+
+
+def _words(entry: Entry) -> list[str]:
+    """Who wrote an entry by hand and why, and what the user is told."""
+    if entry.operator is None:
+        return []
+    reason = f"reason: {plain(entry.reason)}, " if entry.reason else "no reason given, "
+    tell = [f"the user is told: {plain(entry.tell)}"] if entry.tell else []
+    return [f"{reason}by {plain(entry.operator)}", *tell]
 
 
 def _signed(units: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands.arguments import OperatorOption, OptionalReasonOption
 from commands.enrolment import UserArgument, documents_in_force
 from commands.entrance import CommandFailed, now, run, say, the_ledger, user_argument
 from commands.output import JsonOption, instant_text, print_json, print_prose
@@ -35,6 +36,7 @@ def _user(text: str | None) -> str | None:
 @app.command()
 def create(
     user: UserArgument,
+    operator: OperatorOption,
     ed25519: Annotated[
         Path | None, typer.Option(metavar="PUBKEY.pem", help="Requests are signed with this key's private half.")
     ] = None,
@@ -49,6 +51,7 @@ def create(
     accept_terms: Annotated[
         bool, typer.Option("--accept-terms", help="The user accepted every document in its version in force.")
     ] = False,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key for a user's own programs: an HMAC key with a secret, or one for a public key of the user's.
@@ -80,7 +83,7 @@ def create(
                 public_key=public_key,
                 read_only=read_only,
             )
-            await add_key(ledger, key, accepted)
+            await add_key(ledger, key, accepted, operator=operator, reason=reason)
             return key, secret, accepted
 
     key, secret, documents = run(work())
@@ -152,13 +155,15 @@ def list_(
 @app.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key, as keys list prints it.")],
+    operator: OperatorOption,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a key out of use, at once and for good. A repeat changes nothing."""
 
     async def work() -> ApiKey:
         async with the_ledger() as ledger:
-            return await revoke_key(ledger, key, now=now())
+            return await revoke_key(ledger, key, operator=operator, reason=reason, now=now())
 
     revoked = run(work())
     if as_json:

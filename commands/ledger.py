@@ -1,4 +1,4 @@
-"""ledger show, reverse, adjust: what the journal holds of a user, and how an operator corrects it."""
+"""ledger show, reverse, adjust: what the journal holds of a user or a pool, and how an operator corrects it."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -11,27 +11,40 @@ from commands.arguments import (
     AssetArgument,
     OperatorOption,
     ReasonOption,
+    TellOption,
     idempotency_key,
     signed_amount,
     wrong_usage,
 )
 from commands.enrolment import UserArgument
-from commands.entrance import now, run, the_ledger
-from commands.entries import entry_json, print_recorded, print_steps, recorded_json
+from commands.entrance import now, run, the_ledger, user_argument
+from commands.entries import (
+    entry_json,
+    print_pool_entries,
+    print_recorded,
+    print_steps,
+    print_tried,
+    recorded_json,
+)
 from commands.output import JsonOption, amounts, print_json, print_prose
 from ledger import corrections
 from ledger.engine import Ledger
-from ledger.entries import Recorded, UserEntries, user_entries
+from ledger.entries import PoolEntries, Recorded, UserEntries, pool_entries, user_entries
 from ledger.spelling import check_spelling
+from staking.money import format_amount
 from staking.program import check_asset_code
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The journal: what it holds of a user, and its corrections. Nothing in it is ever changed or deleted; "
-    "a correction is an entry of its own, with its operator and reason.",
+    help="The journal: what it holds of a user or a reward pool, and its corrections. Nothing in it is ever "
+    "changed or deleted; a correction is an entry of its own, with its operator and reason.",
 )
 _ENTRIES_MAX = 100_000
 _ENTRY_ID_MAX = 2**63 - 1
+
+
+def _user(text: str | None) -> str | None:
+    return None if text is None else user_argument(text)
 
 
 @wrong_usage
@@ -39,9 +52,20 @@ def _asset(text: str | None) -> str | None:
     return None if text is None else check_asset_code(text)
 
 
+PoolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pool", callback=_asset, metavar="ASSET", help="In the place of a user: the pool of this asset."
+    ),
+]
+
+
 @app.command()
 def show(
-    user: UserArgument,
+    user: Annotated[
+        str | None,
+        typer.Argument(metavar="[USER]", callback=_user, help="The user's opaque id; or name a --pool."),
+    ] = None,
     asset: Annotated[
         str | None,
         typer.Argument(
@@ -50,6 +74,10 @@ def show(
             help="Only what changed this asset.",
         ),
     ] = None,
+    pool: PoolOption = None,
+    without_rewards: Annotated[
+        bool, typer.Option("--without-rewards", help="Of a pool: only fundings and what was taken back.")
+    ] = False,
     last: Annotated[
         int, typer.Option("--last", min=1, max=_ENTRIES_MAX, metavar="N", help="How many of the latest entries.")
     ] = 50,
@@ -57,9 +85,24 @@ def show(
 ) -> None:
     """Print a user's latest journal entries in the order in which they count, each with the holding after it.
 
-    Entries that count from one instant act together.
-    """
+    Entries that count from one instant act together. With --pool: those of a reward pool, in the order in which
+    they were recorded, with who funded it and why.
 
+    Example: python starter.py ledger show --pool SOL --without-rewards
+    """
+    if pool is not None:
+        if user is not None:
+            raise typer.BadParameter("either a USER or a --pool is named, not both")
+        _show_pool(pool, with_rewards=not without_rewards, last=last, as_json=as_json)
+    elif user is None:
+        raise typer.BadParameter("a USER or a --pool is missing")
+    elif without_rewards:
+        raise typer.BadParameter("--without-rewards goes with --pool")
+    else:
+        _show_user(user, asset, last=last, as_json=as_json)
+
+
+def _show_user(user: str, asset: str | None, *, last: int, as_json: bool) -> None:
     async def work() -> UserEntries:
         async with the_ledger() as ledger, ledger.read() as connection:
             found = await user_entries(connection, user, asset, last=last)
@@ -76,36 +119,110 @@ def show(
     if not known.count:
         print(f"there are no entries of {what}.")
         return
-    shown = "all" if len(known.steps) == known.count else f"the latest {len(known.steps)}"
-    print_prose(f"Entries of {what}: {shown} of {known.count}, the newest last")
+    print_prose(f"Entries of {what}: {_of_how_many(len(known.steps), known.count)}, the newest last")
     print_steps(known.steps)
+
+
+def _show_pool(asset: str, *, with_rewards: bool, last: int, as_json: bool) -> None:
+    async def work() -> PoolEntries:
+        async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
+            found = await pool_entries(connection, asset, with_rewards=with_rewards, last=last)
+            if not found.count:
+                await check_spelling(connection, [asset])
+            return found
+
+    known = run(work())
+    if as_json:
+        print_json(
+            {
+                "pool": asset,
+                "count": known.count,
+                "balance": format_amount(known.balance),
+                "entries": [entry_json(entry) for entry in known.entries],
+            }
+        )
+        return
+    if not known.count:
+        print(f"there are no entries of the {asset} pool; fund it with: starter.py pool fund {asset} 1000")
+        return
+    shown = _of_how_many(len(known.entries), known.count)
+    kinds = "Entries" if with_rewards else "Entries, but for rewards,"
+    print_prose(f"{kinds} of the {asset} pool: {shown}, the newest last")
+    print_pool_entries(known.entries)
+    print(f"balance now: {format_amount(known.balance)} {asset}")
+
+
+def _of_how_many(shown: int, count: int) -> str:
+    return f"{'all' if shown == count else f'the latest {shown}'} of {count}"
 
 
 @app.command()
 def reverse(
     entry: Annotated[
-        int,
-        typer.Argument(metavar="ENTRY", min=1, max=_ENTRY_ID_MAX, help="An entry id, as ledger show prints it."),
+        list[str],
+        typer.Argument(
+            metavar="[USER] ENTRY",
+            help="Whose entry it is, and its id, as ledger show prints it; or ENTRY and --pool.",
+        ),
     ],
     reason: ReasonOption,
     operator: OperatorOption,
+    tell: TellOption = None,
+    pool: PoolOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what it would take back, and the balances after it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take an entry back, whole, by one that moves the same amounts the other way. A repeat changes nothing.
 
     It counts from now on, so that no closed day changes. The day of a reward that is taken back stays credited and
-    is not paid again, and its user reads the reason in the reward history. Refused if the balance, or the pool,
-    would fall below zero.
+    is not paid again; its user reads in the reward history that it was taken back, and what --tell says. Refused
+    if the entry is another's, and if the balance, or the pool, would fall below zero.
+
+    Example: python starter.py ledger reverse 1001 188 --reason "case 4711" --dry-run
     """
+    owner, entry_id = _owner_and_entry(entry, pool)
     answer = _correct(
-        lambda ledger, asked_at: corrections.reverse(ledger, entry, reason=reason, operator=operator, now=asked_at)
+        lambda ledger, asked_at: corrections.reverse(
+            ledger,
+            entry_id,
+            of=owner,
+            reason=reason,
+            operator=operator,
+            now=asked_at,
+            tell=tell,
+            dry_run=dry_run,
+        )
     )
+    is_tried = dry_run and not answer.recorded_already
     if as_json:
-        print_json(recorded_json(answer))
+        recorded = {**recorded_json(answer), "dry_run": dry_run}
+        print_json({**recorded, "entry_id": None} if is_tried else recorded)
         return
     if answer.recorded_already:
-        print(f"entry {entry} is reversed already, by entry {answer.entry.entry_id}.")
-    print_recorded(answer)
+        print(f"entry {entry_id} is reversed already, by entry {answer.entry.entry_id}.")
+    if is_tried:
+        print_tried(answer)
+    else:
+        print_recorded(answer)
+
+
+def _owner_and_entry(words: list[str], pool: str | None) -> tuple[str | corrections.Pool, int]:
+    """Whose entry is meant, and its id: USER ENTRY, or ENTRY beside a pool."""
+    *owners, number = words
+    if not number.isascii() or not number.isdecimal() or not 1 <= int(number[:20]) <= _ENTRY_ID_MAX:
+        raise typer.BadParameter(f"{number[:40]!r} is not an entry id, as ledger show prints it")
+    if pool is not None:
+        if owners:
+            raise typer.BadParameter("either a USER or a --pool is named, not both")
+        return corrections.Pool(pool), int(number)
+    if len(owners) != 1:
+        raise typer.BadParameter(
+            f"whose entry is it? Name the user: ledger reverse USER {number}; or the pool: "
+            f"ledger reverse --pool ASSET {number}"
+        )
+    return user_argument(owners[0]), int(number)
 
 
 @app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)
@@ -120,6 +237,7 @@ def adjust(
     ],
     reason: ReasonOption,
     operator: OperatorOption,
+    tell: TellOption = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +253,15 @@ def adjust(
     """
     answer = _correct(
         lambda ledger, asked_at: corrections.adjust(
-            ledger, user, asset, amount, reason=reason, operator=operator, now=asked_at, idempotency_key=key
+            ledger,
+            user,
+            asset,
+            amount,
+            reason=reason,
+            operator=operator,
+            now=asked_at,
+            tell=tell,
+            idempotency_key=key,
         )
     )
     if as_json:

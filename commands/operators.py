@@ -14,11 +14,13 @@ from temporalio.client import Client
 from commands import bulk
 from commands.agreement import another_ledger, disagreement_once_started, is_of_another_ledger
 from commands.arguments import (
+    WHY,
     OperatorOption,
     OptionalOperatorOption,
     OptionalReasonOption,
     ReasonOption,
     RegionOption,
+    TellOption,
     login_name,
 )
 from commands.enrolment import TimeoutOption, UserArgument
@@ -77,7 +79,7 @@ _DEACTIVATE = _OfARegion(
     "deactivate",
     "deactivated",
     enrolled_users,
-    lambda client, user, act: client.deactivate(user, act.reason, operator=act.operator),
+    lambda client, user, act: client.deactivate(user, act.reason, operator=act.operator, tell=act.tell),
 )
 
 
@@ -86,6 +88,7 @@ def hold(
     operator: OperatorOption,
     user: OneUserArgument = None,
     region: RegionOption = None,
+    tell: TellOption = None,
     dry_run: DryRunOption = False,
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
@@ -97,7 +100,7 @@ def hold(
 
     Example: python starter.py hold 1001 --reason "ticket 4711: balances in doubt"
     """
-    act = Act(operator=operator, reason=reason)
+    act = Act(operator=operator, reason=reason, tell=tell)
     if region is not None:
         _act_on_region(_HOLD, _alone(region, user), act, dry_run=dry_run, timeout=timeout, as_json=as_json)
         return
@@ -140,29 +143,34 @@ def release(
 
 def deactivate(
     user: OneUserArgument = None,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the enrolment.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help=WHY)] = None,
     operator: OptionalOperatorOption = None,
     region: RegionOption = None,
+    tell: TellOption = None,
     dry_run: DryRunOption = False,
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
     """End a user's enrolment at once. Owed days are still paid; a repeat answers the first end.
 
-    Without --operator it is the user who asked. With --region everyone's enrolment from there ends, by an operator
-    (you, unless another is named), and --reason is needed.
+    Without --operator, --reason and --tell it is the user who asked. With one of them it is an operator's act
+    (yours, unless another is named). With --region everyone's enrolment from there ends, and --reason is needed.
 
     Example: python starter.py deactivate --region UA --reason "the offer ends there" --dry-run
     """
     if region is not None:
-        act = Act(operator=operator or login_name(), reason=_given(reason))
+        act = Act(operator=operator or login_name(), reason=_given(reason), tell=tell)
         _act_on_region(_DEACTIVATE, _alone(region, user), act, dry_run=dry_run, timeout=timeout, as_json=as_json)
         return
 
     user = _named(user, dry_run=dry_run)
+    if not operator and (reason is not None or tell):
+        operator = login_name()
     end = _asked(
         timeout,
-        lambda client: client.deactivate(user, ASKED_BY_THE_USER if reason is None else reason, operator=operator),
+        lambda client: client.deactivate(
+            user, ASKED_BY_THE_USER if reason is None else reason, operator=operator, tell=tell
+        ),
     )
     if as_json:
         print_json(end.model_dump(mode="json"))
@@ -243,35 +251,52 @@ def acts(
     last: Annotated[
         int, typer.Option("--last", min=1, max=_ACTS_MAX, metavar="N", help="How many of the latest.")
     ] = 50,
+    all_: Annotated[bool, typer.Option("--all", help="All of them, however many there are.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what operators did to users' loops, with who and why, the newest last; of one user or of all.
+    """Print what operators did, with who and why, the newest last: to users' loops and balances, to pools and the
+    program, to keys and tokens.
 
     Example: python starter.py acts 1001 --last 10
     """
 
     async def work() -> list[RecordedAct]:
-        async with the_ledger() as ledger, ledger.read() as connection:
-            return await latest_acts(connection, user, last=last)
+        async with the_ledger() as ledger, ledger.read(takes_long=all_) as connection:
+            return await latest_acts(connection, user, last=None if all_ else last)
 
     found = run(work())
     if as_json:
-        print_json(
-            [
-                {"recorded_at": act.recorded_at, "user": act.user_id, "act": act.kind}
-                | {"operator": act.operator, "reason": act.reason}
-                for act in found
-            ]
-        )
+        print_json([_act_json(act) for act in found])
         return
-    columns = [Column(title) for title in ("recorded at", "user", "act", "operator")]
+    columns = [Column(title) for title in ("recorded at", "user", "act", "on", "operator")]
     print_table(
-        [*columns, Column("reason", is_prose=True)],
-        [
-            [instant_text(act.recorded_at), act.user_id or "", act.kind, act.operator, act.reason or ""]
-            for act in found
-        ],
+        [*columns, Column("reason", is_prose=True), Column("told the user", is_prose=True)],
+        [_act_row(act) for act in found],
     )
+
+
+def _act_json(act: RecordedAct) -> dict[str, object]:
+    return {
+        "recorded_at": act.recorded_at,
+        "user": act.user_id,
+        "act": act.kind,
+        "subject": act.subject,
+        "operator": act.operator,
+        "reason": act.reason,
+        "tell": act.tell,
+    }
+
+
+def _act_row(act: RecordedAct) -> list[str]:
+    return [
+        instant_text(act.recorded_at),
+        act.user_id or "",
+        act.kind,
+        act.subject or "",
+        act.operator,
+        act.reason or "none given",
+        act.tell or "",
+    ]
 
 
 async def _resume(

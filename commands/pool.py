@@ -4,7 +4,13 @@ from typing import Annotated
 
 import typer
 
-from commands.arguments import NUMBERS_MAY_BE_NEGATIVE, amount_above_zero, idempotency_key
+from commands.arguments import (
+    NUMBERS_MAY_BE_NEGATIVE,
+    OperatorOption,
+    OptionalReasonOption,
+    amount_above_zero,
+    idempotency_key,
+)
 from commands.entrance import now, run, the_ledger
 from commands.output import Column, JsonOption, amounts, print_json, print_table
 from ledger.pools import fund_pool, pool_balances
@@ -19,17 +25,24 @@ def fund(
     amount: Annotated[
         int, typer.Argument(parser=amount_above_zero, metavar="AMOUNT", help="Tokens, such as 1000.")
     ],
+    operator: OperatorOption,
     key: Annotated[
         str | None,
         typer.Option(callback=idempotency_key, help="Idempotency key: the same key again changes nothing."),
     ] = None,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put tokens into an asset's reward pool. Credits that wait for it are paid soon after."""
+    """Put tokens into an asset's reward pool. Credits that wait for it are paid soon after.
+
+    Who did it and why is among the acts. `ledger show --pool` has the entry, with which it can be taken back.
+    """
 
     async def work() -> int:
         async with the_ledger() as ledger:
-            return await fund_pool(ledger, asset, amount, now=now(), idempotency_key=key)
+            return await fund_pool(
+                ledger, asset, amount, operator=operator, reason=reason, now=now(), idempotency_key=key
+            )
 
     balance = format_amount(run(work()))
     if as_json:

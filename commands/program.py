@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import JsonValue
 
-from commands.arguments import NewOption
+from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
 from commands.entrance import CommandFailed, day_argument, now, run, the_ledger
 from commands.output import Column, JsonOption, print_fields, print_json, print_prose, print_table
 from ledger.programs import (
@@ -25,6 +25,7 @@ from ledger.programs import (
     timetable,
 )
 from staking.days import day_of
+from staking.models import Act
 from staking.program import Difference, Program, ProgramError, differences, parse_program
 
 app = typer.Typer(no_args_is_help=True, help="The terms of the offer.")
@@ -87,7 +88,13 @@ def show(
 
 
 @app.command()
-def apply(file: FileArgument, new: NewOption = False, as_json: JsonOption = False) -> None:
+def apply(
+    file: FileArgument,
+    operator: OperatorOption,
+    new: NewOption = False,
+    reason: OptionalReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make a program file the program in force from its effective_from on.
 
     The first may start in the past; a later one must start after today. The same content again changes nothing.
@@ -96,7 +103,7 @@ def apply(file: FileArgument, new: NewOption = False, as_json: JsonOption = Fals
 
     async def work() -> Applied:
         async with the_ledger(new=new) as ledger:
-            return await apply_program(ledger, program, now=now())
+            return await apply_program(ledger, program, operator=operator, reason=reason, now=now())
 
     applied = run(work())
     if as_json:
@@ -120,24 +127,44 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def pause(assets: AssetsArgument, first_day: FromOption = None, as_json: JsonOption = False) -> None:
+def pause(
+    assets: AssetsArgument,
+    reason: ReasonOption,
+    operator: OperatorOption,
+    first_day: FromOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Pause assets from a day on: they earn nothing (outcome paused) until they are resumed.
 
     That holds under every version of the program that is to come too. The day must not have begun.
     """
-    _switch(assets, first_day, paused=True, as_json=as_json)
+    _switch(assets, first_day, Act(operator=operator, reason=reason), paused=True, as_json=as_json)
 
 
 @app.command()
-def resume(assets: AssetsArgument, first_day: FromOption = None, as_json: JsonOption = False) -> None:
+def resume(
+    assets: AssetsArgument,
+    reason: ReasonOption,
+    operator: OperatorOption,
+    first_day: FromOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Resume paused assets from a day on, which must not have begun."""
-    _switch(assets, first_day, paused=False, as_json=as_json)
+    _switch(assets, first_day, Act(operator=operator, reason=reason), paused=False, as_json=as_json)
 
 
-def _switch(assets: list[str], first_day: date | None, *, paused: bool, as_json: bool) -> None:
+def _switch(assets: list[str], first_day: date | None, act: Act, *, paused: bool, as_json: bool) -> None:
     async def work() -> Switched:
         async with the_ledger() as ledger:
-            return await switch_assets(ledger, assets, paused=paused, first_day=first_day, now=now())
+            return await switch_assets(
+                ledger,
+                assets,
+                paused=paused,
+                operator=act.operator,
+                reason=act.reason,
+                first_day=first_day,
+                now=now(),
+            )
 
     switched = run(work())
     if as_json:

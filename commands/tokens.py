@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.arguments import wrong_usage
+from commands.arguments import OperatorOption, OptionalReasonOption, wrong_usage
 from commands.entrance import now, run, the_ledger
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
-from ledger.corrections import check_text
+from ledger.acts import check_text
 from ledger.service_tokens import Scope, ServiceToken, add_token, all_tokens, revoke_token
 from web.tokens import new_token
 
@@ -29,6 +29,8 @@ def create(
     scopes: Annotated[
         list[Scope], typer.Option("--scope", help="What it may do; give it once for each.", show_default=False)
     ],
+    operator: OperatorOption,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token for a product service. It is shown once; only its hash is kept.
@@ -39,7 +41,7 @@ def create(
 
     async def work() -> None:
         async with the_ledger() as ledger:
-            await add_token(ledger, token)
+            await add_token(ledger, token, operator=operator, reason=reason)
 
     run(work())
     if as_json:
@@ -78,13 +80,15 @@ def list_(as_json: JsonOption = False) -> None:
 @app.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as tokens list prints it.")],
+    operator: OperatorOption,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a token out of use, at once and for good. A repeat changes nothing."""
 
     async def work() -> ServiceToken:
         async with the_ledger() as ledger:
-            return await revoke_token(ledger, token_id, now=now())
+            return await revoke_token(ledger, token_id, operator=operator, reason=reason, now=now())
 
     revoked = run(work())
     if as_json:

@@ -1,4 +1,4 @@
-"""What operators do to a user's loop: recorded with who and why, never changed, and the last one counts."""
+"""What operators do: recorded with who and why, in the transaction that does it, and never changed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +9,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.journal import lock_user
-from ledger.owed import in_region
+from ledger.regions import in_region
 from ledger.schema import AnyRow, acts, enrolments
 from staking.models import Act, ActRequest, Hold
 
-ActKind: TypeAlias = Literal["hold", "release", "deactivate", "retry", "resume"]
+ActKind: TypeAlias = Literal[
+    "hold",
+    "release",
+    "deactivate",
+    "retry",
+    "resume",
+    "activate",
+    "reverse",
+    "adjust",
+    "fund",
+    "program_apply",
+    "program_pause",
+    "program_resume",
+    "key_create",
+    "key_revoke",
+    "token_create",
+    "token_revoke",
+    "import",
+    "import_undo",
+]
+TEXT_LENGTH_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -22,10 +42,62 @@ class RecordedAct:
 
     act_number: int
     user_id: str | None
+    """None for what concerns nobody alone, such as a pool or the program."""
     kind: ActKind
+    subject: str | None
+    """What was acted on, where it was not the user's loop: "pool SOL, entry 12", "program version 3"."""
     operator: str
     reason: str | None
+    """For colleagues; None where none was given."""
+    tell: str | None
+    """For the user."""
     recorded_at: datetime
+
+
+def check_text(what: str, text: str) -> str:
+    """A reason or an operator's name as it came. Raises ValueError unless it is 1 to 500 characters of text."""
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX or text.isspace():
+        raise ValueError(f"the {what} has 1 to {TEXT_LENGTH_MAX} characters, this one has {len(text.strip())}")
+    if not all(character.isprintable() or character.isspace() for character in text):
+        raise ValueError(f"the {what} has characters that are no text")
+    return text
+
+
+def check_words(operator: str, reason: str | None, tell: str | None = None) -> None:
+    """Raises ValueError unless they are text, where they are given."""
+    for what, words in (("operator", operator), ("reason", reason), ("text for the user", tell)):
+        if words is not None:
+            check_text(what, words)
+
+
+async def write_act(
+    connection: AsyncConnection,
+    kind: ActKind,
+    act_id: str,
+    *,
+    operator: str,
+    reason: str | None,
+    recorded_at: datetime,
+    user_id: str | None = None,
+    subject: str | None = None,
+    tell: str | None = None,
+) -> None:
+    """Records an act, in the transaction that does it; a caller who names a user holds that user's lock.
+
+    ``act_id`` is for one act alone: what does a thing twice finds out before it comes here.
+    """
+    await connection.execute(
+        acts.insert().values(
+            act_id=act_id,
+            user_id=user_id,
+            kind=kind,
+            operator=operator,
+            reason=reason,
+            recorded_at=recorded_at,
+            subject=subject,
+            tell=tell,
+        )
+    )
 
 
 @run_again_if_it_gave_way
@@ -45,8 +117,10 @@ async def hold(ledger: Ledger, request: ActRequest) -> Hold:
         if known is not None:
             return known
         held_at = max(request.now, ledger.clock())
-        await _insert(connection, request.act_id, request.user_id, "hold", request.act, held_at)
-        return Hold(held_at=held_at, operator=request.act.operator, reason=request.act.reason)
+        await _write(connection, request.act_id, request.user_id, "hold", request.act, held_at)
+        return Hold(
+            held_at=held_at, operator=request.act.operator, reason=request.act.reason, tell=request.act.tell
+        )
 
 
 @run_again_if_it_gave_way
@@ -65,7 +139,7 @@ async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
         known = await hold_of(connection, request.user_id)
         if known is not None:
             released_at = max(request.now, ledger.clock())
-            await _insert(connection, request.act_id, request.user_id, "release", request.act, released_at)
+            await _write(connection, request.act_id, request.user_id, "release", request.act, released_at)
         return known
 
 
@@ -77,14 +151,14 @@ async def record_act(
     async with ledger.write() as connection:
         await lock_user(connection, user_id)
         if await _done(connection, act_id) is None:
-            await _insert(connection, act_id, user_id, kind, act, max(now, ledger.clock()))
+            await _write(connection, act_id, user_id, kind, act, max(now, ledger.clock()))
 
 
 async def record_deactivation(
     connection: AsyncConnection, user_id: str, enrolment_id: str, act: Act, now: datetime
 ) -> None:
     """Records who ended an enrolment, in the transaction that ends it; the caller holds the user's lock."""
-    await _insert(connection, f"deactivate/{enrolment_id}", user_id, "deactivate", act, now)
+    await _write(connection, f"deactivate/{enrolment_id}", user_id, "deactivate", act, now)
 
 
 _HOLDS_AND_RELEASES = acts.c.kind.in_(("hold", "release"))
@@ -128,14 +202,26 @@ async def held_users(connection: AsyncConnection, region: str | None = None) -> 
     return {row.user_id: _hold(row) for row in rows}
 
 
-async def latest_acts(connection: AsyncConnection, user_id: str | None = None, *, last: int) -> list[RecordedAct]:
-    """The latest acts of operators, of one user or of all, the newest last."""
-    query = select(acts).order_by(acts.c.act_number.desc()).limit(last)
+async def latest_acts(
+    connection: AsyncConnection, user_id: str | None = None, *, last: int | None
+) -> list[RecordedAct]:
+    """The latest acts of operators, the newest last; all where ``last`` is None, and a user's alone where one is
+    named."""
+    query = select(acts).order_by(acts.c.recorded_at.desc(), acts.c.act_number.desc()).limit(last)
     if user_id is not None:
         query = query.where(acts.c.user_id == user_id)
     rows = (await connection.execute(query)).all()
     return [
-        RecordedAct(row.act_number, row.user_id, row.kind, row.operator, row.reason, row.recorded_at)
+        RecordedAct(
+            act_number=row.act_number,
+            user_id=row.user_id,
+            kind=row.kind,
+            subject=row.subject,
+            operator=row.operator,
+            reason=row.reason,
+            tell=row.tell,
+            recorded_at=row.recorded_at,
+        )
         for row in reversed(rows)
     ]
 
@@ -154,19 +240,19 @@ def _hold_in(last: AnyRow | None) -> Hold | None:
 
 
 def _hold(row: AnyRow) -> Hold:
-    return Hold(held_at=row.recorded_at, operator=row.operator, reason=row.reason)
+    return Hold(held_at=row.recorded_at, operator=row.operator, reason=row.reason, tell=row.tell)
 
 
-async def _insert(
+async def _write(
     connection: AsyncConnection, act_id: str, user_id: str, kind: ActKind, act: Act, recorded_at: datetime
 ) -> None:
-    await connection.execute(
-        acts.insert().values(
-            act_id=act_id,
-            user_id=user_id,
-            kind=kind,
-            operator=act.operator,
-            reason=act.reason,
-            recorded_at=recorded_at,
-        )
+    await write_act(
+        connection,
+        kind,
+        act_id,
+        operator=act.operator,
+        reason=act.reason,
+        recorded_at=recorded_at,
+        user_id=user_id,
+        tell=act.tell,
     )

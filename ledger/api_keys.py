@@ -8,8 +8,10 @@ from enum import StrEnum
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import check_words, write_act
 from ledger.engine import Ledger
 from ledger.errors import UnknownKey
+from ledger.journal import lock_user
 from ledger.schema import AnyRow, acceptances, api_key_acceptances, api_keys, enrolments
 
 
@@ -51,9 +53,13 @@ class Profile:
 _KEY_IN_USE = select(api_keys).where(api_keys.c.api_key == bindparam("key"), api_keys.c.revoked_at.is_(None))
 
 
-async def add_key(ledger: Ledger, key: ApiKey, documents: Mapping[str, str]) -> None:
+async def add_key(
+    ledger: Ledger, key: ApiKey, documents: Mapping[str, str], *, operator: str, reason: str | None = None
+) -> None:
     """Records a new key, with the document versions its user has accepted."""
+    check_words(operator, reason)
     async with ledger.write() as connection:
+        await lock_user(connection, key.user_id)
         await connection.execute(
             api_keys.insert().values(
                 api_key=key.api_key,
@@ -72,6 +78,16 @@ async def add_key(ledger: Ledger, key: ApiKey, documents: Mapping[str, str]) -> 
                 for name, version in documents.items()
             ]
             await connection.execute(api_key_acceptances.insert(), accepted)
+        await write_act(
+            connection,
+            "key_create",
+            f"key_create/{key.api_key}",
+            operator=operator,
+            reason=reason,
+            recorded_at=key.created_at,
+            user_id=key.user_id,
+            subject=f"key {key.api_key}",
+        )
 
 
 async def key_in_use(connection: AsyncConnection, api_key: str) -> ApiKey | None:
@@ -118,18 +134,34 @@ async def all_keys(connection: AsyncConnection, user_id: str | None = None) -> l
     return [_key(row) for row in await connection.execute(query)]
 
 
-async def revoke_key(ledger: Ledger, api_key: str, *, now: datetime) -> ApiKey:
+async def revoke_key(
+    ledger: Ledger, api_key: str, *, operator: str, reason: str | None = None, now: datetime
+) -> ApiKey:
     """Takes a key out of use, for good; a repeat answers the first. Raises UnknownKey."""
+    check_words(operator, reason)
+    known = select(api_keys).where(api_keys.c.api_key == api_key)
     async with ledger.write() as connection:
-        await connection.execute(
+        before = (await connection.execute(known)).one_or_none()
+        if before is None:
+            raise UnknownKey("there is no such key; the keys are listed by: starter.py keys list")
+        await lock_user(connection, before.user_id)
+        revoked = await connection.execute(
             update(api_keys)
             .where(api_keys.c.api_key == api_key, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=now)
         )
-        row = (await connection.execute(select(api_keys).where(api_keys.c.api_key == api_key))).one_or_none()
-        if row is None:
-            raise UnknownKey("there is no such key; the keys are listed by: starter.py keys list")
-        return _key(row)
+        if revoked.rowcount:
+            await write_act(
+                connection,
+                "key_revoke",
+                f"key_revoke/{api_key}",
+                operator=operator,
+                reason=reason,
+                recorded_at=now,
+                user_id=before.user_id,
+                subject=f"key {api_key}",
+            )
+        return _key((await connection.execute(known)).one())
 
 
 def _key(row: AnyRow) -> ApiKey:

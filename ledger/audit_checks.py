@@ -743,7 +743,7 @@ _CORRECTIONS = (
         """SELECT entry_id, kind, reverses, operator, reason FROM entries
            WHERE (kind = 'reversal') <> (reverses IS NOT NULL)
               OR ((operator IS NOT NULL OR reason IS NOT NULL OR reverses IS NOT NULL)
-                  AND (coalesce(operator, '') = '' OR coalesce(reason, '') = ''))""",
+                  AND (coalesce(operator, '') = '' OR (coalesce(reason, '') = '' AND kind <> 'pool_funding')))""",
     ),
     _one_of(
         "entries",
@@ -753,6 +753,26 @@ _CORRECTIONS = (
         "WHERE reverses IS NOT NULL",
     ),
 )
+
+_DEEDS = """
+    SELECT 'fund/' || entry_id AS act_id, user_id, operator, reason, tell FROM entries
+    WHERE kind = 'pool_funding' AND operator IS NOT NULL
+    UNION ALL SELECT 'reverse/' || entry_id, user_id, operator, reason, tell FROM entries WHERE kind = 'reversal'
+    UNION ALL SELECT 'adjust/' || entry_id, user_id, operator, reason, tell FROM entries WHERE kind = 'adjustment'
+    UNION ALL SELECT 'activate/' || enrolment_id, user_id, operator, operator_reason, NULL FROM enrolments
+    WHERE operator IS NOT NULL
+    UNION ALL SELECT 'deactivate/' || enrolment_id, user_id, end_operator, end_reason, end_tell FROM enrolments
+    WHERE end_operator IS NOT NULL"""
+"""What operators did and what is kept with it. Fundings of ledgers before schema version 5 name no operator."""
+_THINGS = """
+    SELECT 'program_apply/' || version FROM program_versions
+    UNION ALL SELECT 'program_pause/' || version FROM program_versions
+    UNION ALL SELECT 'program_resume/' || version FROM program_versions
+    UNION ALL SELECT 'key_create/' || api_key FROM api_keys
+    UNION ALL SELECT 'key_revoke/' || api_key FROM api_keys WHERE revoked_at IS NOT NULL
+    UNION ALL SELECT 'token_create/' || token_id FROM service_tokens
+    UNION ALL SELECT 'token_revoke/' || token_id FROM service_tokens WHERE revoked_at IS NOT NULL"""
+"""What else acts are of."""
 
 _ACTS = (
     Check(
@@ -768,15 +788,26 @@ _ACTS = (
     ),
     Check(
         "acts",
-        "an enrolment that an operator ended has ended, for that reason",
+        "what an operator did has its act, which says the same",
+        "acts",
+        ("act_id",),
+        "{operator} did {act_id}, user {user_id}, for: {reason}, and told: {tell}; its act says {act_operator}, user "
+        "{act_user_id}, for: {act_reason}, and told: {act_tell}",
+        f"""SELECT d.act_id, d.user_id, d.operator, d.reason, d.tell, a.user_id AS act_user_id,
+                   a.operator AS act_operator, a.reason AS act_reason, a.tell AS act_tell
+            FROM ({_DEEDS}) d LEFT JOIN acts a ON a.act_id = d.act_id
+            WHERE a.act_id IS NULL OR a.user_id IS DISTINCT FROM d.user_id OR a.operator <> d.operator
+               OR a.reason IS DISTINCT FROM d.reason OR a.tell IS DISTINCT FROM d.tell""",
+    ),
+    Check(
+        "acts",
+        "an act is of something that is there",
         "acts",
         ("act_number",),
-        "act {act_number} of user {user_id} ended an enrolment for: {reason}; the enrolment of user {enrolled_user_id} "
-        "ended for: {end_reason}",
-        """SELECT a.act_number, a.user_id, a.reason, e.user_id AS enrolled_user_id, e.end_reason
-           FROM acts a LEFT JOIN enrolments e ON e.enrolment_id = substr(a.act_id, length('deactivate/') + 1)
-           WHERE a.kind = 'deactivate'
-             AND (e.user_id IS DISTINCT FROM a.user_id OR e.end_reason IS DISTINCT FROM a.reason)""",
+        "act {act_number} of {operator}, {act_id}, is of nothing that the ledger has",
+        f"""SELECT act_number, operator, act_id FROM acts
+            WHERE kind NOT IN ('hold', 'release', 'retry', 'resume', 'import', 'import_undo')
+              AND act_id NOT IN (SELECT act_id FROM ({_DEEDS}) d UNION ALL {_THINGS})""",
     ),
 )
 

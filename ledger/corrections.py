@@ -1,6 +1,7 @@
 """Corrections: entries that take others back, and adjustments; each with its operator and reason (I2, I4)."""
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from operator import index
@@ -8,9 +9,10 @@ from operator import index
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import check_words, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
-from ledger.entries import Recorded, read_entry, recorded
-from ledger.errors import NotReversible, UnknownEntry
+from ledger.entries import Entry, Recorded, read_entry, recorded
+from ledger.errors import NotReversible, UnknownEntry, WrongOwner
 from ledger.journal import OUTSIDE, SPOT, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
 from ledger.movements import check_idempotency_key, counts_from, post_live
 from ledger.schema import accounts, entries, postings
@@ -18,46 +20,122 @@ from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 from staking.program import check_asset_code
 
-TEXT_LENGTH_MAX = 500
 _REVERSAL, _ADJUSTMENT = "reversal", "adjustment"
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The reward pool of an asset, as the owner of an entry."""
+
+    asset: str
+
+
+class _NothingIsWritten(Exception):
+    """Rolls a transaction back that only tried."""
+
+    def __init__(self, answer: Recorded) -> None:
+        self.answer = answer
+        super().__init__()
+
+
 @run_again_if_it_gave_way
-async def reverse(ledger: Ledger, entry_id: int, *, reason: str, operator: str, now: datetime) -> Recorded:
+async def reverse(
+    ledger: Ledger,
+    entry_id: int,
+    *,
+    of: str | Pool | None = None,
+    reason: str,
+    operator: str,
+    now: datetime,
+    tell: str | None = None,
+    dry_run: bool = False,
+) -> Recorded:
     """Takes an entry back, whole, by one that moves the same amounts the other way on the same accounts.
 
-    It counts from ``now``, but in no closed day and never before the user's latest movement (I4): no snapshot
-    changes, and the day of a reward that is taken back stays credited. An entry that is reversed answers its first
-    reversal, whatever the reason now. Raises UnknownEntry, NotReversible for a reversal, InsufficientBalance or
-    AccountFull if a balance does not allow it (I2), or ValueError for what is malformed.
+    ``of`` is whose entry it must be: a user's id, or a pool; None for whoever knows that. It counts from ``now``,
+    but in no closed day and never before the user's latest movement (I4): no snapshot changes, and the day of a
+    reward that is taken back stays credited. An entry that is reversed answers its first reversal, whatever the
+    words now. With
+    ``dry_run`` the answer is what would be recorded, under an id that it will not have, and nothing is.
+
+    Raises UnknownEntry, WrongOwner, NotReversible for a reversal, InsufficientBalance or AccountFull if a balance
+    does not allow it (I2), or ValueError for what is malformed.
     """
-    check_text("reason", reason)
-    check_text("operator", operator)
-    async with ledger.write() as connection:
-        entry = await read_entry(connection, entry_id)
-        if entry is None:
-            raise UnknownEntry(f"there is no entry {entry_id}")
-        if entry.reverses is not None:
-            instead = "adjust the balance: starter.py ledger adjust" if entry.user_id else "fund the pool again"
-            raise NotReversible(
-                f"entry {entry_id} reverses entry {entry.reverses} and cannot be reversed itself; {instead}"
-            )
-        user = await lock_user(connection, entry.user_id) if entry.user_id else None
-        first = await connection.scalar(select(entries.c.entry_id).where(entries.c.reverses == entry_id))
-        if first is not None:
-            return await recorded(connection, first, already=True)
-        reversal = NewEntry(
-            kind=_REVERSAL,
-            legs=await _legs_back(connection, entry_id, user),
-            effective_at=counts_from(user, now) if user else max(now, entry.effective_at),
-            recorded_at=ledger.clock(),
-            user_id=entry.user_id,
-            operator=operator,
-            reason=reason,
-            reverses=entry_id,
+    check_words(operator, reason, tell)
+    try:
+        async with ledger.write() as connection:
+            answer = await _reverse(connection, ledger, entry_id, of, reason, operator, now, tell)
+            if dry_run:
+                raise _NothingIsWritten(answer)
+            return answer
+    except _NothingIsWritten as tried:
+        return tried.answer
+
+
+async def _reverse(
+    connection: AsyncConnection,
+    ledger: Ledger,
+    entry_id: int,
+    of: str | Pool | None,
+    reason: str,
+    operator: str,
+    now: datetime,
+    tell: str | None,
+) -> Recorded:
+    entry = await read_entry(connection, entry_id)
+    if entry is None:
+        raise UnknownEntry(f"there is no entry {entry_id}")
+    if of is not None:
+        _check_owner(entry, of)
+    if entry.reverses is not None:
+        instead = "adjust the balance: starter.py ledger adjust" if entry.user_id else "fund the pool again"
+        raise NotReversible(
+            f"entry {entry_id} reverses entry {entry.reverses} and cannot be reversed itself; {instead}"
         )
-        posted = await (post_live(connection, user, reversal) if user else post(connection, reversal))
-        return await recorded(connection, posted, already=False)
+    user = await lock_user(connection, entry.user_id) if entry.user_id else None
+    first = await connection.scalar(select(entries.c.entry_id).where(entries.c.reverses == entry_id))
+    if first is not None:
+        return await recorded(connection, first, already=True)
+    recorded_at = ledger.clock()
+    reversal = NewEntry(
+        kind=_REVERSAL,
+        legs=await _legs_back(connection, entry_id, user),
+        effective_at=counts_from(user, now) if user else max(now, entry.effective_at),
+        recorded_at=recorded_at,
+        user_id=entry.user_id,
+        operator=operator,
+        reason=reason,
+        reverses=entry_id,
+        tell=tell,
+    )
+    posted = await (post_live(connection, user, reversal) if user else post(connection, reversal))
+    await write_act(
+        connection,
+        "reverse",
+        f"reverse/{posted}",
+        operator=operator,
+        reason=reason,
+        recorded_at=recorded_at,
+        user_id=entry.user_id,
+        subject=f"entry {entry_id}" if user else f"pool {', '.join(entry.changes)}, entry {entry_id}",
+        tell=tell,
+    )
+    return await recorded(connection, posted, already=False)
+
+
+def _check_owner(entry: Entry, of: str | Pool) -> None:
+    """Nobody's entry is taken back for another's: an id is one digit away from a stranger's."""
+    pool = ", ".join(entry.changes)
+    if of == entry.user_id or (entry.user_id is None and isinstance(of, Pool) and of.asset in entry.changes):
+        return
+    asked = f"user {of}" if isinstance(of, str) else f"the {of.asset} pool"
+    owner = f"user {entry.user_id}" if entry.user_id else f"the {pool} pool"
+    moved = ", ".join(f"{format_amount(units)} {asset}" for asset, units in entry.changes.items())
+    raise WrongOwner(
+        f"entry {entry.entry_id} is not of {asked}, and nothing was reversed: it is of {owner} ({entry.kind}, "
+        f"{moved}), whose entries are taken back by: starter.py ledger reverse "
+        f"{entry.user_id or f'--pool {pool}'} ENTRY"
+    )
 
 
 @run_again_if_it_gave_way
@@ -70,6 +148,7 @@ async def adjust(
     reason: str,
     operator: str,
     now: datetime,
+    tell: str | None = None,
     idempotency_key: str | None = None,
 ) -> Recorded:
     """Adds a signed amount, in units, to a user's spot balance; the other side is outside.
@@ -81,8 +160,7 @@ async def adjust(
     """
     check_user_id(user_id)
     check_asset_code(asset)
-    check_text("reason", reason)
-    check_text("operator", operator)
+    check_words(operator, reason, tell)
     if not 0 < abs(index(amount)) <= MAX_ACCOUNT_UNITS:
         raise ValueError(f"an adjustment is not 0 and at most 90 billion, unlike {format_amount(amount)}")
     if idempotency_key is None:
@@ -94,26 +172,31 @@ async def adjust(
         repeat = await find_repeat(connection, key, Asked(_ADJUSTMENT, user_id, {asset: amount}))
         if repeat is not None:
             return await recorded(connection, repeat, already=True)
+        recorded_at = ledger.clock()
         adjustment = NewEntry(
             kind=_ADJUSTMENT,
             legs=[Leg(Spot(user), asset, amount), Leg(OUTSIDE, asset, -amount)],
             effective_at=counts_from(user, now),
-            recorded_at=ledger.clock(),
+            recorded_at=recorded_at,
             user_id=user_id,
             idempotency_key=key,
             operator=operator,
             reason=reason,
+            tell=tell,
         )
-        return await recorded(connection, await post_live(connection, user, adjustment), already=False)
-
-
-def check_text(what: str, text: str) -> str:
-    """A reason or an operator's name as it came. Raises ValueError unless it is 1 to 500 characters of text."""
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX or text.isspace():
-        raise ValueError(f"the {what} has 1 to {TEXT_LENGTH_MAX} characters, this one has {len(text.strip())}")
-    if not all(character.isprintable() or character.isspace() for character in text):
-        raise ValueError(f"the {what} has characters that are no text")
-    return text
+        posted = await post_live(connection, user, adjustment)
+        await write_act(
+            connection,
+            "adjust",
+            f"adjust/{posted}",
+            operator=operator,
+            reason=reason,
+            recorded_at=recorded_at,
+            user_id=user_id,
+            subject=f"entry {posted}",
+            tell=tell,
+        )
+        return await recorded(connection, posted, already=False)
 
 
 def _key_of_content(*content: str | int) -> str:

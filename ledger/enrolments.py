@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import hold_of, record_deactivation
+from ledger.acts import hold_of, record_deactivation, write_act
 from ledger.earnings import totals
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
@@ -60,6 +60,17 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
             return Refusal(reasons=reasons)
         row = _row(request, activated_at, now)
         await connection.execute(enrolments.insert().values(row))
+        if activation.back_dating is not None:
+            await write_act(
+                connection,
+                "activate",
+                f"activate/{request.enrolment_id}",
+                operator=activation.back_dating.operator,
+                reason=activation.back_dating.reason,
+                recorded_at=now,
+                user_id=request.user_id,
+                subject=f"back to {activated_at:%Y-%m-%d %H:%M:%S} UTC",
+            )
         accepted = {name: activation.documents[name] for name in program.documents}
         if accepted:
             await connection.execute(
@@ -106,10 +117,12 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
             changes |= {
                 "ended_at": request.ended_at,
                 "end_reason": request.reason,
+                "end_operator": request.operator,
+                "end_tell": request.tell,
                 "owed_days_at_end": _days_in(first_owed, last_accrual_day),
             }
             if request.operator is not None:
-                act = Act(operator=request.operator, reason=request.reason)
+                act = Act(operator=request.operator, reason=request.reason, tell=request.tell)
                 now = max(request.ended_at, ledger.clock())
                 await record_deactivation(connection, request.user_id, request.enrolment_id, act, now)
         else:
@@ -378,4 +391,6 @@ def _end(row: AnyRow) -> End:
         last_accrual_day=row.last_accrual_day if accrued else None,
         owed_days=row.owed_days_at_end,
         reason=row.end_reason,
+        operator=row.end_operator,
+        tell=row.end_tell,
     )

@@ -7,12 +7,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import Select, and_, func, literal, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.journal import POOL, balances
 from ledger.pools import pool_balances
-from ledger.schema import AnyRow, accounts, entries, postings
+from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Entry:
     note: str | None
     operator: str | None
     reason: str | None
+    """For colleagues, never for the user."""
+    tell: str | None
+    """For the user."""
     reverses: int | None
     reversed_by: int | None
 
@@ -105,6 +108,44 @@ async def user_entries(
     return UserEntries(steps[::-1], count or 0)
 
 
+@dataclass(frozen=True)
+class PoolEntries:
+    """A pool's latest entries, the last recorded last, and how many there are in all."""
+
+    entries: list[Entry]
+    count: int
+    balance: int
+    """As it is now, in units."""
+
+
+async def pool_entries(
+    connection: AsyncConnection, asset: str, *, with_rewards: bool = True, last: int
+) -> PoolEntries:
+    """The latest entries that moved something of an asset's pool: fundings, rewards, and what reversed either.
+
+    Each has its change of the pool, also where it is an entry of a user.
+    """
+    known = (
+        select(entries.c.entry_id, func.sum(postings.c.amount).label("amount"))
+        .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
+        .join(entries, entries.c.entry_id == postings.c.entry_id)
+        .where(IS_OF_THE_SYSTEM, accounts.c.kind == POOL, accounts.c.asset == asset)
+        .group_by(entries.c.entry_id)
+    )
+    if not with_rewards:
+        known = known.where(entries.c.kind != "reward")
+    count = await connection.scalar(select(func.count()).select_from(known.subquery()))
+    latest = known.order_by(entries.c.entry_id.desc()).limit(last).subquery()
+    reversal = entries.alias("reversal")
+    rows = await connection.execute(
+        select(entries, reversal.c.entry_id.label("reversed_by"), latest.c.amount, literal(asset).label("asset"))
+        .join_from(latest, entries, entries.c.entry_id == latest.c.entry_id)
+        .outerjoin(reversal, reversal.c.reverses == entries.c.entry_id)
+        .order_by(entries.c.entry_id)
+    )
+    return PoolEntries(list(_entries(rows)), count or 0, (await pool_balances(connection)).get(asset, 0))
+
+
 def _lines() -> Select[*tuple[Any, ...]]:
     """A row for each entry and account of its user, or of the reward pool where it has none."""
     reversal = entries.alias("reversal")
@@ -140,6 +181,7 @@ def _entries(rows: Iterable[AnyRow]) -> Iterator[Entry]:
             note=first.note,
             operator=first.operator,
             reason=first.reason,
+            tell=first.tell,
             reverses=first.reverses,
             reversed_by=first.reversed_by,
         )

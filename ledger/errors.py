@@ -64,6 +64,10 @@ class UnknownEntry(LedgerError):
     """There is no journal entry with that id."""
 
 
+class WrongOwner(LedgerError):
+    """A journal entry is not of the user or the pool that was named with it."""
+
+
 class NotReversible(LedgerError):
     """A journal entry cannot be taken back by another."""
 

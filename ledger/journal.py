@@ -110,10 +110,13 @@ class NewEntry:
     occurred_at: datetime | None = None
     note: str | None = None
     operator: str | None = None
-    """Who corrected something, with ``reason``; None for everything else."""
+    """Who corrected something or funded a pool, with ``reason``; None for everything else."""
     reason: str | None = None
+    """For colleagues, never for the user."""
     reverses: int | None = None
     """The entry that this one takes back."""
+    tell: str | None = None
+    """What the user is told of a correction."""
 
 
 _LOCK_USERS = (
@@ -381,6 +384,7 @@ def _entry_row(entry: NewEntry) -> dict[str, Any]:
         "operator": entry.operator,
         "reason": entry.reason,
         "reverses": entry.reverses,
+        "tell": entry.tell,
     }
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.programs import first_restricted_day
+from ledger.regions import in_region
 from ledger.schema import AnyRow, UtcDay, days, enrolments
 from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, credit_deadline, day_of, last_day_past_its_deadline
 
@@ -185,11 +186,6 @@ async def unfinished_users(connection: AsyncConnection, region: str | None = Non
     # Of an ended enrolment every accrual day is over, whatever the clock of this machine says.
     query = select(enrolments.c.user_id).where(or_(enrolments.c.ended_at.is_(None), _IS_OWED))
     return await _users(connection, query, region)
-
-
-def in_region(region: str) -> ColumnElement[bool]:
-    """Rule 7: a country covers its subdivisions."""
-    return or_(enrolments.c.region == region, enrolments.c.region.startswith(f"{region}-", autoescape=True))
 
 
 async def _users(connection: AsyncConnection, query: Select[tuple[str]], region: str | None) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import check_words, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
@@ -17,15 +18,24 @@ _FUNDING = "pool_funding"
 
 @run_again_if_it_gave_way
 async def fund_pool(
-    ledger: Ledger, asset: str, amount: int, *, now: datetime, idempotency_key: str | None = None
+    ledger: Ledger,
+    asset: str,
+    amount: int,
+    *,
+    operator: str,
+    reason: str | None = None,
+    now: datetime,
+    idempotency_key: str | None = None,
 ) -> int:
     """Moves an amount, in units above zero, from outside into an asset's pool; answers the pool's new balance.
 
-    A repeat of a key changes nothing. Raises UnknownAsset for one that no program version has, NoProgram,
-    ContentDiffers for a repeat that says anything else, or AccountFull.
+    A repeat of a key changes nothing, whoever asks and why. Raises UnknownAsset for one that no program version
+    has, NoProgram, ContentDiffers for a repeat that says anything else, AccountFull, or ValueError for words that
+    are no text.
     """
     if amount <= 0:
         raise ValueError(f"a pool is funded with an amount above zero, not {amount}")
+    check_words(operator, reason)
     async with ledger.write() as connection:
         known = {name for version in await all_versions(connection) for name in version.program.assets}
         if not known:
@@ -39,7 +49,7 @@ async def fund_pool(
         )
         if not repeat:
             legs = [Leg(POOL, asset, amount), Leg(OUTSIDE, asset, -amount)]
-            await post(
+            entry_id = await post(
                 connection,
                 NewEntry(
                     kind=_FUNDING,
@@ -47,7 +57,18 @@ async def fund_pool(
                     effective_at=now,
                     recorded_at=now,
                     idempotency_key=idempotency_key,
+                    operator=operator,
+                    reason=reason,
                 ),
+            )
+            await write_act(
+                connection,
+                "fund",
+                f"fund/{entry_id}",
+                operator=operator,
+                reason=reason,
+                recorded_at=now,
+                subject=f"pool {asset}, entry {entry_id}",
             )
         return (await pool_balances(connection)).get(asset, 0)
 

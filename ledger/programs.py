@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import check_words, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
 from ledger.journal import lock_all_users
@@ -67,12 +68,15 @@ class Switched:
 
 
 @run_again_if_it_gave_way
-async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> Applied:
+async def apply_program(
+    ledger: Ledger, program: Program, *, operator: str, reason: str | None = None, now: datetime
+) -> Applied:
     """Rule 5: makes a program the one in force from 00:00 UTC of its ``effective_from``.
 
     The first may start in the past. Raises ProgramRefused for a later one that does not start after today and
     after every day already closed for anyone (I7).
     """
+    check_words(operator, reason)
     first_day = program.effective_from
     async with ledger.write() as connection:
         await lock_all_users(connection)
@@ -88,6 +92,15 @@ async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> A
             )
         _check_spelling_of(program, known)
         (new,) = await _add_versions(connection, known, [program], now)
+        await write_act(
+            connection,
+            "program_apply",
+            f"program_apply/{new.version}",
+            operator=operator,
+            reason=reason,
+            recorded_at=now,
+            subject=f"program version {new.version}",
+        )
         before = replaced.version.program.assets if replaced else {}
         paused_before = [asset for asset in program.assets if asset in before and before[asset].paused]
         resumed = [asset for asset in paused_before if not program.assets[asset].paused]
@@ -96,7 +109,14 @@ async def apply_program(ledger: Ledger, program: Program, *, now: datetime) -> A
 
 @run_again_if_it_gave_way
 async def switch_assets(
-    ledger: Ledger, assets: Collection[str], *, paused: bool, first_day: date | None = None, now: datetime
+    ledger: Ledger,
+    assets: Collection[str],
+    *,
+    paused: bool,
+    operator: str,
+    reason: str,
+    first_day: date | None = None,
+    now: datetime,
 ) -> Switched:
     """Pauses or resumes assets from 00:00 UTC of a day on; by default of the first that is possible.
 
@@ -104,6 +124,7 @@ async def switch_assets(
     until it is resumed. Where everything is as asked already, nothing is written. Raises NoProgram, UnknownAsset
     for an asset that the program does not have on that day, ProgramRefused for a day that has begun (I7).
     """
+    check_words(operator, reason)
     async with ledger.write() as connection:
         await lock_all_users(connection)
         now = max(now, ledger.clock())
@@ -126,7 +147,20 @@ async def switch_assets(
                 f"{first_day} has begun, and the terms of a day that has begun never change; "
                 f"the first day possible is {possible}"
             )
-        return Switched(first_day, await _add_versions(connection, known, switched, now))
+        added = await _add_versions(connection, known, switched, now)
+        if added:
+            kind = "program_pause" if paused else "program_resume"
+            versions = ", ".join(str(version.version) for version in added)
+            await write_act(
+                connection,
+                kind,
+                f"{kind}/{added[0].version}",
+                operator=operator,
+                reason=reason,
+                recorded_at=now,
+                subject=f"{', '.join(assets)} from {first_day}, program version {versions}",
+            )
+        return Switched(first_day, added)
 
 
 async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.acts import check_words, write_act
 from ledger.engine import Ledger
 from ledger.errors import UnknownToken
 from ledger.schema import AnyRow, service_tokens
@@ -39,8 +40,9 @@ _TOKEN_IN_USE = select(service_tokens).where(
 )
 
 
-async def add_token(ledger: Ledger, token: ServiceToken) -> None:
+async def add_token(ledger: Ledger, token: ServiceToken, *, operator: str, reason: str | None = None) -> None:
     """Records a new token."""
+    check_words(operator, reason)
     async with ledger.write() as connection:
         await connection.execute(
             service_tokens.insert().values(
@@ -50,6 +52,15 @@ async def add_token(ledger: Ledger, token: ServiceToken) -> None:
                 token_hash=token.token_hash,
                 created_at=token.created_at,
             )
+        )
+        await write_act(
+            connection,
+            "token_create",
+            f"token_create/{token.token_id}",
+            operator=operator,
+            reason=reason,
+            recorded_at=token.created_at,
+            subject=_subject(token.name, token.token_id),
         )
 
 
@@ -65,10 +76,13 @@ async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:
     return [_token(row) for row in await connection.execute(query)]
 
 
-async def revoke_token(ledger: Ledger, token_id: str, *, now: datetime) -> ServiceToken:
+async def revoke_token(
+    ledger: Ledger, token_id: str, *, operator: str, reason: str | None = None, now: datetime
+) -> ServiceToken:
     """Takes a token out of use, for good; a repeat answers the first. Raises UnknownToken."""
+    check_words(operator, reason)
     async with ledger.write() as connection:
-        await connection.execute(
+        revoked = await connection.execute(
             update(service_tokens)
             .where(service_tokens.c.token_id == token_id, service_tokens.c.revoked_at.is_(None))
             .values(revoked_at=now)
@@ -77,7 +91,21 @@ async def revoke_token(ledger: Ledger, token_id: str, *, now: datetime) -> Servi
         row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise UnknownToken("there is no such token; the tokens are listed by: starter.py tokens list")
+        if revoked.rowcount:
+            await write_act(
+                connection,
+                "token_revoke",
+                f"token_revoke/{token_id}",
+                operator=operator,
+                reason=reason,
+                recorded_at=now,
+                subject=_subject(row.name, token_id),
+            )
         return _token(row)
+
+
+def _subject(name: str, token_id: str) -> str:
+    return f"token {name} ({token_id})"
 
 
 def _token(row: AnyRow) -> ServiceToken:

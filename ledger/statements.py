@@ -54,8 +54,8 @@ class StatementLine:
     entry_id: int | None
     reversed_by: int | None
     """The entry that took the day's rewards back."""
-    reversal_reason: str | None
-    """Why, as the operator wrote it."""
+    reversal_tell: str | None
+    """What the operator who did it has for the user."""
 
     @property
     def kept(self) -> int:
@@ -78,6 +78,11 @@ class Standing:
     it, and no day earns any more."""
     ended_at: datetime | None
     end_reason: str | None
+    """Of a rule, of who asked, or of an operator; an operator's is never for the user."""
+    end_operator: str | None
+    """Who ended it, where it was neither the user nor a rule."""
+    end_tell: str | None
+    """What that operator has for the user."""
     last_credited_day: date | None
     owed_days: list[date]
     """Accrual days that are over and not yet credited."""
@@ -96,6 +101,11 @@ class Standing:
     def is_on(self) -> bool:
         """Enrolled, and rule 7 has not ended it, whether or not the loop has come there."""
         return self.enrolled and self.restricted_since is None
+
+    @property
+    def told(self) -> list[str]:
+        """What operators have for the user: of the hold, and of the end until the next activation."""
+        return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
 
 
 async def statement(
@@ -179,7 +189,7 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome", "formula")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
-    reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.reason.label("reversal_reason")]
+    reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.tell.label("reversal_tell")]
     query = (
         select(*columns, *terms, *credit, *reversal)
         .join_from(
@@ -224,7 +234,7 @@ async def _read_lines(connection: AsyncConnection, query: Select[*tuple[Any, ...
             reference_value=programs[row.program_version].assets[row.asset].reference_value(row.reward),
             entry_id=row.entry_id,
             reversed_by=row.reversed_by,
-            reversal_reason=row.reversal_reason,
+            reversal_tell=row.reversal_tell,
         )
         for row in await connection.execute(query)
     ]
@@ -288,6 +298,8 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
             restricted_since=_restricted_since(latest, owed, program, day_of(now)),
             ended_at=None if latest is None else latest.ended_at,
             end_reason=None if latest is None else latest.end_reason,
+            end_operator=None if latest is None else latest.end_operator,
+            end_tell=None if latest is None else latest.end_tell,
             last_credited_day=last_credited,
             owed_days=list(owed.days),
             delayed_since=owed.delayed_since,

@@ -98,6 +98,11 @@ class End(Model):
     owed_days: int
     """Accrual days not yet credited when the end was recorded; they are still paid."""
     reason: str
+    """Of a rule, of the user, or of an operator; an operator's is never for the user."""
+    operator: str | None = None
+    """Who ended it, where it was neither the user nor a rule; None in the memory of runs that did not keep it."""
+    tell: str | None = None
+    """What the operator has for the user."""
 
 
 class Enrolment(Model):
@@ -129,6 +134,9 @@ class Act(Model):
 
     operator: Reason
     reason: Reason
+    """For colleagues, never for the user."""
+    tell: Reason | None = None
+    """For the user."""
 
 
 class Hold(Model):
@@ -137,6 +145,9 @@ class Hold(Model):
     held_at: Instant
     operator: str
     reason: str
+    """For colleagues, never for the user."""
+    tell: str | None = None
+    """For the user."""
 
 
 class SearchAttributeUse(StrEnum):
@@ -311,6 +322,8 @@ class EndRequest(FencedRequest):
     reason: str
     operator: str | None = None
     """Who ended it, where it was neither the user nor a rule."""
+    tell: str | None = None
+    """What the operator has for the user."""
 
 
 class ActRequest(FencedRequest):

@@ -117,7 +117,7 @@ async def make_program(
         public_key=public_pem(public).decode() if public else None,
         read_only=read_only,
     )
-    await add_key(world.ledger, key, documents)
+    await add_key(world.ledger, key, documents, operator="tests")
     signs = {KeyKind.HMAC: lambda payload: hmac_of(secret or "", payload), KeyKind.RSA: rsa_of}
     return Program(key.api_key, secret or "", signs.get(kind, ed25519_of))
 
@@ -125,7 +125,7 @@ async def make_program(
 async def make_token(world: World, *scopes: Scope) -> dict[str, str]:
     """The headers of a service that has these scopes."""
     text, token = new_token("tests", scopes, now=LONG_AGO)
-    await add_token(world.ledger, token)
+    await add_token(world.ledger, token, operator="tests")
     return {"Authorization": f"Bearer {text}"}
 
 

@@ -104,10 +104,10 @@ class World:
         """How often each user was recalled: what a run would carry that did."""
 
     async def apply(self, program: Program, now: datetime = LONG_AGO) -> None:
-        await apply_program(self.ledger, program, now=now)
+        await apply_program(self.ledger, program, operator="tests", now=now)
 
     async def fund(self, asset: str, tokens: str = "1000000") -> None:
-        await fund_pool(self.ledger, asset, units(tokens), now=LONG_AGO)
+        await fund_pool(self.ledger, asset, units(tokens), operator="tests", now=LONG_AGO)
 
     async def move(self, user: str, tokens: str, asset: str, when: datetime, *, key: str | None = None) -> int:
         """A deposit, or a withdrawal where negative."""

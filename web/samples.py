@@ -20,6 +20,7 @@ from workflows.client import SoftStakingClient, send_activation
 
 REGION = "FR"
 _POOL_TOKENS = "1000000"
+_OPERATOR = "samples"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,15 @@ async def make_samples(ledger: Ledger, client: Client, now: datetime) -> None:
     async with ledger.read() as connection:
         program = (await program_on(connection, day_of(now))).program
     for asset in program.assets:
-        await fund_pool(ledger, asset, parse_amount(_POOL_TOKENS), now=now, idempotency_key=f"samples: {asset}")
+        await fund_pool(
+            ledger,
+            asset,
+            parse_amount(_POOL_TOKENS),
+            operator=_OPERATOR,
+            reason="the pools of the sample users",
+            now=now,
+            idempotency_key=f"samples: {asset}",
+        )
     for sample in SAMPLES:
         known = await standing(ledger, sample.user_id, now=now)
         if not known.holdings and known.receipt is None:
@@ -140,7 +149,7 @@ async def _activate(client: Client, sample: Sample, program: Program, now: datet
     if sample.activated_ago:
         back_dating = BackDating(
             activated_at=now - sample.activated_ago,
-            operator="samples",
+            operator=_OPERATOR,
             reason="a sample user of the demonstration",
         )
     activation = Activation(region=REGION, channel="web", documents=program.documents, back_dating=back_dating)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, FastAPI, Path, Query, params
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from ledger.corrections import check_text
+from ledger.acts import check_text
 from ledger.enrolments import is_recorded
 from ledger.service_tokens import Scope
 from ledger.statements import Standing, StatementLine, first_credited_day, standing, statement
@@ -28,6 +28,12 @@ from workflows.client import ServiceError
 _PREFIX = "/v1/accounts/{user}/soft-staking"
 _BODY_BYTES_MAX = 65_536
 _PAGE_DAYS_MAX = 366
+ENDED_BY_OPERATOR = "ended by an operator"
+"""In the place of the operator's reason, which is for colleagues alone."""
+_END_REASON = (
+    "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
+    f"`{ENDED_BY_OPERATOR}` where an operator ended it, whose own reason is not told."
+)
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -73,6 +79,17 @@ _NO_REASON = DeactivationRequest()
 _MaybeReason = Annotated[DeactivationRequest, BeforeValidator(lambda body: _NO_REASON if body is None else body)]
 
 
+class EndAnswer(BaseModel):
+    """How an enrolment ended; a repeat gets the same."""
+
+    enrolment_id: str
+    ended_at: Instant
+    last_accrual_day: date | None = Field(description="Null: no day was accrued.")
+    owed_days: int = Field(description="Accrual days that were not credited yet; they are still paid.")
+    reason: str = Field(description=_END_REASON)
+    message: str | None = Field(description="What an operator who ended it has for the user.")
+
+
 class Tag(BaseModel):
     """Rule 8: the one asset beside which the tag stands."""
 
@@ -105,7 +122,10 @@ class AccountStatus(BaseModel):
     first_reward_from: Instant | None
     first_reward_until: Instant | None
     ended_at: Instant | None
-    end_reason: str | None
+    end_reason: str | None = Field(description=_END_REASON)
+    message: str | None = Field(
+        description="What an operator has for the user, of a hold or of an end, to be shown as it is."
+    )
     last_credited_day: date | None
     owed_days: list[date]
     day_in_progress: date | None
@@ -129,6 +149,7 @@ class AccountStatus(BaseModel):
                     "first_reward_until": "2026-10-03T08:00:00Z",
                     "ended_at": None,
                     "end_reason": None,
+                    "message": None,
                     "last_credited_day": "2026-10-02",
                     "owed_days": [],
                     "day_in_progress": "2026-10-03",
@@ -283,7 +304,7 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         "/deactivate",
         accounts.deactivate,
         methods=["POST"],
-        response_model=End,
+        response_model=EndAnswer,
         responses=of_a_body,
         dependencies=for_callers_with(Scope.DEACTIVATE),
         operation_id="deactivateAccount",
@@ -362,8 +383,8 @@ class _Accounts:
             raise refusal(answer.reasons)
         return answer
 
-    async def deactivate(self, user: User, request: Annotated[_MaybeReason, Body()] = _NO_REASON) -> End:
-        return await self._service.client.deactivate(user, request.reason)
+    async def deactivate(self, user: User, request: Annotated[_MaybeReason, Body()] = _NO_REASON) -> EndAnswer:
+        return _end(await self._service.client.deactivate(user, request.reason))
 
 
 def _state(known: Standing, live: LiveStatus | None) -> str:
@@ -372,6 +393,17 @@ def _state(known: Standing, live: LiveStatus | None) -> str:
     if known.enrolled or known.owed_days:
         return "not running"
     return "ended" if known.receipt else "not enrolled"
+
+
+def _end(end: End) -> EndAnswer:
+    return EndAnswer(
+        enrolment_id=end.enrolment_id,
+        ended_at=end.ended_at,
+        last_accrual_day=end.last_accrual_day,
+        owed_days=end.owed_days,
+        reason=ENDED_BY_OPERATOR if end.operator else end.reason,
+        message=end.tell,
+    )
 
 
 def _tag(known: Standing) -> Tag | None:
@@ -393,7 +425,8 @@ def _status(known: Standing, live: LiveStatus | None, state: str) -> AccountStat
         first_reward_from=receipt and receipt.first_reward_from,
         first_reward_until=receipt and receipt.first_reward_until,
         ended_at=known.ended_at,
-        end_reason=known.end_reason,
+        end_reason=ENDED_BY_OPERATOR if known.end_operator else known.end_reason,
+        message=" ".join(known.told) or None,
         last_credited_day=known.last_credited_day,
         owed_days=known.owed_days,
         day_in_progress=live and live.day_in_progress,

@@ -104,15 +104,21 @@ class SoftStakingClient:
         )
 
     async def deactivate(
-        self, user_id: str, reason: str = "asked by the user", *, operator: str | None = None
+        self,
+        user_id: str,
+        reason: str = "asked by the user",
+        *,
+        operator: str | None = None,
+        tell: str | None = None,
     ) -> End:
         """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10).
 
-        ``operator`` is who ends it, where it is not the user.
+        ``operator`` is who ends it, where it is not the user, and ``tell`` what the user is told of it.
         """
-        return await self._ask_or_start(
-            user_id, "deactivation", "deactivate", [reason, operator] if operator else [reason], End
-        )
+        words = [reason, operator, tell]
+        while words[-1] is None:  # a worker with older code knows no more than it is sent
+            words.pop()
+        return await self._ask_or_start(user_id, "deactivation", "deactivate", words, End)
 
     async def hold(self, user_id: str, act: Act) -> Hold:
         """Stops a user's loop before its next step until it is released; a repeat gets the first hold.

@@ -237,15 +237,15 @@ class SoftStakingWorkflow:
             raise _refused("an activation is missing", "BadActivation")
 
     @workflow.update
-    async def deactivate(self, reason: str, operator: str | None = None) -> End:
+    async def deactivate(self, reason: str, operator: str | None = None, tell: str | None = None) -> End:
         """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer.
 
-        ``operator`` is who ended it, where it was not the user.
+        ``operator`` is who ended it, where it was not the user, and ``tell`` what the user reads of it.
         """
         ended_at = workflow.now()
-        return await self._answer(lambda: self._end(ended_at, reason, operator))
+        return await self._answer(lambda: self._end(ended_at, reason, operator, tell))
 
-    async def _end(self, ended_at: datetime, reason: str, operator: str | None) -> End:
+    async def _end(self, ended_at: datetime, reason: str, operator: str | None, tell: str | None) -> End:
         still_open = self._known.open_enrolment
         if still_open is None:
             if self._known.last_end is None:
@@ -259,6 +259,7 @@ class SoftStakingWorkflow:
                 ended_at=ended_at,
                 reason=reason,
                 operator=operator,
+                tell=tell,
                 generation=self._known.generation,
             ),
             f"{operator}: {reason}" if operator else reason,
@@ -269,11 +270,13 @@ class SoftStakingWorkflow:
         return end
 
     @deactivate.validator
-    def _reason_is_short(self, reason: str, operator: str | None = None) -> None:
+    def _reason_is_short(self, reason: str, operator: str | None = None, tell: str | None = None) -> None:
         if not 1 <= len(reason) <= REASON_LENGTH_MAX:
             raise _refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", "BadReason")
         if operator is not None and not 1 <= len(operator) <= REASON_LENGTH_MAX:
             raise _refused(f"an operator's name has 1 to {REASON_LENGTH_MAX} characters", "BadOperator")
+        if tell is not None and not 1 <= len(tell) <= REASON_LENGTH_MAX:
+            raise _refused(f"a text for the user has 1 to {REASON_LENGTH_MAX} characters", "BadText")
 
     @workflow.update
     async def hold(self, act: Act) -> Hold:

@@ -18,7 +18,7 @@ def ann(alone: CommandLine) -> CommandLine:
 
 
 def test_a_reversal_answers_its_entry_and_what_it_reverses(ann: CommandLine) -> None:
-    answer = ann.json("ledger", "reverse", "1", "--reason", "the wrong user", "--operator", "zoe")
+    answer = ann.json("ledger", "reverse", "ann", "1", "--reason", "the wrong user", "--operator", "zoe")
 
     assert (answer["entry_id"], answer["kind"], answer["reverses"], answer["user"]) == (2, "reversal", 1, "ann")
     assert (answer["changes"], answer["balances"]) == ({"SOL": "-12.00000000"}, {"SOL": "0.00000000"})
@@ -27,10 +27,10 @@ def test_a_reversal_answers_its_entry_and_what_it_reverses(ann: CommandLine) -> 
 
 
 def test_a_second_reversal_names_the_first_and_its_reason(ann: CommandLine) -> None:
-    first = ann.json("ledger", "reverse", "1", "--reason", "the wrong user", "--operator", "zoe")
+    first = ann.json("ledger", "reverse", "ann", "1", "--reason", "the wrong user", "--operator", "zoe")
 
-    again = ann.json("ledger", "reverse", "1", "--reason", "another", "--operator", "max")
-    text = ann.run("ledger", "reverse", "1", "--reason", "another")
+    again = ann.json("ledger", "reverse", "ann", "1", "--reason", "another", "--operator", "max")
+    text = ann.run("ledger", "reverse", "ann", "1", "--reason", "another")
 
     assert again == first | {"recorded_already": True}
     assert (text.code, text.err) == (0, "")
@@ -57,11 +57,73 @@ def test_who_corrects_is_the_login_name_unless_named(ann: CommandLine) -> None:
     assert ann.json(*LOST, "--operator", "zoe")["operator"] == "zoe"
 
 
+def test_a_dry_run_tells_what_would_be_taken_back_and_the_balances_after_it(ann: CommandLine) -> None:
+    asked = ("ledger", "reverse", "ann", "1", "--reason", "the wrong user", "--dry-run")
+    text, answer = ann.run(*asked), ann.json(*asked)
+
+    assert text.out.splitlines() == [
+        "would take back entry 1: -12.00000000 SOL for user ann; nothing was done.",
+        "balance then: 0.00000000 SOL",
+    ]
+    assert (answer["dry_run"], answer["entry_id"], answer["reverses"]) == (True, None, 1)
+    assert (answer["changes"], answer["balances"]) == ({"SOL": "-12.00000000"}, {"SOL": "0.00000000"})
+    assert ann.json("ledger", "show", "ann")["count"] == 1
+    assert ann.json("acts") == []
+
+    ann.json("ledger", "reverse", "ann", "1", "--reason", "the wrong user")
+    assert "is reversed already, by entry 2" in ann.run(*asked).out
+
+
+def test_a_correction_is_an_act_that_says_what_the_user_is_told(ann: CommandLine) -> None:
+    told = ("--tell", "We took back what was paid twice.", "--operator", "zoe")
+    ann.json("ledger", "reverse", "ann", "1", "--reason", "case 1", *told)
+    for _ in range(2):
+        ann.json("ledger", "adjust", "ann", "SOL", "2", "--reason", "case 2", "--operator", "zoe")
+    assert [
+        (act["act"], act["user"], act["subject"], act["operator"], act["reason"], act["tell"])
+        for act in ann.json("acts", "ann")
+    ] == [
+        ("reverse", "ann", "entry 1", "zoe", "case 1", "We took back what was paid twice."),
+        ("adjust", "ann", "entry 3", "zoe", "case 2", None),
+    ]
+    assert "the user is told: We took back what was paid twice." in ann.run("ledger", "show", "ann").out
+
+
+def test_a_pools_funding_is_found_with_who_and_why_and_is_taken_back(alone: CommandLine) -> None:
+    alone.json("program", "apply", str(ROOT / "program.toml"))
+    alone.json("pool", "fund", "SOL", "5", "--operator", "zoe", "--reason", "November")
+    alone.json("pool", "fund", "SOL", "7", "--operator", "max")
+
+    entries = alone.json("ledger", "show", "--pool", "SOL")["entries"]
+    assert [(entry["entry_id"], entry["operator"], entry["reason"]) for entry in entries] == [
+        (1, "zoe", "November"),
+        (2, "max", None),
+    ]
+    alone.json("ledger", "reverse", "--pool", "SOL", str(entries[1]["entry_id"]), "--reason", "twice")
+
+    text = alone.run("ledger", "show", "--pool", "SOL", "--without-rewards").out
+    assert text.startswith("Entries, but for rewards, of the SOL pool: all of 3, the newest last\n")
+    assert "reason: November, by zoe" in text
+    assert "no reason given, by max" in text
+    assert text.endswith("balance now: 5.00000000 SOL\n")
+    assert alone.json("audit")["clean"] is True
+
+
+def test_a_pools_funding_is_no_users(alone: CommandLine) -> None:
+    alone.json("program", "apply", str(ROOT / "program.toml"))
+    alone.json("pool", "fund", "SOL", "5")
+    for owner in (["ann"], ["--pool", "SUI"]):
+        refused = alone.run("ledger", "reverse", *owner, "1", "--reason", "a")
+        assert refused.code == 1
+        assert "it is of the SOL pool (pool_funding, 5.00000000 SOL)" in refused.err
+    assert alone.json("pool", "show")["SOL"] == "5.00000000"
+
+
 def test_a_pool_funding_is_reversed_too(alone: CommandLine) -> None:
     alone.json("program", "apply", str(ROOT / "program.toml"))
     alone.json("pool", "fund", "SOL", "5")
 
-    answer = alone.run("ledger", "reverse", "1", "--reason", "too early")
+    answer = alone.run("ledger", "reverse", "--pool", "SOL", "1", "--reason", "too early")
 
     assert "entry 2, reversal: -5.00000000 SOL for the reward pool" in answer.out
     assert alone.json("pool", "show") == {"SOL": "0.00000000"}
@@ -70,7 +132,7 @@ def test_a_pool_funding_is_reversed_too(alone: CommandLine) -> None:
 def test_a_journal_shows_entries_with_holdings_reasons_and_reversals(ann: CommandLine) -> None:
     ann.json("trade", "ann", "SOL", "2", "SUI", "80", "--key", "t", "--at", "2026-10-02T10:00:00Z")
     ann.json("withdraw", "ann", "SOL", "1", "--key", "w", "--at", "2026-10-01T11:00:00Z")
-    ann.json("ledger", "reverse", "2", "--reason", "not [red]meant[/red]\nat all", "--operator", "zoe")
+    ann.json("ledger", "reverse", "ann", "2", "--reason", "not [red]meant[/red]\nat all", "--operator", "zoe")
 
     text = ann.run("ledger", "show", "ann")
     latest = ann.json("ledger", "show", "ann", "SUI", "--last", "1")
@@ -109,31 +171,64 @@ def test_a_user_without_entries_has_none(ann: CommandLine) -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "an unknown entry": (("reverse", "99", "--reason", "a"), 1, "there is no entry 99"),
+    "an unknown entry": (("reverse", "ann", "99", "--reason", "a"), 1, "there is no entry 99"),
     "what was spent": (
-        ("reverse", "1", "--reason", "a"),
+        ("reverse", "ann", "1", "--reason", "a"),
         1,
         "SOL balance is 11.00000000, which does not allow -12",
     ),
-    "a reversal": (("reverse", "4", "--reason", "a"), 1, "entry 4 reverses entry 3 and cannot be reversed itself"),
+    "a reversal": (
+        ("reverse", "ann", "4", "--reason", "a"),
+        1,
+        "entry 4 reverses entry 3 and cannot be reversed itself",
+    ),
     "below zero": (("adjust", "ann", "SOL", "-13", "--reason", "a"), 1, "does not allow -13.00000000"),
     "another key's content": (
         ("adjust", "ann", "SOL", "1", "--reason", "a", "--key", "deposit 1"),
         1,
         "was recorded as a deposit of 12.00000000 SOL",
     ),
-    "no reason": (("reverse", "1"), 2, "Missing option '--reason'"),
-    "an empty reason": (("reverse", "1", "--reason", ""), 2, "the reason has 1 to 500 characters"),
-    "an endless reason": (("reverse", "1", "--reason", "x" * 501), 2, "the reason has 1 to 500 characters"),
-    "a reason of escapes": (("reverse", "1", "--reason", "\x1b[2J"), 2, "characters that are no text"),
-    "an empty operator": (("reverse", "1", "--reason", "a", "--operator", ""), 2, "the operator has 1 to 500"),
-    "no entry id": (("reverse", "one", "--reason", "a"), 2, "valid integer"),
-    "entry zero": (("reverse", "0", "--reason", "a"), 2, "greater than or equal to 1"),
-    "an entry id past 64 bits": (
-        ("reverse", str(2**63), "--reason", "a"),
+    "no reason": (("reverse", "ann", "1"), 2, "Missing option '--reason'"),
+    "an empty reason": (("reverse", "ann", "1", "--reason", ""), 2, "the reason has 1 to 500 characters"),
+    "an endless reason": (("reverse", "ann", "1", "--reason", "x" * 501), 2, "the reason has 1 to 500 characters"),
+    "a reason of escapes": (("reverse", "ann", "1", "--reason", "\x1b[2J"), 2, "characters that are no text"),
+    "an empty operator": (
+        ("reverse", "ann", "1", "--reason", "a", "--operator", ""),
         2,
-        "less than or equal to 9223372036854775807",
+        "the operator has 1 to 500",
     ),
+    "no entry id": (("reverse", "ann", "one", "--reason", "a"), 2, "'one' is not an entry id"),
+    "entry zero": (("reverse", "ann", "0", "--reason", "a"), 2, "'0' is not an entry id"),
+    "an entry id past 64 bits": (("reverse", "ann", str(2**63), "--reason", "a"), 2, "is not an entry id"),
+    "an entry of nobody in particular": (
+        ("reverse", "1", "--reason", "a"),
+        2,
+        "ledger reverse USER 1; or the pool",
+    ),
+    "an entry of two owners": (("reverse", "ann", "1", "--pool", "SOL", "--reason", "a"), 2, "not both"),
+    "another user's entry": (
+        ("reverse", "bob", "1", "--reason", "a"),
+        1,
+        "entry 1 is not of user bob, and nothing was reversed: it is of user ann (deposit, 12.00000000 SOL)",
+    ),
+    "a user's entry for a pool's": (
+        ("reverse", "--pool", "SOL", "1", "--reason", "a"),
+        1,
+        "entry 1 is not of the SOL pool, and nothing was reversed: it is of user ann",
+    ),
+    "what was spent, tried": (
+        ("reverse", "ann", "1", "--reason", "a", "--dry-run"),
+        1,
+        "SOL balance is 11.00000000, which does not allow -12",
+    ),
+    "nothing to tell the user": (
+        ("reverse", "ann", "1", "--reason", "a", "--tell", ""),
+        2,
+        "the text for the user has 1 to 500",
+    ),
+    "nobody's journal": (("show",), 2, "a USER or a --pool is missing"),
+    "a user's and a pool's journal": (("show", "ann", "--pool", "SOL"), 2, "not both"),
+    "a user's journal without rewards": (("show", "ann", "--without-rewards"), 2, "goes with --pool"),
     "an adjustment by nothing": (("adjust", "ann", "SOL", "-0", "--reason", "a"), 2, "-0 changes nothing"),
     "nine decimals": (("adjust", "ann", "SOL", "-1e-9", "--reason", "a"), 2, "more than 8 decimals"),
     "an empty key": (("adjust", "ann", "SOL", "1", "--reason", "a", "--key", ""), 2, "a key has 1 to 200"),
@@ -151,7 +246,7 @@ def corrected(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Command
     shell.json("deposit", "ann", "SOL", "12", "--key", "deposit 1")
     for key in ("w1", "w2"):
         shell.json("withdraw", "ann", "SOL", "1", "--key", key)
-    shell.json("ledger", "reverse", "3", "--reason", "a")
+    shell.json("ledger", "reverse", "ann", "3", "--reason", "a")
     return shell
 
 

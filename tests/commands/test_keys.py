@@ -150,3 +150,21 @@ def test_what_makes_no_token_is_said(alone: CommandLine, arguments: list[str], c
 def test_an_empty_ledger_says_how_to_begin(alone: CommandLine) -> None:
     assert "keys create USER" in alone.run("keys", "list").out
     assert "tokens create NAME" in alone.run("tokens", "list").out
+
+
+def test_who_made_and_revoked_keys_and_tokens_is_among_the_acts_once_each(offering: CommandLine) -> None:
+    who = ("--operator", "zoe", "--reason", "ticket 4711")
+    key = offering.json("keys", "create", "1001", "--region", "FR", "--accept-terms", *who)["key"]
+    token = offering.json("tokens", "create", "spot-page", "--scope", "read", *who)["id"]
+    for _ in range(2):
+        offering.json("keys", "revoke", key, *who)
+        offering.json("tokens", "revoke", token, "--operator", "max")
+
+    _, *acts = offering.json("acts", "--all")
+    assert [(act["act"], act["user"], act["subject"], act["operator"], act["reason"]) for act in acts] == [
+        ("key_create", "1001", f"key {key}", "zoe", "ticket 4711"),
+        ("token_create", None, f"token spot-page ({token})", "zoe", "ticket 4711"),
+        ("key_revoke", "1001", f"key {key}", "zoe", "ticket 4711"),
+        ("token_revoke", None, f"token spot-page ({token})", "max", None),
+    ]
+    assert offering.json("audit")["clean"] is True

@@ -9,6 +9,7 @@ from world import ROOT
 PROGRAM_FILE = str(ROOT / "program.toml")
 SHIPPED = (ROOT / "program.toml").read_text()
 TOMORROW, NEXT_WEEK, IN_TWO_WEEKS = (str(utc_today() + timedelta(days=days)) for days in (1, 7, 14))
+WHY = ("--reason", "an upgrade of the network")
 YESTERDAY = str(utc_today() - timedelta(days=1))
 RATE_AND_DAY = [
     {"key": "assets.SOL.apr", "before": "0.008", "after": "0.009"},
@@ -26,8 +27,8 @@ def shell(alone: CommandLine) -> CommandLine:
 
 
 def test_a_pause_is_shown_on_every_day_until_it_is_resumed(shell: CommandLine) -> None:
-    paused = shell.run("program", "pause", "SOL", "BNB")
-    resumed = shell.json("program", "resume", "SOL", "--from", IN_TWO_WEEKS)
+    paused = shell.run("program", "pause", "SOL", "BNB", *WHY)
+    resumed = shell.json("program", "resume", "SOL", "--from", IN_TWO_WEEKS, *WHY)
 
     assert (paused.code, paused.err) == (0, "")
     assert paused.out.splitlines() == [
@@ -65,7 +66,7 @@ def test_a_pause_is_shown_on_every_day_until_it_is_resumed(shell: CommandLine) -
 def test_the_terms_of_a_day_say_which_version_and_until_when(
     shell: CommandLine, on: tuple[str, ...], first_line: str
 ) -> None:
-    assert shell.run("program", "pause", "SOL").code == 0
+    assert shell.run("program", "pause", "SOL", *WHY).code == 0
     shown = shell.run("program", "show", *on)
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
@@ -76,40 +77,57 @@ def test_the_terms_of_a_day_say_which_version_and_until_when(
 
 
 def test_pausing_what_is_paused_changes_nothing_and_says_so(shell: CommandLine) -> None:
-    assert shell.run("program", "pause", "SOL", "--from", IN_TWO_WEEKS).code == 0
+    assert shell.run("program", "pause", "SOL", "--from", IN_TWO_WEEKS, *WHY).code == 0
 
-    again = shell.run("program", "pause", "SOL", "--from", IN_TWO_WEEKS)
-    not_paused = shell.run("program", "resume", "BNB")
+    again = shell.run("program", "pause", "SOL", "--from", IN_TWO_WEEKS, *WHY)
+    not_paused = shell.run("program", "resume", "BNB", *WHY)
 
     assert (again.code, again.out) == (0, f"nothing changed: SOL is paused from {IN_TWO_WEEKS} on already.\n")
     assert (not_paused.code, not_paused.out) == (
         0,
         f"nothing changed: BNB is not paused from {TOMORROW} on already.\n",
     )
-    assert shell.json("program", "pause", "SOL", "--from", IN_TWO_WEEKS)["changed"] is False
+    assert shell.json("program", "pause", "SOL", "--from", IN_TWO_WEEKS, *WHY)["changed"] is False
 
 
 def test_a_program_that_lifts_a_pause_says_so(shell: CommandLine) -> None:
-    assert shell.run("program", "pause", "SOL", "BNB").code == 0
+    assert shell.run("program", "pause", "SOL", "BNB", *WHY).code == 0
     applied = shell.run("program", "apply", "later.toml")
     assert (applied.code, applied.out.splitlines()[1]) == (0, "It resumes what was paused until then: BNB, SOL.")
+
+
+def test_what_was_done_to_the_terms_is_among_the_acts_with_who_and_why(shell: CommandLine) -> None:
+    for _ in range(2):
+        shell.json("program", "pause", "SOL", "BNB", "--operator", "zoe", *WHY)
+    shell.json("program", "resume", "SOL", "--operator", "max", "--from", IN_TWO_WEEKS, *WHY)
+
+    applied, later, *switched = shell.json("acts")
+    assert [(act["act"], act["subject"], act["reason"]) for act in (applied, later)] == [
+        ("program_apply", "program version 1", None),
+        ("program_apply", "program version 2", None),
+    ]
+    assert [(act["act"], act["user"], act["subject"], act["operator"], act["reason"]) for act in switched] == [
+        ("program_pause", None, f"SOL, BNB from {TOMORROW}, program version 3, 4", "zoe", WHY[1]),
+        ("program_resume", None, f"SOL from {IN_TWO_WEEKS}, program version 5", "max", WHY[1]),
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (
-            ("pause", "XRP"),
+            ("pause", "XRP", *WHY),
             1,
             f"XRP is not an asset of the program in force on {TOMORROW}, which has ADA, ALGO, AXS",
         ),
         (
-            ("pause", "SOL", "--from", YESTERDAY),
+            ("pause", "SOL", "--from", YESTERDAY, *WHY),
             1,
             f"{YESTERDAY} has begun, and the terms of a day that has begun",
         ),
-        (("resume", "SOL", "--from", "soon"), 2, "'soon' is not a day such as 2026-10-01"),
-        (("pause",), 2, "Missing argument 'ASSET'"),
+        (("resume", "SOL", "--from", "soon", *WHY), 2, "'soon' is not a day such as 2026-10-01"),
+        (("pause", "SOL"), 2, "Missing option '--reason'"),
+        (("pause", *WHY), 2, "Missing argument 'ASSET'"),
         (("show", "--on", "2020-01-01"), 1, "no program is in force on 2020-01-01"),
         (("show", "--on", "2026-02-30"), 2, "'2026-02-30' is not a day such as 2026-10-01"),
         (("diff", "7"), 1, "there is no program version 7; 2 were applied so far"),
@@ -126,7 +144,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     assert sentence in answer.err
 
 
-@pytest.mark.parametrize("command", [("pause", "SOL"), ("resume", "SOL"), ("diff",)])
+@pytest.mark.parametrize("command", [("pause", "SOL", *WHY), ("resume", "SOL", *WHY), ("diff",)])
 def test_without_a_program_there_is_a_sentence(alone: CommandLine, command: tuple[str, ...]) -> None:
     answer = alone.run("program", *command)
     assert (answer.code, answer.out, len(answer.sentences)) == (1, "", 1)

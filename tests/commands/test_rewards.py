@@ -105,7 +105,15 @@ async def three_days_with_a_leap_day_of(world: World) -> list[str]:
     later = {"SOL": {"apr": "0.0123456789", "reference_price": "0.3"}, "DUST": DUST}
     for program in (program_with("2028-02-02", DUST=DUST), program_with(str(LEAP_DAY + ONE_DAY), **later)):
         await world.apply(program, now=now)
-    await switch_assets(world.ledger, ["AXS"], paused=True, first_day=LEAP_DAY + ONE_DAY, now=now)
+    await switch_assets(
+        world.ledger,
+        ["AXS"],
+        paused=True,
+        operator="tests",
+        reason="a test",
+        first_day=LEAP_DAY + ONE_DAY,
+        now=now,
+    )
     await world.fund("DUST")
     chance = random.Random(2028)
     by_chance = [

@@ -13,8 +13,9 @@ COMMANDS = [
     ("ledger", "adjust", "ann", "Sol", "1", *REASON),
     ("ledger", "show", "ann", "sol"),
     ("pool", "fund", "sol", "5"),
-    ("program", "pause", "sol"),
-    ("program", "resume", "sol"),
+    ("ledger", "show", "--pool", "sol"),
+    ("program", "pause", "sol", *REASON),
+    ("program", "resume", "sol", *REASON),
 ]
 
 

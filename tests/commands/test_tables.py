@@ -82,8 +82,17 @@ def shell(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine
     }
     asyncio.run(fill_ledger(shell))
     first_reward = shell.json("rewards", "ann")[0]
-    shell.json("ledger", "reverse", str(first_reward["entry_id"]), "--reason", REASON, "--operator", "zoe")
-    shell.json("program", "pause", "BNB", "ALGO")
+    shell.json(
+        "ledger",
+        "reverse",
+        first_reward["user"],
+        str(first_reward["entry_id"]),
+        "--reason",
+        REASON,
+        "--operator",
+        "zoe",
+    )
+    shell.json("program", "pause", "BNB", "ALGO", "--reason", REASON)
     shell.json("tokens", "create", "the spot page of the exchange", "--scope", "read", "--scope", "activate")
     shell.json("keys", "create", "ann", "--region", "FR", "--accept-terms")
     return shell
@@ -160,6 +169,22 @@ def entry_rows(answer: Any) -> Rows:
     ]
 
 
+def pool_entry_rows(answer: Any) -> Rows:
+    return [
+        {
+            "entry": entry["entry_id"],
+            "recorded": exactly(entry["recorded_at"]),
+            "kind": entry["kind"],
+            "change": change if change.startswith("-") else f"+{change}",
+            "asset": asset,
+            "user": entry["user"] or "",
+            "remarks": f"by {entry['operator']}" if entry["operator"] else "",
+        }
+        for entry in answer["entries"]
+        for asset, change in entry["changes"].items()
+    ]
+
+
 def audit_rows(answer: Any) -> Rows:
     checks = [
         {"invariant": check["invariant"], "verdict": "holds", "promise": check["promise"]}
@@ -212,7 +237,12 @@ def act_rows(answer: Any) -> Rows:
     return [
         {
             "recorded at": to_the_second(act["recorded_at"]),
-            **{name: act[name] for name in ("user", "act", "operator", "reason")},
+            "user": act["user"] or "",
+            "act": act["act"],
+            "on": act["subject"] or "",
+            "operator": act["operator"],
+            "reason": act["reason"] or "none given",
+            "told the user": act["tell"] or "",
         }
         for act in answer
     ]
@@ -244,6 +274,7 @@ TABLES = [
         lambda answer: [{"asset": asset, "balance": held} for asset, held in answer.items()],
     ),
     Table(("ledger", "show", "ann"), {"entries.print_steps"}, entry_rows),
+    Table(("ledger", "show", "--pool", "SOL"), {"entries.print_pool_entries"}, pool_entry_rows),
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]
@@ -341,7 +372,9 @@ def test_a_table_in_a_pipe_has_each_row_in_one_line(shell: CommandLine) -> None:
     rows = shell.json("acts")
     lines = shell.run("acts").out.splitlines()
     assert len(lines) == 1 + len(rows)
-    assert [" ".join(REASON.split()) in line for line in lines[1:]] == [True] * len(rows)
+    reasons = [" ".join((row["reason"] or "none given").split()) for row in rows]
+    assert [reason in line for reason, line in zip(reasons, lines[1:], strict=True)] == [True] * len(rows)
+    assert " ".join(REASON.split()) in reasons
 
 
 def test_a_real_terminal_of_forty_columns_is_seen(shell: CommandLine) -> None:

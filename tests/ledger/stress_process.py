@@ -99,7 +99,9 @@ class Process:
         ledger = self._world.ledger
         second = program_with(str(DAYS[3]), SOL={**TERMS, "apr": "0.9"}, SUI=TERMS)
         await self._ask("program", "the second program", self._world.apply(second, now=START))
-        pause = switch_assets(ledger, ["SUI"], paused=True, first_day=DAYS[4], now=START)
+        pause = switch_assets(
+            ledger, ["SUI"], paused=True, operator="tests", reason="a test", first_day=DAYS[4], now=START
+        )
         await self._ask("program", "the pause", pause)
         for user in USERS:
             await self._move(Movement(f"first of {user}", user, {"SOL": 50 * TOKEN}, START, is_reversed=False))
@@ -167,7 +169,7 @@ class Process:
             await self._take_back(credit.entry_id, end_of(day))
 
     async def _fund(self, key: str, asset: str, units: int) -> None:
-        words = fund_pool(self._world.ledger, asset, units, now=START, idempotency_key=key)
+        words = fund_pool(self._world.ledger, asset, units, operator="tests", now=START, idempotency_key=key)
         await self._ask("funding", key, words, changes={asset: units})
 
     async def _fund_and_take_back(self, day: date) -> None:

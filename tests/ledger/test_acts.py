@@ -5,11 +5,13 @@ from datetime import datetime
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from world import World, at
+from world import World, activation, at, units
 
 from ledger.acts import held_users, hold, hold_of, latest_acts, record_act, release
-from ledger.enrolments import end_enrolment
-from staking.models import Act, ActRequest, EndRequest, Hold
+from ledger.enrolments import end_enrolment, enrol
+from ledger.entries import pool_entries
+from ledger.pools import fund_pool
+from staking.models import Act, ActRequest, EndRequest, EnrolRequest, Hold
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -27,8 +29,10 @@ async def held(world: World, region: str | None = None) -> list[str]:
 
 
 async def acts(world: World, user: str | None = None, last: int = 100) -> list[tuple[str | None, str, str | None]]:
+    """Of one user, or of all users: user, kind and reason."""
     async with world.ledger.read() as connection:
-        return [(act.user_id, act.kind, act.reason) for act in await latest_acts(connection, user, last=last)]
+        found = await latest_acts(connection, user, last=last)
+    return [(act.user_id, act.kind, act.reason) for act in found if act.user_id is not None]
 
 
 async def test_a_hold_tells_who_since_when_and_why_until_it_is_released(world: World) -> None:
@@ -142,3 +146,65 @@ async def test_the_latest_acts_are_told_of_one_user_or_of_all_the_newest_last(wo
     assert await acts(world, last=2) == [("ben", "retry", "1"), ("ann", "retry", "2")]
     assert await acts(world, "ann") == [("ann", "retry", "0"), ("ann", "retry", "2")]
     assert await acts(world, "nobody") == []
+
+
+async def test_a_funding_and_its_repeat_are_one_act_under_the_first_name(world: World) -> None:
+    async with world.ledger.read() as connection:
+        before = await latest_acts(connection, last=None)
+    for operator in ("ann", "ben"):
+        await fund_pool(
+            world.ledger, "SOL", units("5"), operator=operator, reason="why", now=NOON, idempotency_key="funding"
+        )
+    async with world.ledger.read() as connection:
+        found = await latest_acts(connection, last=None)
+        funded = (await pool_entries(connection, "SOL", last=1)).entries
+    assert found[:-1] == before
+    assert (found[-1].kind, found[-1].operator, found[-1].reason, found[-1].user_id) == (
+        "fund",
+        "ann",
+        "why",
+        None,
+    )
+    assert found[-1].subject == f"pool SOL, entry {funded[0].entry_id}"
+    assert (funded[0].operator, funded[0].reason) == ("ann", "why")
+
+
+async def test_a_back_dated_activation_is_an_act_and_a_users_own_is_none(world: World) -> None:
+    before = len(await acts(world))
+    for user, back_to in (("zoe", at("2026-10-01 08:00")), ("yan", None)):
+        await world.move(user, "12", "SOL", at("2026-09-30"))
+        request = EnrolRequest(
+            user_id=user,
+            enrolment_id=f"enrolment of {user}",
+            activation=activation(back_dated_to=back_to),
+            activated_at=back_to or NOON,
+            now=NOON,
+        )
+        for _ in range(2):
+            await enrol(world.ledger, request)
+    assert (await acts(world))[before:] == [("zoe", "activate", "was enrolled elsewhere")]
+
+
+async def test_what_the_user_is_told_is_kept_with_an_end_and_answered_again(world: World) -> None:
+    await world.move("zoe", "12", "SOL", at("2026-09-30"))
+    await world.enrol("zoe", MORNING)
+    end = EndRequest(
+        user_id="zoe",
+        enrolment_id="enrolment of zoe",
+        ended_at=NOON,
+        reason="case 4711",
+        operator="ann",
+        tell="The offer ended.",
+    )
+    first = await end_enrolment(world.ledger, end)
+    again = await end_enrolment(world.ledger, end.model_copy(update={"tell": "Something else."}))
+    assert (first.operator, first.reason, first.tell) == ("ann", "case 4711", "The offer ended.")
+    assert again == first
+
+
+@pytest.mark.parametrize("words", [{"operator": ""}, {"operator": "x", "reason": "\0"}, {"operator": "x" * 501}])
+async def test_words_that_are_no_text_fund_nothing(world: World, words: dict[str, str]) -> None:
+    before = await world.everything()
+    with pytest.raises(ValueError, match=r"the (operator|reason) has"):
+        await fund_pool(world.ledger, "SOL", 1, **words, now=NOON)
+    assert await world.everything() == before

@@ -33,7 +33,7 @@ TOKEN = ServiceToken("id", "spot page", frozenset({Scope.READ, Scope.ACTIVATE}),
 
 async def test_keys_are_read_as_they_were_recorded(world: World) -> None:
     for key in (OF_BOB, HMAC, RSA):
-        await add_key(world.ledger, key, {})
+        await add_key(world.ledger, key, {}, operator="tests")
 
     async with world.ledger.read() as connection:
         assert await all_keys(connection) == [HMAC, RSA, OF_BOB]
@@ -43,8 +43,8 @@ async def test_keys_are_read_as_they_were_recorded(world: World) -> None:
 
 
 async def test_a_key_carries_the_documents_that_were_accepted_when_it_was_made(world: World) -> None:
-    await add_key(world.ledger, HMAC, SHIPPED_PROGRAM.documents)
-    await add_key(world.ledger, RSA, {})
+    await add_key(world.ledger, HMAC, SHIPPED_PROGRAM.documents, operator="tests")
+    await add_key(world.ledger, RSA, {}, operator="tests")
 
     async with world.ledger.read() as connection:
         assert await profile_of(connection, HMAC) == Profile("FR", SHIPPED_PROGRAM.documents)
@@ -63,9 +63,12 @@ async def test_what_a_user_said_last_is_found_in_the_latest_enrolment(world: Wor
 
 
 async def test_a_revoked_key_is_out_of_use_and_a_repeat_answers_the_first(world: World) -> None:
-    await add_key(world.ledger, HMAC, {})
+    await add_key(world.ledger, HMAC, {}, operator="tests")
 
-    answers = [await revoke_key(world.ledger, "hmac key", now=NOW + timedelta(hours=hour)) for hour in (1, 2)]
+    answers = [
+        await revoke_key(world.ledger, "hmac key", operator="tests", now=NOW + timedelta(hours=hour))
+        for hour in (1, 2)
+    ]
 
     assert answers == [replace(HMAC, revoked_at=NOW + timedelta(hours=1))] * 2
     async with world.ledger.read() as connection:
@@ -74,10 +77,13 @@ async def test_a_revoked_key_is_out_of_use_and_a_repeat_answers_the_first(world:
 
 
 async def test_revocations_at_once_answer_the_same(world: World) -> None:
-    await add_key(world.ledger, HMAC, {})
+    await add_key(world.ledger, HMAC, {}, operator="tests")
 
     first, second = await asyncio.gather(
-        *(revoke_key(world.ledger, "hmac key", now=NOW + timedelta(hours=hour)) for hour in (1, 2))
+        *(
+            revoke_key(world.ledger, "hmac key", operator="tests", now=NOW + timedelta(hours=hour))
+            for hour in (1, 2)
+        )
     )
 
     assert first == second
@@ -85,9 +91,9 @@ async def test_revocations_at_once_answer_the_same(world: World) -> None:
 
 async def test_what_was_never_made_cannot_be_revoked(world: World) -> None:
     with pytest.raises(UnknownKey, match="keys list"):
-        await revoke_key(world.ledger, "a key", now=NOW)
+        await revoke_key(world.ledger, "a key", operator="tests", now=NOW)
     with pytest.raises(UnknownToken, match="tokens list"):
-        await revoke_token(world.ledger, "an id", now=NOW)
+        await revoke_token(world.ledger, "an id", operator="tests", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -101,16 +107,19 @@ async def test_what_was_never_made_cannot_be_revoked(world: World) -> None:
 )
 async def test_the_database_keeps_no_key_that_nothing_checks(world: World, broken: ApiKey) -> None:
     with pytest.raises(IntegrityError):
-        await add_key(world.ledger, broken, {})
+        await add_key(world.ledger, broken, {}, operator="tests")
 
 
 async def test_tokens_are_read_as_they_were_recorded_until_they_are_revoked(world: World) -> None:
-    await add_token(world.ledger, TOKEN)
+    await add_token(world.ledger, TOKEN, operator="tests")
     async with world.ledger.read() as connection:
         assert await token_in_use(connection, "id") == TOKEN
         assert await token_in_use(connection, "another") is None
 
-    answers = [await revoke_token(world.ledger, "id", now=NOW + timedelta(hours=hour)) for hour in (1, 2)]
+    answers = [
+        await revoke_token(world.ledger, "id", operator="tests", now=NOW + timedelta(hours=hour))
+        for hour in (1, 2)
+    ]
 
     assert answers == [replace(TOKEN, revoked_at=NOW + timedelta(hours=1))] * 2
     async with world.ledger.read() as connection:

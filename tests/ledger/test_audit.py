@@ -101,7 +101,7 @@ async def test_sums_beyond_64_bits_are_audited(full: World) -> None:
         *["ann,2026-10-01 00:00:00,Spot,Deposit,SOL,90000000000,"] * 3,
         *["ann,2026-10-01 00:00:00,Spot,Withdraw,SOL,-90000000000,"] * 2,
     )
-    await fund_pool(full.ledger, "SOL", MAX_ACCOUNT_UNITS, now=at("2026-10-01"))
+    await fund_pool(full.ledger, "SOL", MAX_ACCOUNT_UNITS, operator="tests", now=at("2026-10-01"))
     assert sentences(await full.audit()) == []
 
 
@@ -263,6 +263,8 @@ NAMED = {
     "ann_reward_3": reward_of("ann", DAY_3),
     "bob_reward_3": reward_of("bob", DAY_3),
     "bob_reward_5": reward_of("bob", DAY_5),
+    "doge_funding": f"(SELECT min(entry_id) FROM postings WHERE account_id = {account('pool', 'DOGE')})",
+    "act_of_version_2": "act_number FROM acts WHERE act_id = 'program_apply/2'",
     "ann_sol": account("ann", "SOL"),
     "bob_sol": account("bob", "SOL"),
     "bob_doge": account("bob", "DOGE"),
@@ -302,6 +304,9 @@ def reversal_of(entry_id: str, effective_at: int, *, change: str = "-amount") ->
         f"UPDATE accounts SET balance = balance + (SELECT amount FROM postings p WHERE p.entry_id = {NEW} "
         f"AND p.account_id = accounts.account_id) WHERE account_id IN "
         f"(SELECT account_id FROM postings WHERE entry_id = {NEW})",
+        "INSERT INTO acts (act_id, user_id, kind, operator, reason, recorded_at) "
+        "SELECT 'reverse/' || entry_id, user_id, 'reverse', operator, reason, recorded_at FROM entries "
+        f"WHERE entry_id = {NEW}",
     ]
 
 
@@ -943,6 +948,10 @@ TAMPERINGS = {
                 "corrections: entry {new} of user ann at 2026-10-06 00:00:00+00:00 reverses entry "
                 "{bob_reward_5} of user bob at 2026-10-06 00:00:00+00:00"
             ),
+            (
+                "acts: olga did reverse/{new}, user ann, for: paid in error, and told: none; its act says olga, "
+                "user bob, for: paid in error, and told: none"
+            ),
         ],
     ),
     "a reversal without a reason": Tampering(
@@ -952,6 +961,10 @@ TAMPERINGS = {
         ],
         [
             ("corrections: entry {new}, a reversal, reverses entry {bob_reward_5}; operator: olga, reason: "),
+            (
+                "acts: olga did reverse/{new}, user bob, for: , and told: none; its act says olga, user bob, for: "
+                "paid in error, and told: none"
+            ),
         ],
     ),
     "a reversal of nothing": Tampering(
@@ -974,23 +987,42 @@ TAMPERINGS = {
         ],
     ),
     "a hold of a held user, and a release of one who is not": Tampering(
-        [act(1, "ann", "hold"), act(2, "ann", "hold"), act(3, "bob", "retry"), act(4, "bob", "release")],
+        [act(101, "ann", "hold"), act(102, "ann", "hold"), act(103, "bob", "retry"), act(104, "bob", "release")],
         [
-            "acts: act 2 is a hold of user ann, and the one before it: hold",
-            "acts: act 4 is a release of user bob, and the one before it: none",
+            "acts: act 102 is a hold of user ann, and the one before it: hold",
+            "acts: act 104 is a release of user bob, and the one before it: none",
         ],
     ),
     "an operator's end of an enrolment that goes on, and of none": Tampering(
         [
-            act(1, "bob", "deactivate", act_id="deactivate/enrolment of bob"),
-            act(2, "bob", "deactivate", act_id="deactivate/another"),
+            act(101, "bob", "deactivate", act_id="deactivate/enrolment of bob"),
+            act(102, "bob", "deactivate", act_id="deactivate/another"),
         ],
         [
-            ("acts: act 1 of user bob ended an enrolment for: a check; the enrolment of user bob ended for: none"),
+            "acts: act 101 of zoe, deactivate/enrolment of bob, is of nothing that the ledger has",
+            "acts: act 102 of zoe, deactivate/another, is of nothing that the ledger has",
+        ],
+    ),
+    "who ended an enrolment, without an act of it": Tampering(
+        ["UPDATE enrolments SET end_operator = 'olga' WHERE enrolment_id = 'enrolment of ann'"],
+        [
             (
-                "acts: act 2 of user bob ended an enrolment for: a check; the enrolment of user none "
-                "ended for: none"
+                "acts: olga did deactivate/enrolment of ann, user ann, for: asked to stop, and told: none; its "
+                "act says none, user none, for: none, and told: none"
             ),
+        ],
+    ),
+    "who funded a pool, and that version 2 was applied": Tampering(
+        [
+            "UPDATE acts SET operator = 'olga' WHERE subject LIKE 'pool DOGE,%'",
+            "UPDATE acts SET act_id = 'program_apply/7' WHERE act_id = 'program_apply/2'",
+        ],
+        [
+            (
+                "acts: tests did fund/{doge_funding}, user none, for: none, and told: none; its act says olga, "
+                "user none, for: none, and told: none"
+            ),
+            "acts: act {act_of_version_2} of tests, program_apply/7, is of nothing that the ledger has",
         ],
     ),
 }

@@ -230,7 +230,7 @@ async def test_a_pool_that_can_pay_some_pays_whom_it_can_in_their_order(tmp_path
     (tmp_path / "poor").mkdir()
     async with a_world(tmp_path / "poor", program=None) as world:
         await world.apply(SHIPPED_PROGRAM)
-        await fund_pool(world.ledger, "SOL", 3 * A_REWARD - 1, now=LONG_AGO)
+        await fund_pool(world.ledger, "SOL", 3 * A_REWARD - 1, operator="tests", now=LONG_AGO)
         users = ("ann", "bob", "cyd", "dan")
         await enrolled(world, *users)
         await world.move("dan", "-11", "SOL", ACTIVATED)

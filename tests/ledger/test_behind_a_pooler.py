@@ -35,8 +35,8 @@ async def pooled(tmp_path: Path) -> AsyncGenerator[World]:
 
 
 async def test_a_whole_life_behind_a_pooler(pooled: World) -> None:
-    await apply_program(pooled.ledger, SHIPPED_PROGRAM, now=LONG_AGO)
-    await fund_pool(pooled.ledger, "SOL", units("1000"), now=LONG_AGO)
+    await apply_program(pooled.ledger, SHIPPED_PROGRAM, operator="tests", now=LONG_AGO)
+    await fund_pool(pooled.ledger, "SOL", units("1000"), operator="tests", now=LONG_AGO)
     users = [f"user{number}" for number in range(12)]
 
     async def move(number: int) -> int:

@@ -68,7 +68,7 @@ async def test_a_machine_whose_clock_is_ahead_writes_nothing_and_says_both(world
     before = await world.everything()
 
     with pytest.raises(ClockIsWrong, match=r"this machine says .* UTC and that of the ledger's database .* UTC"):
-        await fund_pool(ahead, "SOL", 1, now=NOON)
+        await fund_pool(ahead, "SOL", 1, operator="tests", now=NOON)
 
     assert await world.everything() == before
 
@@ -84,7 +84,7 @@ async def test_a_machine_whose_clock_is_set_right_writes_again(ahead: Ledger, tm
     with pytest.raises(ClockIsWrong):
         ahead.check_clock()
     databases.raw(tmp_path, "DROP FUNCTION public.clock_timestamp()")
-    await fund_pool(ahead, "SOL", 1, now=NOON)
+    await fund_pool(ahead, "SOL", 1, operator="tests", now=NOON)
     ahead.check_clock()
 
 
@@ -110,4 +110,4 @@ async def test_a_worker_with_a_wrong_clock_does_not_start(ahead: Ledger, tmp_pat
 async def test_a_clock_that_is_passed_in_is_nobody_s_machine_s(world: World, tmp_path: Path) -> None:
     set_back_the_database_s_clock(tmp_path)
     async with open_ledger(databases.url_in(tmp_path), clock=lambda: NOON) as ledger:
-        await fund_pool(ledger, "SOL", 1, now=NOON)
+        await fund_pool(ledger, "SOL", 1, operator="tests", now=NOON)

@@ -112,14 +112,14 @@ async def test_one_short_pool_of_several_holds_the_whole_day_back(unfunded: Worl
     await started(unfunded, SOL="12", SUI="200", ADA="200", BNB="0.1")
     due = units("12") * 8 // 365_000
     await unfunded.fund("ADA", "5")
-    await fund_pool(unfunded.ledger, "SOL", due - 1, now=at("2026-10-01"))
+    await fund_pool(unfunded.ledger, "SOL", due - 1, operator="tests", now=at("2026-10-01"))
     await unfunded.close("ann", D2)
     before = await unfunded.everything()
 
     assert await unfunded.close_and_credit("ann", D2) == PoolShort(day=D2, assets=["SOL", "SUI"])
     assert await unfunded.everything() == before
 
-    await fund_pool(unfunded.ledger, "SOL", 1, now=at("2026-10-01"))
+    await fund_pool(unfunded.ledger, "SOL", 1, operator="tests", now=at("2026-10-01"))
     assert await unfunded.close_and_credit("ann", D2) == PoolShort(day=D2, assets=["SUI"])
     await unfunded.fund("SUI", "5")
     for _ in range(2):

@@ -47,12 +47,14 @@ async def reverse_the_second(world: World) -> Any:
 
 
 async def fund(world: World) -> Any:
-    return await fund_pool(world.ledger, "SOL", 5, now=NOW, idempotency_key="funding")
+    return await fund_pool(world.ledger, "SOL", 5, operator="tests", now=NOW, idempotency_key="funding")
 
 
 async def pause_sol(world: World) -> Any:
     first_day = day("2027-01-01")
-    return await switch_assets(world.ledger, ["SOL"], paused=True, first_day=first_day, now=NOW)
+    return await switch_assets(
+        world.ledger, ["SOL"], paused=True, operator="tests", reason="a test", first_day=first_day, now=NOW
+    )
 
 
 @dataclass(frozen=True)

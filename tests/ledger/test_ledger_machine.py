@@ -348,7 +348,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _apply(self, new: Program) -> None:
         now = self.now
-        self.ask(lambda: apply_program(self.ledger, new, now=now))
+        self.ask(lambda: apply_program(self.ledger, new, operator="tests", now=now))
         self.programs.append(new)
 
     @rule(hours=st.sampled_from([1, 13, 24, 60]))
@@ -607,7 +607,7 @@ class LedgerMachine(RuleBasedStateMachine):
         key, now = f"funding {self.count}", self.now
 
         async def funding() -> None:
-            await fund_pool(self.ledger, asset, units, now=now, idempotency_key=key)
+            await fund_pool(self.ledger, asset, units, operator="tests", now=now, idempotency_key=key)
 
         self.ask(funding)
         (entry_id,) = self.latest_entry_ids(1)
@@ -639,7 +639,13 @@ class LedgerMachine(RuleBasedStateMachine):
         tomorrow = day_of(self.now) + ONE_DAY
         first_day = tomorrow if in_days is None else day_of(self.now) + in_days * ONE_DAY
         words = lambda: switch_assets(  # noqa: E731
-            self.ledger, assets, paused=paused, first_day=in_days and first_day, now=self.now
+            self.ledger,
+            assets,
+            paused=paused,
+            operator="tests",
+            reason="a test",
+            first_day=in_days and first_day,
+            now=self.now,
         )
         if in_days == 0:
             first_day = tomorrow
@@ -672,7 +678,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if not assets <= terms.keys():
             return
         paused = not terms[min(assets)].paused
-        words = switch_assets(self.ledger, assets, paused=paused, first_day=today, now=self.now)
+        words = switch_assets(
+            self.ledger, assets, paused=paused, operator="tests", reason="a test", first_day=today, now=self.now
+        )
         self.refuses(words, ProgramRefused)
 
     @rule(data=st.data())

@@ -238,6 +238,29 @@ async def test_an_upgrade_names_the_operators_who_ended_an_enrolment_and_the_for
 
 
 @on_both_databases
+async def test_an_upgrade_makes_acts_of_what_had_an_operator_elsewhere(tmp_path: Path) -> None:
+    make(tmp_path, 4)
+    databases.raw(
+        tmp_path,
+        "INSERT INTO entries (entry_id, kind, user_id, effective_at, recorded_at, operator, reason, reverses)"
+        " VALUES (90, 'reversal', 'bob', 3, 3, 'ada', 'twice', 8),"
+        " (91, 'adjustment', 'ann', 2, 2, 'ben', 'a fee', NULL)",
+        "INSERT INTO enrolments (enrolment_id, user_id, region, channel, activated_at, recorded_at,"
+        " first_accrual_day, operator, operator_reason)"
+        " VALUES ('moved', 'bob', 'FR', 'web', 0, 1, 1, 'ada', 'moved')",
+    )
+
+    await upgrade_ledger(databases.url_in(tmp_path))
+
+    added = rows(tmp_path)["acts"][4:]
+    assert [(act["act_id"], act["user_id"], act["kind"], act["operator"], act["reason"]) for act in added] == [
+        ("activate/moved", "bob", "activate", "ada", "moved"),
+        ("adjust/91", "ann", "adjust", "ben", "a fee"),
+        ("reverse/90", "bob", "reverse", "ada", "twice"),
+    ]
+
+
+@on_both_databases
 async def test_an_upgrade_again_changes_nothing(world: World, tmp_path: Path) -> None:
     before = await world.everything()
 

@@ -220,7 +220,9 @@ async def test_a_repeat_answers_the_first_entry_and_what_is_held_now(world: Worl
         (lambda ledger: withdrawn(ledger, "12", key="deposit 1"), "a withdrawal of -12.00000000 SOL"),
         (lambda ledger: traded(ledger, "12", "1", key="deposit 1"), "a trade of -12.00000000 SOL, 1.00000000 SUI"),
         (
-            lambda ledger: fund_pool(ledger, "SOL", units("12"), now=NOON, idempotency_key="deposit 1"),
+            lambda ledger: fund_pool(
+                ledger, "SOL", units("12"), operator="tests", now=NOON, idempotency_key="deposit 1"
+            ),
             "for the reward pool",
         ),
         (
@@ -414,6 +416,9 @@ async def test_of_many_withdrawals_that_race_for_the_last_token_one_gets_it(
 
 async def test_a_funding_repeated_by_many_at_once_is_one(world: World, ledgers: list[Ledger]) -> None:
     answers = await asyncio.gather(
-        *(fund_pool(ledger, "SOL", units("5"), now=NOON, idempotency_key="funding") for ledger in ledgers * 2)
+        *(
+            fund_pool(ledger, "SOL", units("5"), operator="tests", now=NOON, idempotency_key="funding")
+            for ledger in ledgers * 2
+        )
     )
     assert set(answers) == {units("1000005")}

@@ -41,7 +41,7 @@ async def test_the_first_version_may_start_whenever(
     tmp_path_factory: pytest.TempPathFactory, effective_from: str
 ) -> None:
     async with a_world(tmp_path_factory.mktemp("bare"), program=None) as world:
-        await apply_program(world.ledger, program_with(effective_from), now=NOW)
+        await apply_program(world.ledger, program_with(effective_from), operator="tests", now=NOW)
         assert await version_on(world, effective_from) == 1
         async with world.ledger.read() as connection:
             assert await first_program_day(connection) == day(effective_from)
@@ -68,10 +68,10 @@ async def test_a_later_version_starts_after_today(
 ) -> None:
     if refused:
         with pytest.raises(ProgramRefused, match="the terms of a day that has begun never change"):
-            await apply_program(world.ledger, program_with(effective_from), now=now)
+            await apply_program(world.ledger, program_with(effective_from), operator="tests", now=now)
         assert await versions(world) == [1]
     else:
-        applied = await apply_program(world.ledger, program_with(effective_from), now=now)
+        applied = await apply_program(world.ledger, program_with(effective_from), operator="tests", now=now)
         assert (applied.version.version, applied.changed) == (2, True)
 
 
@@ -82,9 +82,9 @@ async def test_a_later_version_starts_after_every_day_closed_for_anyone(world: W
         await world.close(user, day(closed))
 
     with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-06 or later"):
-        await apply_program(world.ledger, program_with("2026-10-05"), now=NOW)
+        await apply_program(world.ledger, program_with("2026-10-05"), operator="tests", now=NOW)
 
-    assert (await apply_program(world.ledger, program_with("2026-10-06"), now=NOW)).changed
+    assert (await apply_program(world.ledger, program_with("2026-10-06"), operator="tests", now=NOW)).changed
 
 
 async def test_a_later_version_starts_after_today_however_long_ago_the_last_day_was_closed(world: World) -> None:
@@ -92,18 +92,20 @@ async def test_a_later_version_starts_after_today_however_long_ago_the_last_day_
     await world.enrol("ann", at("2026-09-01 10:00"))
     await world.close("ann", day("2026-09-01"))
     with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-02 or later"):
-        await apply_program(world.ledger, program_with("2026-09-20"), now=NOW)
+        await apply_program(world.ledger, program_with("2026-09-20"), operator="tests", now=NOW)
 
 
 async def test_a_command_with_a_slow_clock_does_not_change_a_day_that_has_begun(tmp_path: Path) -> None:
     async with a_world(tmp_path, clock=lambda: at("2026-10-02 00:00:04")) as world:
         with pytest.raises(ProgramRefused, match="the terms of a day that has begun never change"):
-            await apply_program(world.ledger, program_with("2026-10-02"), now=at("2026-10-01 23:59:59"))
+            await apply_program(
+                world.ledger, program_with("2026-10-02"), operator="tests", now=at("2026-10-01 23:59:59")
+            )
 
 
 async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> None:
     with pytest.raises(ProgramRefused, match=r"starts on 2026-10-01.* set effective_from to 2026-10-02 or later"):
-        await apply_program(world.ledger, program_with("2026-10-01"), now=NOW)
+        await apply_program(world.ledger, program_with("2026-10-01"), operator="tests", now=NOW)
 
 
 async def test_the_same_content_again_changes_nothing(world: World) -> None:
@@ -111,7 +113,7 @@ async def test_the_same_content_again_changes_nothing(world: World) -> None:
         daily_reward(10**12, asset, 1)  # terms that were used are still the same terms
     again = SHIPPED_PROGRAM.model_validate_json(SHIPPED_PROGRAM.model_dump_json())
 
-    applied = await apply_program(world.ledger, again, now=NOW)
+    applied = await apply_program(world.ledger, again, operator="tests", now=NOW)
 
     assert (applied.version.version, applied.changed) == (1, False)
     assert await versions(world) == [1]
@@ -119,24 +121,24 @@ async def test_the_same_content_again_changes_nothing(world: World) -> None:
 
 async def test_the_same_content_again_changes_nothing_while_it_is_still_to_come(world: World) -> None:
     coming = program_with("2026-10-05", SOL={"apr": "0.1"})
-    await apply_program(world.ledger, coming, now=NOW)
-    applied = await apply_program(world.ledger, coming, now=NOW)
+    await apply_program(world.ledger, coming, operator="tests", now=NOW)
+    applied = await apply_program(world.ledger, coming, operator="tests", now=NOW)
     assert (applied.version.version, applied.changed) == (2, False)
 
 
 async def test_other_content_for_a_begun_day_is_refused_and_not_taken_for_the_same(world: World) -> None:
     changed = program_with(str(SHIPPED_PROGRAM.effective_from), SOL={"apr": "0.1"})
     with pytest.raises(ProgramRefused):
-        await apply_program(world.ledger, changed, now=NOW)
+        await apply_program(world.ledger, changed, operator="tests", now=NOW)
 
 
 async def test_a_version_still_to_come_is_superseded_by_the_last_applied(world: World) -> None:
     first, second = (program_with("2026-10-05", SOL={"apr": apr}) for apr in ("0.1", "0.2"))
     for program in (first, second):
-        await apply_program(world.ledger, program, now=NOW)
+        await apply_program(world.ledger, program, operator="tests", now=NOW)
     assert await version_on(world, "2026-10-05") == 3
 
-    await apply_program(world.ledger, first, now=NOW)
+    await apply_program(world.ledger, first, operator="tests", now=NOW)
 
     assert await version_on(world, "2026-10-05") == 4
     assert await version_on(world, "2026-10-04") == 1
@@ -156,14 +158,14 @@ async def test_a_version_still_to_come_is_superseded_by_the_last_applied(world: 
 async def test_the_version_of_the_latest_start_is_in_force_whatever_the_order_of_applying(
     world: World, on: str, version: int
 ) -> None:
-    await apply_program(world.ledger, program_with("2026-10-10", SOL={"apr": "0.2"}), now=NOW)
-    await apply_program(world.ledger, program_with("2026-10-05", SOL={"apr": "0.1"}), now=NOW)
+    await apply_program(world.ledger, program_with("2026-10-10", SOL={"apr": "0.2"}), operator="tests", now=NOW)
+    await apply_program(world.ledger, program_with("2026-10-05", SOL={"apr": "0.1"}), operator="tests", now=NOW)
     assert await version_on(world, on) == version
 
 
 async def test_a_stored_version_reads_as_it_was_applied(world: World) -> None:
     program = program_with("2026-10-05", DOGE={"minimum": "0.10", "apr": "0.000000000000000001"})
-    await apply_program(world.ledger, program, now=NOW)
+    await apply_program(world.ledger, program, operator="tests", now=NOW)
     async with world.ledger.read() as connection:
         stored = await program_on(connection, date(2026, 10, 5))
     assert (stored.program, stored.applied_at) == (program, NOW)
@@ -174,7 +176,9 @@ async def switch(
     world: World, *assets: str, paused: bool = True, first_day: str | None = None, now: datetime = NOW
 ) -> Switched:
     from_day = day(first_day) if first_day else None
-    return await switch_assets(world.ledger, assets, paused=paused, first_day=from_day, now=now)
+    return await switch_assets(
+        world.ledger, assets, paused=paused, operator="tests", reason="a test", first_day=from_day, now=now
+    )
 
 
 async def paused_on(world: World, on: str) -> Collection[str]:
@@ -210,8 +214,8 @@ async def test_a_pause_holds_under_versions_that_are_to_start_later(world: World
     del without_sol.assets["SOL"]
     superseded = program_with("2026-10-10", SOL={"apr": "0.3"})
     for coming in (superseded, program_with("2026-10-10", SOL={"apr": "0.1"}), without_sol):
-        await apply_program(world.ledger, coming, now=NOW)
-    await apply_program(world.ledger, program_with("2026-10-30", SOL={"paused": True}), now=NOW)
+        await apply_program(world.ledger, coming, operator="tests", now=NOW)
+    await apply_program(world.ledger, program_with("2026-10-30", SOL={"paused": True}), operator="tests", now=NOW)
 
     switched = await switch(world, "SOL", first_day="2026-10-05")
 
@@ -280,13 +284,15 @@ async def test_two_pauses_at_once_are_one(world: World, other: World) -> None:
 
 async def test_a_program_says_which_paused_assets_it_resumes(world: World) -> None:
     await switch(world, "SOL", "BNB", first_day="2026-10-05")
-    applied = await apply_program(world.ledger, program_with("2026-10-06", BNB={"paused": True}), now=NOW)
+    applied = await apply_program(
+        world.ledger, program_with("2026-10-06", BNB={"paused": True}), operator="tests", now=NOW
+    )
     assert applied.resumed == ["SOL"]
 
 
 async def test_the_timetable_tells_every_version_that_is_ever_in_force_and_its_last_day(world: World) -> None:
     for coming in ("2026-10-10", "2026-10-05"):
-        await apply_program(world.ledger, program_with(coming), now=NOW)
+        await apply_program(world.ledger, program_with(coming), operator="tests", now=NOW)
     await switch(world, "SOL", first_day="2026-10-10")
     async with world.ledger.read() as connection:
         spans = timetable(await all_versions(connection))

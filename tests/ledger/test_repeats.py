@@ -57,7 +57,9 @@ async def move(world: World) -> Any:
 
 
 async def fund(world: World) -> Any:
-    return await fund_pool(world.ledger, "SOL", units("5"), now=LONG_AGO, idempotency_key="funding 1")
+    return await fund_pool(
+        world.ledger, "SOL", units("5"), operator="tests", now=LONG_AGO, idempotency_key="funding 1"
+    )
 
 
 async def deposited_twice(world: World) -> None:
@@ -302,7 +304,9 @@ async def move_at_another_instant(world: World) -> None:
 
 
 async def fund_under_the_key_of_a_movement(world: World) -> None:
-    await fund_pool(world.ledger, "SOL", units("12"), now=LONG_AGO, idempotency_key="first deposit")
+    await fund_pool(
+        world.ledger, "SOL", units("12"), operator="tests", now=LONG_AGO, idempotency_key="first deposit"
+    )
 
 
 async def funded(world: World) -> None:
@@ -310,11 +314,11 @@ async def funded(world: World) -> None:
 
 
 async def fund_another_amount(world: World) -> None:
-    await fund_pool(world.ledger, "SOL", units("6"), now=LONG_AGO, idempotency_key="funding 1")
+    await fund_pool(world.ledger, "SOL", units("6"), operator="tests", now=LONG_AGO, idempotency_key="funding 1")
 
 
 async def fund_another_asset(world: World) -> None:
-    await fund_pool(world.ledger, "SUI", units("5"), now=LONG_AGO, idempotency_key="funding 1")
+    await fund_pool(world.ledger, "SUI", units("5"), operator="tests", now=LONG_AGO, idempotency_key="funding 1")
 
 
 async def move_under_the_key_of_a_funding(world: World) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from staking.models import (
+    Act,
     Activation,
     ActivationAnswer,
     BackDating,
@@ -151,6 +152,22 @@ def test_a_reward_computed_before_formulas_had_numbers_is_of_the_first():
     crossing = LINE.model_dump(mode="json")
     del crossing["formula"]
     assert RewardLine.model_validate(crossing).formula == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (Act(operator="ann", reason="a check"), "tell"),
+        (Hold(held_at=NOW, operator="ann", reason="a check"), "tell"),
+        (EndRequest(user_id="1001", enrolment_id="e1", ended_at=NOW, reason="asked"), "tell"),
+        (END, "tell"),
+        (END, "operator"),
+    ],
+)
+def test_what_was_sent_before_a_user_could_be_told_something_is_read(model: BaseModel, field: str):
+    crossing = model.model_dump(mode="json")
+    del crossing[field]
+    assert type(model).model_validate(crossing) == model
 
 
 def test_the_terms_cross_as_written():

@@ -203,7 +203,7 @@ async def test_where_tokens_are_asked_for_only_one_with_the_scope_decodes(
                 assert (response.status_code, "CA-QC" in response.text) == (status, False)
 
     assert payloads_in(await ask(locked, body(encrypted), decoder)) == [PLAIN]
-    await revoke_token(world.ledger, token.token_id, now=NOW)
+    await revoke_token(world.ledger, token.token_id, operator="tests", now=NOW)
     assert (await ask(locked, body(encrypted), decoder)).status_code == 401
 
 

@@ -16,8 +16,11 @@ from world import SHIPPED_PROGRAM, World, at, day
 
 from ledger.corrections import reverse
 from ledger.engine import utc_now
+from ledger.enrolments import end_enrolment
 from ledger.service_tokens import Scope, all_tokens, revoke_token
 from staking.days import ONE_DAY, day_of, end_of
+from staking.models import EndRequest
+from web.service_api import ENDED_BY_OPERATOR
 from web.tokens import new_token
 from workflows.client import SoftStakingClient
 
@@ -360,7 +363,7 @@ async def test_a_revoked_token_is_refused_at_once(web: Web, reader: dict[str, st
         (token,) = await all_tokens(connection)
     assert (await web.get(of("ann", "tag"), reader)).status_code == 200
 
-    await revoke_token(web.world.ledger, token.token_id, now=NOW)
+    await revoke_token(web.world.ledger, token.token_id, operator="tests", now=NOW)
 
     problem_in(await web.get(of("ann", "tag"), reader), 401, "unauthorized")
 
@@ -482,6 +485,32 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     assert ends[0].json() == ends[1].json()
     assert (ends[0].json()["reason"], ends[0].json()["owed_days"]) == ("moved away", 0)
     assert (after["enrolled"], after["end_reason"]) == (False, "moved away")
+
+
+def test_of_an_end_by_an_operator_a_service_gets_what_the_user_is_told_and_not_the_reason(
+    live: LiveWeb, service: httpx.Client
+) -> None:
+    user = live.holder("ended-by-an-operator")
+    receipt = service.post(of(user, "activate"), json=SHOWN).json()
+    end = EndRequest(
+        user_id=user,
+        enrolment_id=receipt["enrolment_id"],
+        ended_at=utc_now(),
+        reason="case 4711",
+        operator="zoe",
+        tell="The offer ended for your account.",
+        generation=1,
+    )
+    live.do(end_enrolment(live.world.ledger, end))
+
+    repeated = service.post(of(user, "deactivate"))
+    status = service.get(of(user, "status"))
+
+    assert (repeated.json()["reason"], repeated.json()["message"]) == (ENDED_BY_OPERATOR, end.tell)
+    assert (status.json()["end_reason"], status.json()["message"]) == (ENDED_BY_OPERATOR, end.tell)
+    for answer in (repeated, status):
+        assert "case 4711" not in answer.text
+        assert "zoe" not in answer.text
 
 
 def test_a_refusal_lists_every_reason(live: LiveWeb, service: httpx.Client) -> None:

@@ -254,7 +254,7 @@ async def test_a_key_of_another_form_is_refused(web: Web, key: str | None) -> No
 
 async def test_a_key_that_is_unknown_or_revoked_is_refused_alike_and_at_once(web: Web, ann: Program) -> None:
     assert (await web.signed(ann, "/list")).status_code == 200
-    await revoke_key(web.world.ledger, ann.api_key, now=NOW)
+    await revoke_key(web.world.ledger, ann.api_key, operator="tests", now=NOW)
     unknown = Program("k" * 64, ann.secret, ann.sign)
 
     answers = [await web.signed(program, "/list") for program in (ann, unknown)]

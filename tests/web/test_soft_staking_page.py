@@ -10,10 +10,13 @@ from visitor import a_site, a_visitor, page_of, tags_of
 from world import World, a_world_after, at, day, program_with
 
 from commands import rewards
+from ledger.acts import hold, release
 from ledger.corrections import reverse
+from ledger.enrolments import end_enrolment
 from ledger.programs import switch_assets
 from ledger.statement_text import ENTRY_COLUMNS, STATEMENT_COLUMNS
 from staking.days import ONE_DAY
+from staking.models import Act, ActRequest, EndRequest
 from web import view
 
 NOW = at("2026-10-05 10:00")
@@ -120,7 +123,13 @@ async def test_zero_days_say_why(world: World) -> None:
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.close("ann", day("2026-10-01"))
     await switch_assets(
-        world.ledger, ["SUI"], paused=True, first_day=day("2026-10-02"), now=at("2026-10-01 12:00")
+        world.ledger,
+        ["SUI"],
+        paused=True,
+        operator="tests",
+        reason="a test",
+        first_day=day("2026-10-02"),
+        now=at("2026-10-01 12:00"),
     )
     await world.close_and_credit("ann", day("2026-10-02"))
     ada, bnb, sol, sui = (await page_of(world, "ann", "/soft-staking", "2026-10-03 10:00")).lines()
@@ -137,15 +146,51 @@ async def test_zero_days_say_why(world: World) -> None:
 async def test_a_reversed_line_says_so_and_counts_no_more(example: World) -> None:
     (entry,) = {line.entry_id for line in await example.statement("ann") if line.day == day("2026-10-03")}
     assert entry
-    taken = await reverse(example.ledger, entry, reason="an error", operator="ann", now=at("2026-10-05 09:00"))
+    taken = await reverse(
+        example.ledger,
+        entry,
+        reason="case 4711",
+        tell="Paid by mistake.",
+        operator="zoe",
+        now=at("2026-10-05 09:00"),
+    )
     page = await page_of(example, "ann", "/soft-staking")
     reversed_line = page.lines()[1]
     assert "Taken back" in reversed_line
     assert f"by entry {taken.entry.entry_id} of the ledger, and is in no total any more" in reversed_line
-    assert "The reason that was given: “an error”." in reversed_line
+    assert "What we have to say about it: “Paid by mistake.”." in reversed_line
+    assert "case 4711" not in page.html
+    assert "zoe" not in page.html
     assert "<s>0.00023014</s>" in page.html
     assert "S SOL 0.00045205" in page.section("Rewards so far")
     assert "3 Oct 2026 none 0.0000" in page.section("Daily rewards")
+
+
+async def test_of_a_hold_and_of_an_end_the_user_reads_what_they_are_told_and_nothing_else(world: World) -> None:
+    act = Act(operator="zoe", reason="case 4711", tell="We are checking your <balances>.")
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    await world.enrol("ann", at("2026-10-01 10:00"))
+    await hold(world.ledger, ActRequest(user_id="ann", act_id="1", act=act, now=at("2026-10-02")))
+    held = await page_of(world, "ann", "/soft-staking")
+    assert "A message for you: “We are checking your &lt;balances&gt;.”" in held.html
+
+    released = Act(operator="zoe", reason="case 4712")
+    await release(world.ledger, ActRequest(user_id="ann", act_id="2", act=released, now=at("2026-10-02")))
+    end = EndRequest(
+        user_id="ann",
+        enrolment_id="enrolment of ann",
+        ended_at=at("2026-10-02 12:00"),
+        reason="case 4713",
+        operator="zoe",
+        tell="The offer ended for your account.",
+    )
+    await end_enrolment(world.ledger, end)
+    ended = await page_of(world, "ann", "/soft-staking")
+    assert "A message for you: “The offer ended for your account.”" in ended.html
+    assert "checking your" not in ended.html
+    for page in (held, ended):
+        assert "case 47" not in page.html
+        assert "zoe" not in page.html
 
 
 async def test_a_late_line_says_so(world: World) -> None:

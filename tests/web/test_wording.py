@@ -1,5 +1,6 @@
 """Amounts and reasons as people read them, digit by digit."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
@@ -163,7 +164,7 @@ def line(
     credited_at: str = "2026-10-03 00:01",
     late: bool = False,
     reversed_by: int | None = None,
-    reversal_reason: str | None = None,
+    reversal_tell: str | None = None,
 ) -> StatementLine:
     return StatementLine(
         user_id="ann",
@@ -183,7 +184,7 @@ def line(
         reference_value=0,
         entry_id=7,
         reversed_by=reversed_by,
-        reversal_reason=reversal_reason,
+        reversal_tell=reversal_tell,
     )
 
 
@@ -253,13 +254,16 @@ def test_a_late_and_a_reversed_line_say_so() -> None:
         credited_at="2026-10-03 09:00",
         late=True,
         reversed_by=9,
-        reversal_reason="paid by mistake",
+        reversal_tell="paid twice by mistake",
     )
     sentences = wording.calculation(reversed_line)
     assert "credited late, after 08:00 UTC" in sentences[-2]
     assert sentences[-1] == (
         "It was taken back later, by entry 9 of the ledger, and is in no total any more. "
-        "The reason that was given: “paid by mistake”."
+        "What we have to say about it: “paid twice by mistake”."
+    )
+    assert wording.calculation(replace(reversed_line, reversal_tell=None))[-1] == (
+        "It was taken back later, by entry 9 of the ledger, and is in no total any more."
     )
 
 

@@ -235,7 +235,8 @@ async def test_an_operators_end_is_recorded_as_an_act_and_the_same_reason_ends_t
 ) -> None:
     await service.deposit()
     await service.activate()
-    end = await service.client.deactivate("ann", "moved", operator="zoe")
-    assert end.reason == "moved"
-    [act] = await service.world.sql("SELECT kind, operator, reason FROM acts")
-    assert tuple(act) == ("deactivate", "zoe", "moved")
+    end = await service.client.deactivate("ann", "moved", operator="zoe", tell="Farewell.")
+    assert (end.reason, end.operator, end.tell) == ("moved", "zoe", "Farewell.")
+    [act] = await service.world.sql("SELECT kind, operator, reason, tell FROM acts WHERE user_id = 'ann'")
+    assert tuple(act) == ("deactivate", "zoe", "moved", "Farewell.")
+    assert (await service.client.deactivate("ann", "again")) == end

@@ -34,6 +34,27 @@ def upgrade(op: Operations) -> None:
         _make_acts_anew(op)
     else:
         _widen_acts(op)
+    _add_acts_that_were_recorded_elsewhere(op)
+
+
+def _add_acts_that_were_recorded_elsewhere(op: Operations) -> None:
+    """Corrections and back-dated activations kept their operator and reason before they were acts."""
+    op.execute(
+        """INSERT INTO acts (act_id, user_id, kind, operator, reason, recorded_at, subject)
+           SELECT act_id, user_id, kind, operator, reason, recorded_at, subject
+           FROM (SELECT 'reverse/' || entry_id AS act_id, user_id, 'reverse' AS kind, operator, reason,
+                        recorded_at, 'entry ' || reverses AS subject
+                 FROM entries WHERE kind = 'reversal'
+                 UNION ALL
+                 SELECT 'adjust/' || entry_id, user_id, 'adjust', operator, reason,
+                        recorded_at, 'entry ' || entry_id
+                 FROM entries WHERE kind = 'adjustment'
+                 UNION ALL
+                 SELECT 'activate/' || enrolment_id, user_id, 'activate', operator, operator_reason,
+                        recorded_at, NULL
+                 FROM enrolments WHERE operator IS NOT NULL) AS recorded
+           ORDER BY recorded_at, act_id"""
+    )
 
 
 def _widen_acts(op: Operations) -> None:

@@ -1,0 +1,10 @@
+"""Where enrolled users are from, in SQL (rule 7)."""
+
+from sqlalchemy import ColumnElement, or_
+
+from ledger.schema import enrolments
+
+
+def in_region(region: str) -> ColumnElement[bool]:
+    """Of an enrolment: that it is from a region; a country covers its subdivisions."""
+    return or_(enrolments.c.region == region, enrolments.c.region.startswith(f"{region}-", autoescape=True))
