@@ -168,14 +168,14 @@ def test_programs_are_compared_however_they_are_named(shell: CommandLine, sides:
     assert shell.json("program", "diff", *sides) == RATE_AND_DAY
 
 
-def test_files_are_compared_without_a_ledger(alone: CommandLine) -> None:
-    answer = alone.run("program", "diff", PROGRAM_FILE, str(ROOT / "examples" / "program.toml"))
+def test_files_are_compared_without_a_ledger(nowhere: CommandLine) -> None:
+    answer = nowhere.run("program", "diff", PROGRAM_FILE, str(ROOT / "examples" / "program.toml"))
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.splitlines()[1:] == [
         "assets.AXS.paused false -> true",
         "assets.DUST added: minimum 0.00000001, cap 1, apr 0.001, reference_price 0.01, paused false",
     ]
-    assert not (alone.folder / "data").exists()
+    assert not (nowhere.folder / "data").exists()
 
 
 def test_people_see_what_is_added_changed_and_removed(shell: CommandLine) -> None:
