@@ -1,0 +1,118 @@
+"""The README's commands are run, in the order in which they stand, on what `make run` gives."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commandline import Answer, CommandLine, Forks, Installation, eventually, stopped
+from world import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SAMPLES = ("ada", "ben", "cleo", "dan", "eve")
+NOT_RUN = {"serve": "serves until it is stopped, and at the address of another machine"}
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.M | re.S)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Installation]:
+    """An installation in a folder that has what the README's commands name there."""
+    for name in ("examples", "program.toml", "worker.py", "starter.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    place = Installation(tmp_path)
+    place.variables = {"TEMPORAL_ADDRESS": place.address}
+    place.data_dir = tmp_path / ".soft-staking"
+    yield place
+    place.kill_what_is_left()
+
+
+@pytest.fixture
+def cli(place: Installation) -> Iterator[CommandLine]:
+    forks = Forks(place.folder)
+    yield CommandLine(forks, place.folder, **place.variables)
+    forks.close()
+
+
+def make_run() -> list[str]:
+    """What `make run` gives to worker.py."""
+    recipe = re.search(
+        r"^run:.*\n\t@\$\(BIN\)/python worker\.py --dev (.*)$", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert recipe is not None
+    return shlex.split(recipe[1])
+
+
+def commands_in(block: str) -> list[list[str]]:
+    lines = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
+    assert all(line[:2] == [".venv/bin/python", "starter.py"] for line in lines), block
+    return [line[2:] for line in lines]
+
+
+def as_its_reader_types_it(command: list[str], cli: CommandLine) -> list[str]:
+    """With the entry id that `ledger show` prints in the place of the README's."""
+    if command[:2] != ["ledger", "reverse"]:
+        return command
+    entry = cli.json("ledger", "show", "1001", "SOL", "--last", "1")["entries"][-1]["entry_id"]
+    place = max(index for index, word in enumerate(command) if word.isdecimal())
+    return [*command[:place], str(entry), *command[place + 1 :]]
+
+
+def run(command: list[str], cli: CommandLine) -> Answer:
+    answer = cli.run(*as_its_reader_types_it(command, cli))
+    assert answer.code == 0, (command, answer)
+    assert not re.search("Traceback|unexpected|refused", answer.err), (command, answer)
+    if "--activated-at" in command:
+        # "if there are no rewards yet, ask again"
+        eventually(lambda: cli.json("status", command[1])["owed_days"] == [], "every owed day is paid")
+    return answer
+
+
+def run_service(program: str, cli: CommandLine) -> None:
+    """The product service, saved and run as the README says."""
+    service = cli.folder / "service.py"
+    service.write_text(program)
+    environment = cli.environment | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, service], cwd=cli.folder, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def assert_shown(block: str, said: str) -> None:
+    """What the README shows is what was said, but for ids and instants: words, amounts and days stand in it."""
+    varying = r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d{2}-\d{2} \d\d:\d\d:\d\d|\d{4}-\d{2}-\d{2}$"
+    shown, actual = (re.sub(varying, "…", text, flags=re.M) for text in (block, said))
+    lines = {" ".join(line.split()) for line in actual.splitlines()}
+    assert [line for line in shown.splitlines() if " ".join(line.split()) not in lines | {""}] == []
+
+
+def reversals_of(user: str, cli: CommandLine) -> list[object]:
+    return [entry for entry in cli.json("ledger", "show", user)["entries"] if entry["reverses"] is not None]
+
+
+def test_the_commands_of_the_readme_do_what_it_says_in_the_order_in_which_they_stand(
+    place: Installation, cli: CommandLine
+) -> None:
+    skipped: set[str] = set()
+    compared = 0
+    with stopped(place.start(*make_run())):
+        said, said_before = "", 0
+        for fenced in _FENCED.finditer(README):
+            language, block = fenced.groups()
+            if language == "sh":
+                commands = commands_in(block)
+                skipped |= {command[0] for command in commands} & NOT_RUN.keys()
+                said = "".join(run(command, cli).out for command in commands if command[0] not in NOT_RUN)
+                said_before = fenced.end()
+            elif language == "python":
+                run_service(block, cli)
+            elif not README[said_before : fenced.start()].strip():
+                assert_shown(block, said)
+                compared += 1
+        harmed = {user: reversals_of(user, cli) for user in SAMPLES}
+
+    assert (skipped, compared) == (NOT_RUN.keys(), 2)
+    assert harmed == {user: [] for user in SAMPLES}
