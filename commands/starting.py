@@ -1,13 +1,18 @@
 """How an entrance begins, before it imports what takes a while or may be missing.
 
-Only the standard library here, and nothing that an older Python could not read: it is to be told what is needed.
+Only what is imported in no time, and nothing that an older Python could not read: it is to be told what is needed.
 """
+
+from __future__ import annotations
 
 import os
 import signal
 import sys
-from types import TracebackType
-from typing import NoReturn, Optional, Type  # noqa: UP035  # as above
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import NoReturn
 
 PYTHON_NEEDED = (3, 11)
 FAILED, INTERRUPTED = 1, 130
@@ -33,11 +38,7 @@ def soft_staking() -> NoReturn:
     main()
 
 
-def _on_exception(
-    kind: Type[BaseException],  # noqa: UP006
-    error: BaseException,
-    traceback: Optional[TracebackType],  # noqa: UP045
-) -> None:
+def _on_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         package = error.name.partition(".")[0]
         _end(f"the Python {sys.executable} has no package {package}: {_advice()}", FAILED)
