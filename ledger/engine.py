@@ -207,9 +207,12 @@ class Ledger:
             self._clock_problem = problem_of(before, there.astimezone(UTC), utc_now())
 
     def _unavailable(self, error: DBAPIError, *, commits: bool) -> LedgerUnavailable:
-        sentence = f"the ledger {self.where} cannot be used: {' '.join(str(error.orig).split())}"
+        said = "".join(sign for sign in " ".join(str(error.orig).split()) if sign.isprintable())
+        sentence = f"the ledger {self.where} cannot be used: {said}"
         if self._is_sqlite and (why := sqlite.who_may_not_write(error.orig, self._engine.url)):
             return LedgerUnavailable(f"{sentence}: {why}")
+        if not self._is_sqlite and (hint := postgresql.difference_in_tls(said)):
+            return LedgerUnavailable(f"{sentence}; {hint}")
         if postgresql.gave_way(error.orig):
             return _GaveWay(sentence)
         if commits and error.connection_invalidated:

@@ -31,6 +31,18 @@ _PREPARED_AT_THE_SIXTH = 5
 _Answer = TypeVar("_Answer")
 
 
+_NO_POSTGRESQL = (
+    "what answers there is no PostgreSQL, or one that speaks TLS from the first byte on: for that, "
+    "?sslmode=require&sslnegotiation=direct"
+)
+_HINTS_AT_TLS = {
+    "does not support SSL": "for a server without TLS: ?sslmode=disable",
+    "no encryption": "the server may want TLS: ?sslmode=require",
+    "invalid response to SSL negotiation": _NO_POSTGRESQL,
+    "expected authentication request from server": _NO_POSTGRESQL,
+}
+
+
 def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = False) -> AsyncEngine:
     """An engine on the URL's database; connects when first used. Raises LedgerUnavailable for unknown options."""
     _check_options(url)
@@ -169,6 +181,11 @@ async def begin_upgrade(connection: AsyncConnection, patience: Patience) -> None
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADES})"))
     await connection.execute(text(f"SET LOCAL lock_timeout = {ceil(1000 * patience.turn_s)}"))
+
+
+def difference_in_tls(said: str) -> str | None:
+    """What to do where a server and libpq, whose words these are, do not understand each other in TLS."""
+    return next((hint for words, hint in _HINTS_AT_TLS.items() if words in said), None)
 
 
 def gave_way(error: object) -> bool:

@@ -55,9 +55,9 @@ def as_its_reader_types_it(command: list[str], cli: CommandLine) -> list[str]:
     """With the entry id that `ledger show` prints in the place of the README's."""
     if command[:2] != ["ledger", "reverse"]:
         return command
-    entry = cli.json("ledger", "show", "1001", "SOL", "--last", "1")["entries"][-1]["entry_id"]
-    place = max(index for index, word in enumerate(command) if word.isdecimal())
-    return [*command[:place], str(entry), *command[place + 1 :]]
+    user, options = command[2], command[4:]
+    entry = cli.json("ledger", "show", user, "SOL", "--last", "1")["entries"][-1]["entry_id"]
+    return [*command[:3], str(entry), *options]
 
 
 def run(command: list[str], cli: CommandLine) -> Answer:

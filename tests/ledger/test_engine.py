@@ -127,6 +127,37 @@ async def test_a_server_that_cannot_be_reached_is_one_sentence_without_the_passw
     assert not any(word in sentence for word in ("s3cret", "Traceback", "psycopg", "sqlalchemy", "Error)"))
 
 
+TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "says"),
+    [
+        (b"N", "?sslmode=require", "for a server without TLS: ?sslmode=disable"),
+        (TLS_ALERT, "", "?sslmode=require&sslnegotiation=direct"),
+        (TLS_ALERT, "?sslmode=disable", "?sslmode=require&sslnegotiation=direct"),
+    ],
+)
+async def test_a_server_that_speaks_tls_otherwise_than_it_was_asked_is_told_as_that(
+    answer: bytes, options: str, says: str
+) -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(LedgerUnavailable) as unavailable:
+            async with open_ledger(f"postgresql://ann:s3cret@127.0.0.1:{port}/ledger{options}"):
+                pass
+
+    sentence = str(unavailable.value)
+    assert sentence.endswith(says)
+    assert sentence.isprintable()
+    assert "s3cret" not in sentence
+
+
 @pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("url", "says"),
