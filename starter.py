@@ -27,6 +27,7 @@ from commands import (
     payload_keys,
     pool,
     program,
+    retry,
     rewards,
     serve,
     setup,
@@ -114,7 +115,7 @@ app.command("list")(find.list_)
 app.command()(find.owed)
 app.command()(operators.hold)
 app.command()(operators.release)
-app.command()(operators.retry)
+app.command()(retry.retry)
 app.command()(operators.resume)
 app.command()(operators.acts)
 app.command()(audit.audit)

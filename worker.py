@@ -237,7 +237,7 @@ async def _work(asked: Asked) -> None:
             await make_ledger(settings.ledger_url)
         ledger = await stack.enter_async_context(_ledger(settings, LedgerMetrics(meter)))
         if asked.program is not None:
-            await _apply_if_none(ledger, asked.program)
+            await _apply_if_none(ledger, asked.program, funds_pools=asked.samples)
         client = await connect(config, interceptors=await stack.enter_async_context(tracing()))
         attributes = await prepared_search_attributes(client, registers=asked.dev)
         say(f"Ledger      {ledger.where}")
@@ -361,7 +361,7 @@ async def _embedded_server(
         yield server
 
 
-async def _apply_if_none(ledger: Ledger, program: Program) -> None:
+async def _apply_if_none(ledger: Ledger, program: Program, *, funds_pools: bool) -> None:
     async with ledger.read() as connection:
         versions = await all_versions(connection)
     if not versions:
@@ -373,6 +373,9 @@ async def _apply_if_none(ledger: Ledger, program: Program) -> None:
             now=now(),
         )
         say(f"Program     applied: {len(program.assets)} assets, in force from {program.effective_from}")
+        if not funds_pools:
+            asset = next(iter(program.assets))
+            say(f"Pools       empty, so that every reward waits; for each: starter.py pool fund {asset} AMOUNT")
 
 
 def main() -> NoReturn:

@@ -10,6 +10,7 @@ import typer
 from commands.agreement import another_ledger, disagreement, is_of_another_ledger
 from commands.arguments import parse_instant
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
+from commands.known_users import refuse_strangers
 from commands.output import JsonOption, amounts, instant_text, print_fields, print_json
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
@@ -143,7 +144,9 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
             try:
                 client = SoftStakingClient(await connect(timeout=limit), timeout=limit)
                 live = await client.status(user)
-                if live is not None:
+                if live is None:
+                    await refuse_strangers(client, [user])
+                else:
                     problem = await disagreement(ledger, user, live, lambda: client.status(user))
             except ServiceError as error:
                 problem = f"the workflow's live state is unknown: {error}"

@@ -68,6 +68,9 @@ def list_(
     if as_json:
         print_json({"users": [_json(user) for user in users], "more": more})
         return
+    if not users:
+        print("no user's workflow is running." if wanted == Filter() else "no user's workflow shows that.")
+        return
     print_users(users)
     if more:
         say(f"there are more than {limit}; --limit prints more of them")

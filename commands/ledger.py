@@ -26,6 +26,7 @@ from commands.entries import (
     print_tried,
     recorded_json,
 )
+from commands.known_users import refuse_stranger_to_ledger
 from commands.output import JsonOption, amounts, print_json, print_prose
 from ledger import corrections
 from ledger.engine import Ledger
@@ -104,11 +105,13 @@ def show(
 
 def _show_user(user: str, asset: str | None, *, last: int, as_json: bool) -> None:
     async def work() -> UserEntries:
-        async with the_ledger() as ledger, ledger.read() as connection:
-            found = await user_entries(connection, user, asset, last=last)
-            if asset is not None and not found.count:
-                await check_spelling(connection, [asset])
-            return found
+        async with the_ledger() as ledger:
+            await refuse_stranger_to_ledger(ledger, user)
+            async with ledger.read() as connection:
+                found = await user_entries(connection, user, asset, last=last)
+                if asset is not None and not found.count:
+                    await check_spelling(connection, [asset])
+                return found
 
     known = run(work())
     if as_json:

@@ -1,4 +1,4 @@
-"""hold, release, deactivate, retry, resume, acts: what is done to users' loops, by whom and why."""
+"""hold, release, deactivate, resume, acts: what is done to users' loops, by whom and why."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from commands import bulk
-from commands.agreement import another_ledger, disagreement_once_started, is_of_another_ledger
+from commands.agreement import disagreement_once_started
 from commands.arguments import (
     WHY,
     OperatorOption,
@@ -23,8 +23,9 @@ from commands.arguments import (
     TellOption,
     login_name,
 )
-from commands.enrolment import TimeoutOption, UserArgument
+from commands.enrolment import TimeoutOption
 from commands.entrance import CommandFailed, now, run, the_ledger, user_argument
+from commands.known_users import refuse_stranger_to_ledger, refuse_strangers
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
 from ledger.acts import RecordedAct, held_users, latest_acts, record_act
 from ledger.engine import Ledger
@@ -33,13 +34,11 @@ from staking.models import Act, End
 from workflows.client import ServiceError, SoftStakingClient
 from workflows.connection import connect
 from workflows.diary import hold_text
-from workflows.soft_staking import WAITING_FOR_POOL
 from workflows.visibility import running_users
 
 _Answer = TypeVar("_Answer")
 _ACTS_MAX = 100_000
 ASKED_BY_THE_USER = "asked by the user"
-TRY_AGAIN = "to be tried again"
 
 
 def _optional_user(text: str | None) -> str | None:
@@ -106,7 +105,7 @@ def hold(
         return
 
     user = _named(user, dry_run=dry_run)
-    held = _asked(timeout, lambda client: client.hold(user, act))
+    held = _asked(user, timeout, lambda client: client.hold(user, act))
     if as_json:
         print_json({"user": user, "hold": held.model_dump()})
     else:
@@ -134,7 +133,7 @@ def release(
         return
 
     user = _named(user, dry_run=dry_run)
-    ended = _asked(timeout, lambda client: client.release(user, act))
+    ended = _asked(user, timeout, lambda client: client.release(user, act))
     if as_json:
         print_json({"user": user, "released": ended is not None, "hold": ended and ended.model_dump()})
     else:
@@ -167,6 +166,7 @@ def deactivate(
     if not operator and (reason is not None or tell):
         operator = login_name()
     end = _asked(
+        user,
         timeout,
         lambda client: client.deactivate(
             user, ASKED_BY_THE_USER if reason is None else reason, operator=operator, tell=tell
@@ -176,36 +176,6 @@ def deactivate(
         print_json(end.model_dump(mode="json"))
     else:
         _print_end(user, end)
-
-
-def retry(
-    user: UserArgument,
-    operator: OperatorOption,
-    reason: ReasonOption = TRY_AGAIN,
-    timeout: TimeoutOption = 10,
-    as_json: JsonOption = False,
-) -> None:
-    """Take up a user's blocked step again, or ask an empty pool now.
-
-    `status` says what it waits for, and why. Example: python starter.py retry 1001 --reason "pool funded"
-    """
-    act = Act(operator=operator, reason=reason)
-
-    async def ask(client: SoftStakingClient) -> bool:
-        status = await client.status(user)
-        if status is None or not (status.blocked or status.state.startswith(WAITING_FOR_POOL)):
-            return False
-        async with the_ledger() as ledger:
-            if await is_of_another_ledger(ledger, status.enrolment_id):
-                raise CommandFailed(f"{user} is not retried: {another_ledger(ledger)}")
-            await record_act(ledger, user, "retry", act, act_id=str(uuid4()), now=now())
-        return await client.retry(user, act)
-
-    waited = _asked(timeout, ask)
-    if as_json:
-        print_json({"user": user, "retried": waited})
-    else:
-        print(f"{user}: the step is taken up again." if waited else f"{user}: nothing is blocked or waiting.")
 
 
 def resume(
@@ -237,11 +207,16 @@ def resume(
     answer: dict[str, object] = {"operator": operator, "reason": reason, "dry_run": dry_run}
     if dry_run:
         answer |= {"resumed": 0, "would": resumed}
-        sentence = "\n".join([*resumed, f"would resume {bulk.counted(len(resumed))}; nothing was done."])
+        sentences = [*resumed, f"would resume {bulk.counted(len(resumed))}; nothing was done."]
     else:
         answer |= {"resumed": len(resumed)}
-        sentence = f"{bulk.counted(len(resumed))} resumed."
-    bulk.report(outcome, sentence, answer, as_json=as_json)
+        sentences = [f"{bulk.counted(len(resumed))} resumed."]
+    sentences[:0] = [
+        f"{user}: nothing is to do; its workflow runs, or it is neither enrolled nor owed a day."
+        for user in dict.fromkeys(users or [])
+        if user not in resumed and user not in outcome.failed
+    ]
+    bulk.report(outcome, "\n".join(sentences), answer, as_json=as_json)
 
 
 def acts(
@@ -261,12 +236,18 @@ def acts(
     """
 
     async def work() -> list[RecordedAct]:
-        async with the_ledger() as ledger, ledger.read(takes_long=all_) as connection:
-            return await latest_acts(connection, user, last=None if all_ else last)
+        async with the_ledger() as ledger:
+            if user is not None:
+                await refuse_stranger_to_ledger(ledger, user)
+            async with ledger.read(takes_long=all_) as connection:
+                return await latest_acts(connection, user, last=None if all_ else last)
 
     found = run(work())
     if as_json:
         print_json([_act_json(act) for act in found])
+        return
+    if not found:
+        print("no act of an operator is recorded." if user is None else f"no act of an operator concerned {user}.")
         return
     columns = [Column(title) for title in ("recorded at", "user", "act", "on", "operator")]
     print_table(
@@ -304,6 +285,7 @@ async def _resume(
 ) -> tuple[list[str], bulk.Outcome]:
     """Who was resumed, or would be without an act."""
     service = SoftStakingClient(client, timeout=timeout)
+    await refuse_strangers(service, users or [])
     async with ledger.read(takes_long=True) as connection:
         unfinished = await unfinished_users(connection)
     if users:
@@ -365,12 +347,14 @@ def _act_on_region(
     bulk.report(outcome, f"{region}: {bulk.counted(outcome.done)} {kind.done}.", answer, as_json=as_json)
 
 
-def _asked(timeout: float, ask: Callable[[SoftStakingClient], Awaitable[_Answer]]) -> _Answer:
-    """The answer of one user's workflow."""
+def _asked(user: str, timeout: float, ask: Callable[[SoftStakingClient], Awaitable[_Answer]]) -> _Answer:
+    """The answer of one user's workflow. A stranger is refused."""
 
     async def work() -> _Answer:
         limit = timedelta(seconds=timeout)
-        return await ask(SoftStakingClient(await connect(timeout=limit), timeout=limit))
+        client = SoftStakingClient(await connect(timeout=limit), timeout=limit)
+        await refuse_strangers(client, [user])
+        return await ask(client)
 
     return run(work())
 

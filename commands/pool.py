@@ -1,6 +1,8 @@
 """pool fund, show."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from math import isinf
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +13,13 @@ from commands.arguments import (
     amount_above_zero,
     idempotency_key,
 )
+from commands.bulk import counted
 from commands.entrance import now, run, the_ledger
 from commands.output import Column, JsonOption, amounts, print_json, print_table
-from ledger.pools import fund_pool, pool_balances
+from ledger.figures import Pool, pools
+from ledger.pools import fund_pool
 from staking.money import format_amount
+from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER_MAX
 
 app = typer.Typer(no_args_is_help=True, help="The reward pools, out of which rewards are paid.")
 
@@ -38,31 +43,90 @@ def fund(
     Who did it and why is among the acts. `ledger show --pool` has the entry, with which it can be taken back.
     """
 
-    async def work() -> int:
+    async def work() -> tuple[Pool, int]:
+        asked_at = now()
         async with the_ledger() as ledger:
-            return await fund_pool(
-                ledger, asset, amount, operator=operator, reason=reason, now=now(), idempotency_key=key
+            before = (await pools(ledger, asked_at)).get(asset, Pool(0, 0.0))
+            return before, await fund_pool(
+                ledger, asset, amount, operator=operator, reason=reason, now=asked_at, idempotency_key=key
             )
 
-    balance = format_amount(run(work()))
+    before, balance = run(work())
+    missing = max(before.missing + before.balance - balance, 0)
     if as_json:
-        print_json({"asset": asset, "funded": format_amount(amount), "balance": balance})
-    else:
-        print(f"the {asset} pool now holds {balance}.")
+        answer = {"asset": asset, "funded": format_amount(amount), "balance": format_amount(balance)}
+        print_json({**answer, "waiting_users": before.waiting_users, "missing": format_amount(missing)})
+        return
+    print(f"the {asset} pool now holds {format_amount(balance)}.")
+    if before.waiting_users:
+        within = f"{POOL_ASKED_AGAIN_AFTER_MAX.total_seconds() / 60:g} minutes"
+        waited, asks = ("waits", "asks") if before.waiting_users == 1 else ("wait", "ask")
+        print(
+            f"{counted(before.waiting_users)} {waited} for it and {asks} again within {within}; to ask now: "
+            f"starter.py retry --waiting-for {asset}"
+        )
+    if missing:
+        print(f"for the days that wait it still lacks {format_amount(missing)}.")
 
 
 @app.command()
 def show(as_json: JsonOption = False) -> None:
-    """Print what is in each pool."""
+    """Print what is in each pool, how long it lasts, and who waits for it.
 
-    async def work() -> dict[str, int]:
-        async with the_ledger() as ledger, ledger.read() as connection:
-            return await pool_balances(connection)
+    Listed is every asset of the programs in force and to come, and whatever else has a pool. Days left: what
+    remains after the days that wait, by the average outflow of a day; 0 for a pool that is empty or cannot pay
+    them. Waiting are users whose closed day the pool cannot pay; missing is what it lacks for that day of each.
 
-    balances = amounts(run(work()))
+    As JSON: each asset with its balance, and under "pools" everything that is known of each.
+    """
+
+    async def work() -> Mapping[str, Pool]:
+        async with the_ledger() as ledger:
+            return await pools(ledger, now())
+
+    found = run(work())
     if as_json:
-        print_json(balances)
-    elif balances:
-        print_table([Column("asset"), Column("balance", True)], [[*row] for row in balances.items()])
-    else:
-        print("no pool has been funded; fund one with: starter.py pool fund SOL 1000")
+        balances = amounts({asset: pool.balance for asset, pool in found.items()})
+        print_json({**balances, "pools": [_json(asset, pool) for asset, pool in found.items()]})
+        return
+    if not found:
+        print("there is no program, so there are no pools; apply one with: starter.py program apply FILE.toml")
+        return
+    columns = [
+        Column("asset"),
+        Column("balance", is_number=True),
+        Column("paid yesterday", is_number=True, spare=2),
+        Column("days left", is_number=True, spare=1),
+        Column("waiting", is_number=True),
+        Column("missing", is_number=True),
+    ]
+    print_table(columns, [_row(asset, pool) for asset, pool in found.items()])
+    for asset, pool in found.items():
+        if pool.waiting_users:
+            waits = "waits" if pool.waiting_users == 1 else "wait"
+            print(
+                f"{counted(pool.waiting_users)} {waits} for {asset}, in all their assets; go on with: "
+                f"starter.py pool fund {asset} AMOUNT"
+            )
+
+
+def _json(asset: str, pool: Pool) -> dict[str, Any]:
+    return {
+        "asset": asset,
+        "balance": format_amount(pool.balance),
+        "outflow_yesterday": format_amount(pool.outflow_yesterday),
+        "days_left": None if isinf(pool.days_left) else pool.days_left,
+        "waiting_users": pool.waiting_users,
+        "missing": format_amount(pool.missing),
+    }
+
+
+def _row(asset: str, pool: Pool) -> list[str]:
+    return [
+        asset,
+        format_amount(pool.balance),
+        format_amount(pool.outflow_yesterday),
+        "∞" if isinf(pool.days_left) else f"{pool.days_left:,.1f}",
+        str(pool.waiting_users),
+        format_amount(pool.missing),
+    ]

@@ -10,8 +10,16 @@ import typer
 from pydantic import JsonValue
 
 from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
-from commands.entrance import CommandFailed, day_argument, now, run, the_ledger
+from commands.empty_pools import (
+    empty_pools,
+    empty_pools_if_there_is_a_ledger,
+    objection_to_resuming,
+    unfunded_json,
+    unfunded_warning,
+)
+from commands.entrance import CommandFailed, day_argument, now, run, say, the_ledger
 from commands.output import Column, JsonOption, print_fields, print_json, print_prose, print_table
+from ledger.pools import Unfunded
 from ledger.programs import (
     Applied,
     InForce,
@@ -20,11 +28,12 @@ from ledger.programs import (
     all_versions,
     apply_program,
     in_force_on,
+    no_objection,
     no_program_on,
     switch_assets,
     timetable,
 )
-from staking.days import day_of
+from staking.days import ONE_DAY, day_of
 from staking.models import Act
 from staking.program import Difference, Program, ProgramError, differences, parse_program
 
@@ -39,6 +48,10 @@ FromOption = Annotated[
         metavar="DAY",
         help="First day (UTC); by default the first whose terms can still change.",
     ),
+]
+UnfundedOption = Annotated[
+    bool,
+    typer.Option("--unfunded", help="Also where an asset begins to earn whose pool is empty."),
 ]
 SideArgument = Annotated[
     str | None,
@@ -93,22 +106,38 @@ def apply(
     operator: OperatorOption,
     new: NewOption = False,
     reason: OptionalReasonOption = None,
+    allow_unfunded: UnfundedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a program file the program in force from its effective_from on.
 
     The first may start in the past; a later one must start after today. The same content again changes nothing.
+    A later one that brings an asset whose pool is empty is refused without --unfunded: whoever holds it would wait
+    for all rewards, in every asset.
     """
     program = read_program(file)
 
-    async def work() -> Applied:
+    async def work() -> tuple[Applied, list[Unfunded]]:
         async with the_ledger(new=new) as ledger:
-            return await apply_program(ledger, program, operator=operator, reason=reason, now=now())
+            pools = await empty_pools(ledger, program)
+            applied = await apply_program(
+                ledger,
+                program,
+                operator=operator,
+                reason=reason,
+                now=now(),
+                objection=no_objection if allow_unfunded else pools.refuse_new_ones,
+            )
+            return applied, pools.unfunded
 
-    applied = run(work())
+    applied, empty = run(work())
     if as_json:
-        print_json({"changed": applied.changed, "resumed": applied.resumed, **_json(applied.version)})
-    elif applied.changed:
+        answer = {"changed": applied.changed, "resumed": applied.resumed, "unfunded": unfunded_json(empty)}
+        print_json({**answer, **_json(applied.version)})
+        return
+    if empty:
+        say(unfunded_warning(empty))
+    if applied.changed:
         print(f"program version {applied.version.version} is in force from {program.effective_from}.")
         if applied.resumed:
             print(f"It resumes what was paused until then: {', '.join(applied.resumed)}.")
@@ -118,12 +147,18 @@ def apply(
 
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Check a program file; every problem is reported with its key, nothing is written."""
+    """Check a program file; every problem is reported with its key, nothing is written.
+
+    Where there is a ledger, assets whose pool is empty are named.
+    """
     program = read_program(file)
+    empty = run(empty_pools_if_there_is_a_ledger(program))
     if as_json:
-        print_json({"valid": True, **program.model_dump(mode="json")})
-    else:
-        print(f"{file} is a valid program of {len(program.assets)} assets from {program.effective_from}.")
+        print_json({"valid": True, "unfunded": unfunded_json(empty), **program.model_dump(mode="json")})
+        return
+    print(f"{file} is a valid program of {len(program.assets)} assets from {program.effective_from}.")
+    if empty:
+        say(unfunded_warning(empty))
 
 
 @app.command()
@@ -138,7 +173,8 @@ def pause(
 
     That holds under every version of the program that is to come too. The day must not have begun.
     """
-    _switch(assets, first_day, Act(operator=operator, reason=reason), paused=True, as_json=as_json)
+    act = Act(operator=operator, reason=reason)
+    _switch(assets, first_day, act, paused=True, allow_unfunded=True, as_json=as_json)
 
 
 @app.command()
@@ -147,15 +183,25 @@ def resume(
     reason: ReasonOption,
     operator: OperatorOption,
     first_day: FromOption = None,
+    allow_unfunded: UnfundedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Resume paused assets from a day on, which must not have begun."""
-    _switch(assets, first_day, Act(operator=operator, reason=reason), paused=False, as_json=as_json)
+    """Resume paused assets from a day on, which must not have begun.
+
+    An asset whose pool is empty is refused without --unfunded: whoever holds it would wait for all rewards.
+    """
+    act = Act(operator=operator, reason=reason)
+    _switch(assets, first_day, act, paused=False, allow_unfunded=allow_unfunded, as_json=as_json)
 
 
-def _switch(assets: list[str], first_day: date | None, act: Act, *, paused: bool, as_json: bool) -> None:
+def _switch(
+    assets: list[str], first_day: date | None, act: Act, *, paused: bool, allow_unfunded: bool, as_json: bool
+) -> None:
     async def work() -> Switched:
         async with the_ledger() as ledger:
+            objection = no_objection
+            if not allow_unfunded:
+                objection = await objection_to_resuming(ledger, assets, first_day or day_of(now()) + ONE_DAY)
             return await switch_assets(
                 ledger,
                 assets,
@@ -164,6 +210,7 @@ def _switch(assets: list[str], first_day: date | None, act: Act, *, paused: bool
                 reason=act.reason,
                 first_day=first_day,
                 now=now(),
+                objection=objection,
             )
 
     switched = run(work())
@@ -210,12 +257,15 @@ def diff(
     found = differences(old.program, new.program)
     if as_json:
         print_json([{"key": each.key, "before": each.before, "after": each.after} for each in found])
-    elif found:
+        return
+    if found:
         print(f"{old.name} -> {new.name}")
         for each in found:
             print(_sentence(each))
     else:
         print(f"no difference: {old.name} and {new.name} say the same.")
+    if known and (empty := run(empty_pools_if_there_is_a_ledger(new.program, only_new=True))):
+        say(unfunded_warning(empty))
 
 
 @dataclass(frozen=True)

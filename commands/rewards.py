@@ -8,6 +8,7 @@ import typer
 
 from commands.enrolment import UserArgument
 from commands.entrance import day_argument, run, the_ledger
+from commands.known_users import refuse_stranger_to_ledger
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
 from ledger.reward_entries import RewardEntry, reward_entries
 from ledger.statement_text import (
@@ -73,8 +74,10 @@ def rewards(
         return
 
     async def work() -> list[StatementLine]:
-        async with the_ledger() as ledger, ledger.read() as connection:
-            return await statement(connection, [user], first=first, last=last)
+        async with the_ledger() as ledger:
+            await refuse_stranger_to_ledger(ledger, user)
+            async with ledger.read() as connection:
+                return await statement(connection, [user], first=first, last=last)
 
     lines = run(work())
     if as_json:
@@ -86,8 +89,10 @@ def rewards(
 
 
 async def _entries(user: str, first: date | None, last: date | None) -> list[RewardEntry]:
-    async with the_ledger() as ledger, ledger.read() as connection:
-        return await reward_entries(connection, user, first=first, last=last)
+    async with the_ledger() as ledger:
+        await refuse_stranger_to_ledger(ledger, user)
+        async with ledger.read() as connection:
+            return await reward_entries(connection, user, first=first, last=last)
 
 
 def _print_entries(user: str, entries: list[RewardEntry], *, as_json: bool, as_csv: bool) -> None:
@@ -125,6 +130,7 @@ def print_entries(user: str, entries: list[RewardEntry]) -> None:
 
 async def _print_csv(user: str, first: date | None, last: date | None) -> None:
     async with the_ledger() as ledger:
+        await refuse_stranger_to_ledger(ledger, user)
         print(csv_header(), end="")
         async for part in statement_in_parts(ledger, user, first=first, last=last):
             print(csv_text(part), end="")

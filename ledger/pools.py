@@ -1,8 +1,10 @@
-"""The reward pools: funding them and reading what is in them (rule 13)."""
+"""The reward pools: funding them, reading what is in them, and who would wait for an empty one (rule 13)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import check_words, write_act
@@ -10,8 +12,9 @@ from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
-from ledger.schema import IS_OF_THE_SYSTEM, accounts
+from ledger.schema import IS_OF_THE_SYSTEM, accounts, enrolments
 from ledger.spelling import misspelt
+from staking.program import AssetTerms
 
 _FUNDING = "pool_funding"
 
@@ -37,13 +40,7 @@ async def fund_pool(
         raise ValueError(f"a pool is funded with an amount above zero, not {amount}")
     check_words(operator, reason)
     async with ledger.write() as connection:
-        known = {name for version in await all_versions(connection) for name in version.program.assets}
-        if not known:
-            raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
-        if asset not in known:
-            if sentence := misspelt(asset, known):
-                raise MisspeltAsset(sentence)
-            raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
+        await check_asset(connection, asset)
         repeat = idempotency_key and await find_repeat(
             connection, idempotency_key, Asked(_FUNDING, None, {asset: amount})
         )
@@ -71,6 +68,45 @@ async def fund_pool(
                 subject=f"pool {asset}, entry {entry_id}",
             )
         return (await pool_balances(connection)).get(asset, 0)
+
+
+@dataclass(frozen=True)
+class Unfunded:
+    """An asset that earns, and whose pool is empty."""
+
+    asset: str
+    users: int
+    """Enrolled, and holding its minimum: their rewards, in every asset, wait for this pool."""
+
+
+async def unfunded(connection: AsyncConnection, terms: Mapping[str, AssetTerms]) -> list[Unfunded]:
+    """Of assets under these terms, those with an empty pool, by code; with who would earn as of now."""
+    balances = await pool_balances(connection)
+    empty = sorted(asset for asset in terms if not balances.get(asset))
+    if not empty:
+        return []
+    holds_enough = or_(
+        *(and_(accounts.c.asset == asset, accounts.c.balance >= terms[asset].minimum_units) for asset in empty)
+    )
+    rows = await connection.execute(
+        select(accounts.c.asset, func.count().label("users"))
+        .join_from(enrolments, accounts, accounts.c.user_id == enrolments.c.user_id)
+        .where(enrolments.c.ended_at.is_(None), holds_enough)
+        .group_by(accounts.c.asset)
+    )
+    users = {row.asset: row.users for row in rows}
+    return [Unfunded(asset, users.get(asset, 0)) for asset in empty]
+
+
+async def check_asset(connection: AsyncConnection, asset: str) -> None:
+    """Raises UnknownAsset for one that no program version has, MisspeltAsset, or NoProgram."""
+    known = {name for version in await all_versions(connection) for name in version.program.assets}
+    if not known:
+        raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
+    if asset not in known:
+        if sentence := misspelt(asset, known):
+            raise MisspeltAsset(sentence)
+        raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
 
 
 async def pool_balances(connection: AsyncConnection) -> dict[str, int]:

@@ -1,10 +1,11 @@
 """Program versions: applying one, pausing assets (rule 5, I7), and finding the one in force on a day."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from itertools import zip_longest
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ScalarSelect, func, select
@@ -67,9 +68,23 @@ class Switched:
     """The versions written for it, in the order of their days; none if nothing had to change."""
 
 
+Objection: TypeAlias = Callable[[], None]
+"""Asked last, where the ledger itself refuses nothing and something would be written. It may raise."""
+
+
+def no_objection() -> None:
+    """Whoever asks takes what comes."""
+
+
 @run_again_if_it_gave_way
 async def apply_program(
-    ledger: Ledger, program: Program, *, operator: str, reason: str | None = None, now: datetime
+    ledger: Ledger,
+    program: Program,
+    *,
+    operator: str,
+    reason: str | None = None,
+    now: datetime,
+    objection: Objection = no_objection,
 ) -> Applied:
     """Rule 5: makes a program the one in force from 00:00 UTC of its ``effective_from``.
 
@@ -91,6 +106,7 @@ async def apply_program(
                 f"set effective_from to {possible} or later"
             )
         _check_spelling_of(program, known)
+        objection()
         (new,) = await _add_versions(connection, known, [program], now)
         await write_act(
             connection,
@@ -117,6 +133,7 @@ async def switch_assets(
     reason: str,
     first_day: date | None = None,
     now: datetime,
+    objection: Objection = no_objection,
 ) -> Switched:
     """Pauses or resumes assets from 00:00 UTC of a day on; by default of the first that is possible.
 
@@ -147,6 +164,8 @@ async def switch_assets(
                 f"{first_day} has begun, and the terms of a day that has begun never change; "
                 f"the first day possible is {possible}"
             )
+        if switched:
+            objection()
         added = await _add_versions(connection, known, switched, now)
         if added:
             kind = "program_pause" if paused else "program_resume"

@@ -17,7 +17,7 @@ from ledger.errors import NoProgram
 from ledger.journal import holdings_before
 from ledger.owed import OwedToUser, owed_to
 from ledger.programs import all_versions, program_on
-from ledger.schema import AnyRow, accounts, days, enrolments, entries, postings, rewards, snapshots
+from ledger.schema import AnyRow, accounts, days, enrolments, entries, postings, rewards, snapshots, users
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import Hold, Receipt
@@ -318,6 +318,12 @@ def _restricted_since(
     is_restricted_today = program is not None and program.restricts(latest.region)
     begins_today = today if is_restricted_today and latest.first_accrual_day <= today else None
     return owed.restricted.get(latest.enrolment_id, begins_today)
+
+
+async def known_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users of whom anything was ever recorded."""
+    rows = await connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids)))
+    return set(rows.scalars())
 
 
 async def first_credited_day(connection: AsyncConnection, user_id: str, from_day: date) -> date | None:

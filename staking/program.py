@@ -177,6 +177,11 @@ class Program(BaseModel):
         """Rule 7: is the region restricted? A restricted country covers its subdivisions."""
         return region in self.restricted_regions or region.partition("-")[0] in self.restricted_regions
 
+    @property
+    def earning(self) -> dict[str, AssetTerms]:
+        """The assets in which anything can be earned: neither paused nor at a rate of zero."""
+        return {asset: terms for asset, terms in self.assets.items() if not terms.paused and terms.apr_ratio[0]}
+
     def with_paused(self, assets: Collection[str], *, paused: bool) -> "Program":
         """The same terms, but for these assets paused or not; one that the program does not have stays out."""
         terms_by_asset = {

@@ -180,19 +180,29 @@ class SoftStakingClient:
 
     async def is_running(self, user_id: str) -> bool:
         """Whether a workflow of the user is running; asks no worker."""
+        return await self._workflow_status(user_id) == WorkflowExecutionStatus.RUNNING
+
+    async def has_workflow(self, user_id: str) -> bool:
+        """Whether the server knows a workflow of the user, running or closed; asks no worker."""
+        return await self._workflow_status(user_id) is not None
+
+    async def _workflow_status(self, user_id: str) -> WorkflowExecutionStatus | None:
         try:
-            return await decided(_QUERY, lambda _: self._is_running(user_id), _DESCRIBE_TIMEOUT)
+            return await decided(_QUERY, lambda _: self._described_status(user_id), _DESCRIBE_TIMEOUT)
         except Undecided as error:
             raise _not_described(error.last) from error
 
     async def _is_running(self, user_id: str) -> bool:
+        return await self._described_status(user_id) == WorkflowExecutionStatus.RUNNING
+
+    async def _described_status(self, user_id: str) -> WorkflowExecutionStatus | None:
         try:
             description = await self._handle(user_id).describe()
         except RPCError as error:
             if is_no_such_workflow(error):
-                return False
+                return None
             raise
-        return description.status == WorkflowExecutionStatus.RUNNING
+        return description.status
 
     async def _ask_running(self, user_id: str, what: str, update: Any, args: list[Any]) -> Any:
         """The answer to an update of a running workflow. Raises RequestRefused where none is running."""

@@ -79,6 +79,11 @@ async def found_users(client: Client, wanted: Filter, *, limit: int) -> list[Fou
     return found[:limit]
 
 
+async def users_in_state(client: Client, state: str) -> list[str]:
+    """The users whose running workflow shows a state other than ``ended``. Raises ServiceError."""
+    return [user_of(execution.id) async for execution in _executions(client, Filter(state=state).query)]
+
+
 async def running_users(client: Client) -> AsyncGenerator[str]:
     """The users whose workflow is running. Raises ServiceError."""
     async for execution in _executions(client, f"{_OURS} AND {_RUNNING}"):

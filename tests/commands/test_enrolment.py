@@ -140,17 +140,19 @@ def test_a_deactivation_answers_the_end_and_a_repeat_the_same_again(cli: Command
 
 
 def test_deactivating_someone_who_was_never_enrolled_is_refused(cli: CommandLine, user: str) -> None:
+    cli.json("deposit", user, "DOGE", "1", "--key", f"known {user}")
     answer = cli.run("deactivate", user)
     assert (answer.code, answer.out, answer.sentences) == (1, "", [f"user {user} is not enrolled"])
 
 
-def test_the_status_of_a_stranger_is_not_enrolled(cli: CommandLine, user: str) -> None:
+def test_the_status_of_a_user_who_never_activated_is_not_enrolled(cli: CommandLine, user: str) -> None:
+    cli.json("deposit", user, "DOGE", "1", "--key", f"known {user}")
     status = cli.json("status", user)
     assert (status["enrolled"], status["state"], status["tag"], status["holdings"]) == (
         False,
         "not enrolled",
         None,
-        {},
+        {"DOGE": "1.00000000"},
     )
 
 
@@ -192,6 +194,7 @@ def test_an_empty_pool_holds_days_back_until_it_is_funded(cli: CommandLine, user
 
 
 def test_a_retry_where_nothing_waits_says_so(cli: CommandLine, user: str) -> None:
+    cli.json("deposit", user, "DOGE", "1", "--key", f"known {user}")
     answer = cli.run("retry", user)
     assert (answer.code, answer.out) == (0, f"{user}: nothing is blocked or waiting.\n")
 

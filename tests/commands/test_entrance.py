@@ -81,6 +81,7 @@ def test_no_command_at_all_shows_the_help_as_wrong_usage(alone: CommandLine) -> 
 
 
 def test_a_command_that_used_the_sdk_exits_with_its_true_code_every_time(cli: CommandLine, user: str) -> None:
+    cli.json("deposit", user, "DOGE", "1", "--key", f"known {user}")
     for _ in range(3):
         pair = [cli.start(command, user) for command in ("retry", "deactivate")]
         answers = [process.communicate() for process in pair]

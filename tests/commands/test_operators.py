@@ -3,11 +3,21 @@
 import subprocess
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import CommandLine, Installation, Worker, eventually, free_ports, stopped, utc_today
+from commandline import (
+    CommandLine,
+    Installation,
+    Worker,
+    assert_refused,
+    eventually,
+    free_ports,
+    stopped,
+    utc_today,
+)
 from world import EXPORT_HEADER
 
 WHY = ("--reason", "a check", "--operator", "ann")
@@ -21,9 +31,17 @@ def enrolled(
     cli: CommandLine, *users: str, region: str = "FR", days: int = 4, tokens: str = "12", asset: str = "SOL"
 ) -> None:
     """Since so many days ago."""
+    deposited(cli, *users, days=days, tokens=tokens, asset=asset)
+    activated(cli, *users, region=region, days=days)
+
+
+def deposited(cli: CommandLine, *users: str, days: int = 4, tokens: str = "12", asset: str = "SOL") -> None:
     lines = [f"{user},{days_ago(days + 1)} 10:00:00,Spot,Deposit,{asset},{tokens}," for user in users]
     answer = cli.run("import", cli.write("in.csv", "\n".join([EXPORT_HEADER, *lines, ""])))
     assert answer.code == 0, answer
+
+
+def activated(cli: CommandLine, *users: str, region: str = "FR", days: int = 4) -> None:
     for user in users:
         since = ("--activated-at", f"{days_ago(days)}T12:00", "--operator", "ann", "--reason", "moved")
         answer = cli.run("activate", user, "--region", region, "--channel", "web", "--accept-terms", *since)
@@ -81,6 +99,14 @@ def test_an_enrolled_user_is_listed_by_state_and_region(cli: CommandLine, user: 
     assert len(cut.out.splitlines()) == 2
 
 
+def test_where_nobody_and_nothing_is_found_there_is_a_sentence_and_no_empty_table(
+    cli: CommandLine, user: str
+) -> None:
+    deposited(cli, user)
+    assert cli.run("list", "--region", "AQ").out == "no user's workflow shows that.\n"
+    assert cli.run("acts", user).out == f"no act of an operator concerned {user}.\n"
+
+
 def test_more_than_are_listed_are_told(cli: CommandLine, user: str) -> None:
     enrolled(cli, user, f"{user}-b", region="MT", days=0 + 1)
     for each in (user, f"{user}-b"):
@@ -114,9 +140,10 @@ def test_who_is_owed_days_is_told_since_when_until_they_are_paid(cli: CommandLin
 
 @pytest.mark.usefixtures("paid_in_sui")
 def test_a_held_user_stands_still_until_released(cli: CommandLine, user: str) -> None:
+    deposited(cli, user, tokens="200", asset="SUI")
     hold = cli.json("hold", user, *WHY)
     again = cli.run("hold", user, "--reason", "another", "--operator", "ben")
-    enrolled(cli, user, tokens="200", asset="SUI")
+    activated(cli, user)
     status = state_is(cli, user, "held")
     text = cli.run("status", user).out
     is_listed(cli, user, "--held")
@@ -193,11 +220,136 @@ def test_an_end_that_a_user_asked_for_is_no_act_and_one_by_an_operator_is(cli: C
 
 
 def test_a_retry_is_recorded_where_something_waited_for_it(cli: CommandLine, user: str) -> None:
+    deposited(cli, user, tokens="1000", asset="S")
     assert cli.json("retry", user, *WHY)["retried"] is False
-    enrolled(cli, user, tokens="1000", asset="S")
+    activated(cli, user)
     state_is(cli, user, "waiting for pool S")
     assert cli.json("retry", user, *WHY)["retried"] is True
     assert [(act["act"], act["reason"]) for act in acts_since(cli, user)] == [("retry", "a check")]
+
+
+def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine, user: str) -> None:
+    users = [user, f"{user}-b"]
+    enrolled(cli, *users, tokens="100", asset="AXS", days=3)
+    for each in users:
+        state_is(cli, each, "waiting for pool AXS")
+    waiting = eventually(
+        lambda: (w := cli.json("retry", "--waiting-for", "AXS", "--dry-run"))["would"] == users and w, "both wait"
+    )
+    shown = cli.json("pool", "show")
+    text = cli.run("pool", "show")
+    said = cli.run("pool", "fund", "AXS", "0.00000001").out.splitlines()
+    # Whoever asks by itself just then is not retried.
+    eventually(lambda: cli.json("retry", "--waiting-for", "AXS", *WHY)["retried"] == 2, "both are asked at once")
+    cli.json("pool", "fund", "AXS", "1")
+    cli.json("retry", "--waiting-for", "AXS", *WHY)
+    for each in users:
+        state_is(cli, each, "sleeping")
+    nobody = cli.run("retry", "--waiting-for", "AXS")
+
+    assert (waiting["users"], waiting["retried"], waiting["dry_run"]) == (2, 0, True)
+    a_day = "0.00136986"
+    [pool] = [pool for pool in shown["pools"] if pool["asset"] == "AXS"]
+    assert shown["AXS"] == "0.00000000"
+    assert pool == {
+        "asset": "AXS",
+        "balance": "0.00000000",
+        "outflow_yesterday": "0.00000000",
+        "days_left": 0.0,
+        "waiting_users": 2,
+        "missing": str(Decimal(a_day) * 2),
+    }
+    assert "2 users wait for AXS, in all their assets; go on with: starter.py pool fund AXS AMOUNT" in text.out
+    assert said == [
+        "the AXS pool now holds 0.00000001.",
+        "2 users wait for it and ask again within 10 minutes; to ask now: starter.py retry --waiting-for AXS",
+        f"for the days that wait it still lacks {Decimal(a_day) * 2 - Decimal('0.00000001')}.",
+    ]
+    assert {(act["act"], act["operator"]) for each in users for act in cli.json("acts", each)} == {
+        ("retry", "ann")
+    }
+    assert (nobody.code, nobody.out) == (0, "nobody waits for the AXS pool.\n")
+
+
+def test_all_who_are_blocked_or_those_with_a_problem_are_taken_up_again(cli: CommandLine, user: str) -> None:
+    users = [user, f"{user}-b"]
+    enrolled(cli, *users, tokens="90000000000", days=3)
+    for each in users:
+        state_is(cli, each, "blocked")
+        is_listed(cli, each, "--state", "blocked")
+    would = cli.json("retry", "--blocked", "--message", "SOL balance is 90000000000", "--dry-run")
+    no_one = cli.run("retry", "--blocked", "--message", "no such words")
+    assert cli.json("acts", user) == []
+    cli.json("pool", "fund", "SOL", "1000000000")
+    for each in users:
+        cli.json("withdraw", each, "SOL", "1000000000", "--key", f"room {each}")
+    done = cli.json("retry", "--blocked", *WHY)
+    for each in users:
+        state_is(cli, each, "sleeping")
+
+    assert would["would"] == users
+    assert (no_one.code, no_one.out) == (0, "nobody is blocked with 'no such words'.\n")
+    assert (done["retried"], done["failed"]) == (2, [])
+    assert [(act["act"], act["operator"]) for act in cli.json("acts", user)] == [("retry", "ann")]
+
+
+STRANGERS: dict[str, tuple[str, ...]] = {
+    "hold": WHY,
+    "release": WHY,
+    "deactivate": (),
+    "retry": (),
+    "resume": WHY,
+    "resume --dry-run": (),
+    "status": (),
+}
+
+
+@pytest.mark.parametrize("command", STRANGERS)
+def test_who_is_known_to_nobody_is_refused_as_perhaps_mistyped(cli: CommandLine, command: str, user: str) -> None:
+    words = command.split()
+    answer = cli.run(words[0], user, *words[1:], *STRANGERS[command])
+    assert_refused(
+        answer, 1, f"neither Temporal nor the ledger sqlite:///{cli.environment['SOFT_STAKING_DATA_DIR']}"
+    )
+    assert f"knows a user {user}: is the id mistyped?" in answer.err
+    with pytest.raises(AssertionError):
+        cli.json("acts", user)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rewards",),
+        ("rewards", "--csv"),
+        ("rewards", "--json"),
+        ("rewards", "--as", "entries"),
+        ("acts",),
+        ("ledger show",),
+    ],
+)
+def test_who_is_unknown_to_the_ledger_is_refused_where_it_alone_is_asked(
+    alone: CommandLine, command: tuple[str, ...]
+) -> None:
+    answer = alone.run(*command[0].split(), "nobody", *command[1:])
+    assert_refused(answer, 1, "knows no user nobody: is the id mistyped?")
+
+
+def test_of_those_who_are_to_be_resumed_each_stranger_is_named_and_nobody_is_resumed(
+    cli: CommandLine, user: str
+) -> None:
+    deposited(cli, user)
+    answer = cli.run("resume", f"{user}-x", user, f"{user}-y", *WHY)
+    assert_refused(answer, 1, f"a user {user}-x: ", f"a user {user}-y: ")
+
+
+def test_a_resume_of_who_has_nothing_to_do_says_so(cli: CommandLine, user: str) -> None:
+    deposited(cli, user)
+    answer = cli.run("resume", user, *WHY)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        f"{user}: nothing is to do; its workflow runs, or it is neither enrolled nor owed a day.",
+        "0 users resumed.",
+    ]
 
 
 @pytest.mark.usefixtures("paid_in_sui")
@@ -221,7 +373,16 @@ def test_a_terminated_workflow_is_found_and_started_again_where_it_was(
     answer = cli.json("resume", *users, *WHY)
     again = cli.json("resume", *users, *WHY)
 
-    assert (would.code, would.out) == (0, f"{users[0]}\n{users[1]}\nwould resume 2 users; nothing was done.\n")
+    nothing = "nothing is to do; its workflow runs, or it is neither enrolled nor owed a day."
+    assert (would.code, would.out.splitlines()) == (
+        0,
+        [
+            f"{users[2]}: {nothing}",
+            f"{users[3]}: {nothing}",
+            *users[:2],
+            "would resume 2 users; nothing was done.",
+        ],
+    )
     assert set(users[:2]) <= set(everyone["would"])
     assert not {users[2], users[3]} & set(everyone["would"])
     assert (answer["resumed"], answer["failed"], again["resumed"]) == (2, [], 0)
@@ -292,6 +453,11 @@ USAGE: dict[str, tuple[str, ...]] = {
     "a bulk end without a reason": ("deactivate", "--region", "FR"),
     "an end of nobody": ("deactivate",),
     "a resume without a reason": ("resume",),
+    "a retry of nobody": ("retry",),
+    "a retry of a user and of many": ("retry", "ann", "--waiting-for", "SOL"),
+    "a retry of two kinds": ("retry", "--blocked", "--waiting-for", "SOL"),
+    "words of those who wait": ("retry", "--waiting-for", "SOL", "--message", "x"),
+    "a dry run of one retry": ("retry", "ann", "--dry-run"),
     "a resume of no user": ("resume", "a/b", *WHY),
     "a state that is none": ("list", "--state", "asleep"),
     "a limit of none": ("owed", "--limit", "0"),

@@ -279,7 +279,10 @@ def csv_text(value: object) -> str:
         (("--csv", "--as", "entries"), "entry_id,recorded_at,day,asset,amount,reverses\n"),
     ],
 )
-def test_a_stranger_has_no_rewards(alone: CommandLine, user: str, arguments: tuple[str, ...], out: str) -> None:
+def test_a_user_who_earned_nothing_has_no_rewards(
+    alone: CommandLine, user: str, arguments: tuple[str, ...], out: str
+) -> None:
+    alone.json("deposit", user, "SOL", "1", "--key", "known")
     answer = alone.run("rewards", user, *arguments)
     assert (answer.code, answer.out, answer.err) == (0, out.replace("{user}", user), "")
 

@@ -47,7 +47,7 @@ def test_a_file_with_an_asset_in_another_case_is_refused_by_line(shell: CommandL
 def test_an_asset_of_a_program_to_come_is_known_in_its_case(shell: CommandLine) -> None:
     shipped = (ROOT / "program.toml").read_text().replace("2025-06-18", "2100-01-01")
     file = shell.write("later.toml", shipped.replace("[assets.AXS]", "[assets.XRP]"))
-    shell.json("program", "apply", file)
+    shell.json("program", "apply", file, "--unfunded")
     assert_refused(shell.run("deposit", "ann", "xrp", "5", "--key", "d"), 1, "the program has XRP")
 
 

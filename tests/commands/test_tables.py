@@ -221,6 +221,14 @@ def reward_entry_rows(answer: Any) -> Rows:
     ]
 
 
+def pool_rows(answer: Any) -> Rows:
+    titles = {"outflow_yesterday": "paid yesterday", "waiting_users": "waiting"}
+    return [
+        {titles.get(name, name): value for name, value in pool.items() if name != "days_left"}
+        for pool in answer["pools"]
+    ]
+
+
 def token_rows(answer: Any) -> Rows:
     return [
         {
@@ -271,7 +279,7 @@ TABLES = [
     Table(
         ("pool", "show"),
         {"pool.show"},
-        lambda answer: [{"asset": asset, "balance": held} for asset, held in answer.items()],
+        pool_rows,
     ),
     Table(("ledger", "show", "ann"), {"entries.print_steps"}, entry_rows),
     Table(("ledger", "show", "--pool", "SOL"), {"entries.print_pool_entries"}, pool_entry_rows),
