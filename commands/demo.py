@@ -27,6 +27,7 @@ from embedded.temporal_server import throwaway_server
 from ledger.audit import Audit
 from ledger.engine import Ledger, make_ledger, open_ledger
 from ledger.history_export import Export, ExportLine, parse_export, read_export_file
+from ledger.import_records import ImportedBy
 from ledger.imports import ImportRefused, ImportReport, import_export
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
@@ -139,12 +140,13 @@ async def _set_up(
     ledger: Ledger, export: Export, program: Program, started_at: datetime, yesterday: date
 ) -> ImportReport:
     await apply_program(ledger, program, operator=_OPERATOR, reason=_REASON, now=started_at)
+    by = ImportedBy(["the movements"], "UTC", _OPERATOR, _REASON)
     try:
-        report = await import_export(ledger, export, now=started_at)
+        report = await import_export(ledger, export, now=started_at, by=by)
     except ImportRefused as error:
-        raise CommandFailed(*refusal_sentences(error.bad)) from None
+        raise CommandFailed(*refusal_sentences(error, [])) from None
     for asset, count in report.skipped_assets.items():
-        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts pass 90 billion")
+        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts do not fit")
     first_day = min((day_of(line.instant) for line in export.lines), default=yesterday)
     days = (yesterday - first_day).days + 1
     for asset, terms in program.assets.items():
@@ -194,7 +196,7 @@ async def _activate_all(client: Client, instants: dict[str, datetime], program: 
     at_once = asyncio.Semaphore(_ACTIVATIONS_AT_ONCE)
 
     async def activate(user_id: str, instant: datetime) -> None:
-        back_dating = BackDating(activated_at=instant, operator="demo", reason="first qualifying instant")
+        back_dating = BackDating(activated_at=instant, operator=_OPERATOR, reason="first qualifying instant")
         activation = Activation(region=REGION, channel="web", documents=program.documents, back_dating=back_dating)
         async with at_once:
             answer = await send_activation(client, user_id, activation, timeout=timedelta(minutes=1))

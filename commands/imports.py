@@ -1,5 +1,6 @@
-"""import: a transaction history export into the ledger, all of it or nothing, each line once."""
+"""import, imports: transaction history exports into the ledger, each movement once; and taking one back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,12 +8,24 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from commands.arguments import NewOption
+from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
 from commands.entrance import FAILED, now, run, say, the_ledger
-from commands.output import JsonOption, print_json, progress
-from ledger.history_export import BadLine, parse_export, parse_zone, read_export_file
-from ledger.imports import ImportRefused, ImportReport, import_export
+from commands.output import Column, JsonOption, instant_text, print_fields, print_json, print_table, progress
+from ledger.history_export import BadLine, combined, parse_export, parse_zone, read_export_file
+from ledger.import_plan import Answer
+from ledger.import_records import (
+    ImportedBy,
+    RecordedImport,
+    Undone,
+    list_imports,
+    read_import,
+    spans_of_import,
+    undo_import,
+)
+from ledger.imports import ImportRefused, ImportReport, ImportStopped, import_export
 from staking.days import in_utc
+
+app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, take one back.")
 
 
 def _zone(text: str) -> Any:
@@ -22,24 +35,47 @@ def _zone(text: str) -> Any:
         raise typer.BadParameter(str(error)) from None
 
 
+NumberArgument = Annotated[int, typer.Argument(metavar="N", min=1, help="The number that `imports list` shows.")]
+
+
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The export of the transaction history.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE.csv", help="The export of the transaction history; all its parts, if it has."
+        ),
+    ],
+    operator: OperatorOption,
     timezone: Annotated[
         Any, typer.Option(parser=_zone, metavar="ZONE", help="Of the times: UTC, Europe/Paris, +02:00.")
     ] = "UTC",
+    same: Annotated[
+        bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Doubtful lines are further movements.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Leave out the users with whom something is wrong, each whole.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, write nothing.")] = False,
     new: NewOption = False,
+    reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import spot movements from a transaction history export.
 
-    The file is checked whole; nothing is written unless every line is good. Lines imported before are recognised
-    and skipped. Of a local time that occurs twice when clocks go back, the first is meant.
+    All is checked first; nothing is written unless every line is good. Movements imported before are recognised by
+    user, time, asset and amount, and skipped. Where this export and an earlier one meet at one instant only, equal
+    lines there are doubtful: you say whether they are the --same movements or happened --again. Of a local time
+    that occurs twice when clocks go back, the first is meant.
     """
     if new and dry_run:
         raise typer.BadParameter("--dry-run writes nothing, and --new makes a ledger: choose one of them")
+    if same and again:
+        raise typer.BadParameter("doubtful lines are either --same or --again, not both")
+    answer: Answer | None = "same" if same else "again" if again else None
     started_at = in_utc(now())
-    export = parse_export(read_export_file(file), zone=timezone, now=started_at)
+    export = combined([parse_export(read_export_file(file), zone=timezone, now=started_at) for file in files])
+    by = ImportedBy([file.name for file in files], str(timezone), operator, reason)
 
     async def work() -> ImportReport:
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
@@ -50,6 +86,9 @@ def import_(
                     ledger,
                     export,
                     now=started_at,
+                    by=by,
+                    answer=answer,
+                    partial=partial,
                     dry_run=dry_run,
                     on_progress=lambda done: shown.update(task, completed=done),
                 )
@@ -57,27 +96,56 @@ def import_(
     try:
         report = run(work())
     except ImportRefused as error:
-        if as_json:
-            print_json({"imported": 0, "bad": [asdict(line) for line in error.bad]})
-        else:
-            for sentence in refusal_sentences(error.bad):
-                say(sentence)
+        _print_refusal(error, files, imported=0, as_json=as_json)
+        raise typer.Exit(FAILED) from None
+    except ImportStopped as error:
+        _print_refusal(error.refusal, files, imported=error.imported, as_json=as_json)
+        if not as_json:
+            say(str(error))
         raise typer.Exit(FAILED) from None
     if as_json:
         print_json({"dry_run": dry_run, **asdict(report)})
     else:
-        _print_report(file, report, dry_run=dry_run)
+        _print_report(files, report, dry_run=dry_run)
+    if report.left_out:
+        raise typer.Exit(FAILED)
 
 
-def refusal_sentences(bad: list[BadLine]) -> list[str]:
-    """Every bad line with its number, and what follows from them."""
-    lines = [f"line {line.number}: {line.problem}" for line in bad]
-    return [*lines, f"nothing was imported: mend the {len(bad)} bad line{'s' if len(bad) > 1 else ''} first"]
+def refusal_sentences(refusal: ImportRefused, files: Sequence[Path]) -> list[str]:
+    """Every bad and doubtful line with its number, and what follows from them."""
+    sentences = _lines(refusal.bad, files) + _lines(refusal.doubts, files)
+    if refusal.bad:
+        count = len(refusal.bad)
+        sentences.append(f"nothing was imported: mend the {count} bad line{'s' if count > 1 else ''} first")
+    else:
+        sentences.append(
+            "nothing was imported: say --same or --again, or import parts of one export in one command"
+        )
+    return sentences
 
 
-def _print_report(file: Path, report: ImportReport, *, dry_run: bool) -> None:
+def _lines(bad: Sequence[BadLine], files: Sequence[Path]) -> list[str]:
+    heads = [f"{file.name}, " for file in files] if len(files) > 1 else [""]
+    return [f"{heads[line.file]}line {line.number}: {line.problem}" for line in bad]
+
+
+def _print_refusal(refusal: ImportRefused, files: Sequence[Path], *, imported: int, as_json: bool) -> None:
+    if as_json:
+        answer = {"imported": imported, "bad": [asdict(line) for line in refusal.bad]}
+        print_json({**answer, "doubts": [asdict(line) for line in refusal.doubts]})
+        return
+    sentences = refusal_sentences(refusal, files)
+    for sentence in sentences[:-1] if imported else sentences:
+        say(sentence)
+
+
+def _print_report(files: Sequence[Path], report: ImportReport, *, dry_run: bool) -> None:
     verb = "would import" if dry_run else "imported"
-    print(f"{file}: {verb} {report.imported} movements of {report.users} users.")
+    named = ", ".join(str(file) for file in files)
+    print(f"{named}: {verb} {report.imported} movements of {report.users} users.")
+    if report.imported and not dry_run:
+        number = report.import_number
+        print(f"  it is import {number}; to take it back: starter.py imports undo {number} --reason TEXT")
     notes = {
         "imported before and skipped": report.already_imported,
         "in closed days, so they count from the end of those": report.in_closed_days,
@@ -88,4 +156,118 @@ def _print_report(file: Path, report: ImportReport, *, dry_run: bool) -> None:
         if count:
             print(f"  {count} lines {note}")
     for asset, count in report.skipped_assets.items():
-        print(f"  {count} lines of {asset} skipped: it is outside the program and its amounts pass 90 billion")
+        print(f"  {count} lines of {asset} skipped: it is outside the program and its amounts do not fit")
+    if report.left_out:
+        users = {line.user_id for line in report.left_out if line.user_id is not None}
+        for sentence in _lines(report.left_out, files):
+            say(sentence)
+        say(
+            f"left out whole: {len(users)} users ({', '.join(sorted(users))})"
+            if users
+            else "these lines are left out"
+        )
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """Print every import, the newest last: from which files, by whom, and what became of it.
+
+    Example: python starter.py imports list
+    """
+
+    async def work() -> list[RecordedImport]:
+        async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
+            return await list_imports(connection)
+
+    found = run(work())
+    if as_json:
+        print_json([_import_json(one) for one in found])
+        return
+    columns = [
+        Column("import", is_number=True),
+        Column("recorded at"),
+        Column("state"),
+        Column("movements", is_number=True),
+        Column("users", is_number=True),
+        Column("taken back", is_number=True),
+        Column("operator"),
+        Column("files", is_prose=True),
+    ]
+    print_table(columns, [_row(one) for one in found])
+
+
+def _row(one: RecordedImport) -> list[str]:
+    counts = [str(one.movements), str(one.users), str(one.taken_back) if one.taken_back else ""]
+    files = ", ".join(one.files)
+    return [str(one.import_number), instant_text(one.recorded_at), one.state, *counts, one.operator, files]
+
+
+@app.command()
+def show(number: NumberArgument, as_json: JsonOption = False) -> None:
+    """Print one import, with the instants from which and to which it knows each user.
+
+    Example: python starter.py imports show 3
+    """
+
+    async def work() -> tuple[RecordedImport, dict[str, Any]]:
+        async with the_ledger() as ledger, ledger.read() as connection:
+            return await read_import(connection, number), await spans_of_import(connection, number)
+
+    found, spans = run(work())
+    if as_json:
+        of_users = [{"user": user, "first": span.first, "last": span.last} for user, span in spans.items()]
+        print_json({**_import_json(found), "spans": of_users})
+        return
+    print_fields(
+        {
+            "import": str(found.import_number),
+            "state": found.state,
+            "files": ", ".join(found.files),
+            "zone": found.zone,
+            "doubtful lines": {"same": "the same", "again": "further ones"}.get(found.answer or "", ""),
+            "operator": found.operator,
+            "reason": found.reason or "",
+            "recorded at": instant_text(found.recorded_at),
+            "undone at": instant_text(found.undone_at) if found.undone_at else "",
+            "movements": str(found.movements),
+            "taken back": str(found.taken_back),
+        }
+    )
+    rows = [[user, instant_text(span.first), instant_text(span.last)] for user, span in spans.items()]
+    print_table([Column("user"), Column("first"), Column("last")], rows)
+
+
+@app.command()
+def undo(
+    number: NumberArgument,
+    reason: ReasonOption,
+    operator: OperatorOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be taken back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an import back: every entry of it that was not, by a reversal. All of it, or nothing if a balance
+    does not allow it.
+
+    The reversals count from now on, as every correction does; closed days stay as they are. Interrupted, it goes
+    on when it is run again. Afterwards the same file may be imported again.
+
+    Example: python starter.py imports undo 3 --reason "wrong time zone"
+    """
+
+    async def work() -> Undone:
+        async with the_ledger() as ledger:
+            return await undo_import(
+                ledger, number, reason=reason, operator=operator, now=in_utc(now()), dry_run=dry_run
+            )
+
+    done = run(work())
+    if as_json:
+        print_json(asdict(done))
+        return
+    verb = "would take back" if dry_run else "took back"
+    before = f"; {done.taken_back_already} were taken back before" if done.taken_back_already else ""
+    print(f"import {number}: {verb} {done.taken_back} movements of {done.users} users{before}.")
+
+
+def _import_json(one: RecordedImport) -> dict[str, Any]:
+    return {**asdict(one), "state": one.state}

@@ -80,6 +80,10 @@ class UnknownToken(LedgerError):
     """There is no such token of a product service."""
 
 
+class UnknownImport(LedgerError):
+    """There is no import with that number."""
+
+
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""
 

@@ -1,15 +1,13 @@
-"""The transaction history export that exchanges' users know: every line checked, every movement given its key."""
+"""The transaction history export that exchanges' users know: every line checked, as it stands."""
 
 import csv
-import hashlib
 import io
-import json
 import re
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from staking.models import check_user_id
@@ -27,11 +25,14 @@ _TIME = re.compile(r"([0-9]{4}|[0-9]{2})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]
 _ASSET = re.compile(r"[A-Za-z0-9]{1,20}")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):([0-9]{2})")
 _OFFSET_MAX = timedelta(hours=14)
-_KEY_HEX_DIGITS = 32
 
 
 class ExportError(ValueError):
     """The file as a whole cannot be read; the message says what to do."""
+
+
+Movement: TypeAlias = tuple[datetime, str, int]
+"""A user's movement: when, of which asset, how much in units. Equal ones of one user are told apart by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,18 @@ class ExportLine:
     change: int
     """Units, never 0."""
     remark: str
-    key: str
-    """The same for the same line in any export: what it says, and which occurrence of it in its file."""
+    file: int = 0
+    """Of several files of one export, which one."""
+
+    @property
+    def movement(self) -> "Movement":
+        """What the line moves, whatever words it has."""
+        return self.instant, self.asset, self.change
+
+    @property
+    def words(self) -> str:
+        """What the line says of it."""
+        return f"{self.operation}: {self.remark}" if self.remark else self.operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,9 @@ class BadLine:
 
     number: int
     problem: str
+    user_id: str | None = None
+    """Whose it is, where it says so."""
+    file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,8 @@ class TooLargeLine:
     number: int
     asset: str
     problem: str
+    user_id: str | None = None
+    file: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,8 @@ class Export:
     lines: list[ExportLine] = field(default_factory=list[ExportLine])
     bad: list[BadLine] = field(default_factory=list[BadLine])
     too_large: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
+    too_fine: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
+    """With more than 8 decimals; like ``too_large``."""
     skipped_not_spot: int = 0
     skipped_zero: int = 0
     users: set[str] = field(default_factory=set[str])
@@ -130,7 +148,6 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
     skipped_not_spot = skipped_zero = 0
     users: set[str] = set()
     last_spot_instant: datetime | None = None
-    occurrences: Counter[str] = Counter()
 
     records = _records(_text(content))
     _check_header(next(records, None))
@@ -154,20 +171,32 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
                 raise ValueError(f"{_shown(asset)} is not an asset code: 1 to 20 letters and digits")
             change = parse_amount(amount)
         except AmountTooLarge as error:
-            too_large.append(TooLargeLine(number, asset, str(error)))
+            too_large.append(TooLargeLine(number, asset, str(error), user_id))
             continue
         except ValueError as error:
-            bad.append(BadLine(number, str(error)))
+            bad.append(BadLine(number, str(error), user_id if user_id in users else None))
             continue
         if change == 0:
             skipped_zero += 1
             continue
-        said = json.dumps([user_id, instant.isoformat(), account, operation, asset, change, remark])
-        content_key = _digest(said)
-        occurrences[content_key] += 1
-        key = _digest(f"{said} {occurrences[content_key]}")
-        lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark, key))
-    return Export(lines, bad, too_large, skipped_not_spot, skipped_zero, users, last_spot_instant)
+        lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark))
+    return Export(lines, bad, too_large, [], skipped_not_spot, skipped_zero, users, last_spot_instant)
+
+
+def combined(parts: Sequence[Export]) -> Export:
+    """Several files of one export, whose lines say of which file they are."""
+    instants = [part.last_spot_instant for part in parts if part.last_spot_instant]
+    numbered = list(enumerate(parts))
+    return Export(
+        lines=[replace(line, file=file) if file else line for file, part in numbered for line in part.lines],
+        bad=[replace(line, file=file) for file, part in numbered for line in part.bad],
+        too_large=[replace(line, file=file) for file, part in numbered for line in part.too_large],
+        too_fine=[replace(line, file=file) for file, part in numbered for line in part.too_fine],
+        skipped_not_spot=sum(part.skipped_not_spot for part in parts),
+        skipped_zero=sum(part.skipped_zero for part in parts),
+        users=set[str]().union(*(part.users for part in parts)),
+        last_spot_instant=max(instants, default=None),
+    )
 
 
 def _text(content: bytes) -> str:
@@ -238,10 +267,6 @@ def _instant(text: str, zone: tzinfo, now: datetime | None) -> datetime:
     if now is not None and instant > now:
         raise ValueError(f"{text} lies in the future")
     return instant
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_HEX_DIGITS]
 
 
 def _shown(text: str, longest: int = 60) -> str:

@@ -117,6 +117,8 @@ class NewEntry:
     """The entry that this one takes back."""
     tell: str | None = None
     """What the user is told of a correction."""
+    import_number: int | None = None
+    """The import that it came with."""
 
 
 _LOCK_USERS = (
@@ -165,6 +167,32 @@ def fenced_off(
         except (Superseded, LedgerRestored) as refusal:
             refused[request.user_id] = refusal
     return refused
+
+
+async def users_as_they_are(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
+    """What the users' locks would tell, without taking them: for a look ahead, never for a posting."""
+    asked = sorted(user_ids)
+    known = {user_id: LockedUser(user_id, _NEVER, _NEVER, 0) for user_id in asked}
+    rows = await connection.execute(select(users).where(users.c.user_id.in_(asked)))
+    known |= {
+        row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at, row.generation)
+        for row in rows
+    }
+    return known
+
+
+async def lock_or_make_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
+    """lock_user, of several."""
+    asked = sorted(user_ids)
+    locked = await lock_users(connection, asked)
+    missing = [user_id for user_id in asked if user_id not in locked]
+    if missing:
+        new = [
+            {"user_id": user_id, "closed_through": _NEVER, "latest_effective_at": _NEVER} for user_id in missing
+        ]
+        await insert_missing(connection, users, new)
+        locked |= await lock_users(connection, missing)
+    return locked
 
 
 async def lock_all_users(connection: AsyncConnection) -> None:
@@ -385,6 +413,7 @@ def _entry_row(entry: NewEntry) -> dict[str, Any]:
         "reason": entry.reason,
         "reverses": entry.reverses,
         "tell": entry.tell,
+        "import_number": entry.import_number,
     }
 
 

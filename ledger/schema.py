@@ -140,9 +140,23 @@ entries = Table(
     Column("reason", Text),
     Column("reverses", _Id, ForeignKey("entries.entry_id")),
     Column("tell", Text),
+    Column("import_number", BigInteger),
     comment="The journal. Never updated, never deleted; a correction is an entry that reverses another.",
 )
 Index("entries_of_a_user", entries.c.user_id, entries.c.effective_at)
+Index(
+    "entries_of_an_import",
+    entries.c.import_number,
+    sqlite_where=entries.c.import_number.is_not(None),
+    postgresql_where=entries.c.import_number.is_not(None),
+)
+Index(
+    "entries_by_occurrence",
+    entries.c.user_id,
+    entries.c.occurred_at,
+    sqlite_where=entries.c.occurred_at.is_not(None),
+    postgresql_where=entries.c.occurred_at.is_not(None),
+)
 Index(
     "one_reversal",
     entries.c.reverses,
@@ -374,6 +388,35 @@ acts = Table(
 )
 Index("acts_of_a_user", acts.c.user_id, acts.c.act_number)
 Index("acts_of_a_kind", acts.c.kind, acts.c.user_id, acts.c.act_number)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_number", _Id, primary_key=True),
+    Column("files", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("answer", Text),
+    Column("operator", Text, nullable=False),
+    Column("reason", Text),
+    Column("recorded_at", UtcInstant, nullable=False),
+    Column("finished_at", UtcInstant),
+    Column("undone_at", UtcInstant),
+    comment="Exports that were imported. Without finished_at: interrupted, and a part is in the journal.",
+)
+Index("imports_of_a_content", imports.c.digest)
+
+import_spans = Table(
+    "import_spans",
+    metadata,
+    Column("import_number", _Id, ForeignKey("imports.import_number"), primary_key=True),
+    Column("user_id", _Name, primary_key=True),
+    Column("first_instant", UtcInstant, nullable=False),
+    Column("last_instant", UtcInstant, nullable=False),
+    sqlite_with_rowid=False,
+    comment="From which instant to which an import knows a user's movements.",
+)
+Index("imports_of_a_user", import_spans.c.user_id)
 
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)
 

@@ -21,6 +21,8 @@ from ledger.crediting import credit_day
 from ledger.engine import Clock, Ledger, make_ledger, open_ledger, upgrade_ledger
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.history_export import parse_export
+from ledger.import_plan import Answer
+from ledger.import_records import ImportedBy
 from ledger.imports import ImportReport, import_export
 from ledger.journal import balances, holdings_before
 from ledger.movements import post_movement
@@ -54,6 +56,7 @@ from staking.rewards import formula_on, outcome_and_reward
 ROOT = Path(__file__).parent.parent
 SHIPPED_PROGRAM = parse_program((ROOT / "program.toml").read_text())
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+BY_A_TEST = ImportedBy(["export.csv"], "UTC", "tests")
 EXPORT_HEADER = "User_ID,UTC_Time,Account,Operation,Coin,Change,Remark"
 
 
@@ -109,9 +112,18 @@ class World:
     async def fund(self, asset: str, tokens: str = "1000000") -> None:
         await fund_pool(self.ledger, asset, units(tokens), operator="tests", now=LONG_AGO)
 
-    async def move(self, user: str, tokens: str, asset: str, when: datetime, *, key: str | None = None) -> int:
-        """A deposit, or a withdrawal where negative."""
-        kind = "withdrawal" if tokens.startswith("-") else "deposit"
+    async def move(
+        self,
+        user: str,
+        tokens: str,
+        asset: str,
+        when: datetime,
+        *,
+        key: str | None = None,
+        kind: str | None = None,
+    ) -> int:
+        """A deposit, or a withdrawal where negative; unless it is said to be of another kind."""
+        kind = kind or ("withdrawal" if tokens.startswith("-") else "deposit")
         return await post_movement(
             self.ledger,
             user,
@@ -214,10 +226,19 @@ class World:
         self._generations[user] = known.generation
         return known
 
-    async def import_lines(self, *lines: str, now: datetime = LONG_AGO, dry_run: bool = False) -> ImportReport:
+    async def import_lines(
+        self,
+        *lines: str,
+        now: datetime = LONG_AGO,
+        dry_run: bool = False,
+        answer: Answer | None = None,
+        partial: bool = False,
+    ) -> ImportReport:
         """Lines such as ``ann,2026-10-01 10:00:00,Spot,Deposit,SOL,12,``; the first is line 2 of the file."""
         export = parse_export("\n".join([EXPORT_HEADER, *lines]).encode())
-        return await import_export(self.ledger, export, now=now, dry_run=dry_run)
+        return await import_export(
+            self.ledger, export, now=now, by=BY_A_TEST, answer=answer, partial=partial, dry_run=dry_run
+        )
 
     async def balances(self, user: str) -> dict[str, int]:
         async with self.ledger.read() as connection:

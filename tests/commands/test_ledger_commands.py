@@ -29,6 +29,8 @@ def test_both_forms_of_the_export_are_read(alone: CommandLine, header: str, time
         "skipped_zero": 0,
         "skipped_assets": {},
         "users": 1,
+        "import_number": 1,
+        "left_out": [],
     }
     assert movements(alone) == [("2026-01-02 10:00:00", "SOL", 12 * 10**8)]
 

@@ -69,16 +69,7 @@ def test_a_line_of_the_export_is_a_movement() -> None:
         asset="SOL",
         change=12_00000000,
         remark="",
-        key=line.key,
     )
-
-
-def test_the_key_of_a_line_never_changes_between_releases() -> None:
-    # Ledgers hold these keys: another way to make them would import every old line again.
-    first, second = parse(row(), row()).lines
-
-    assert first.key == "e9ad4ff80327ccbd5c22fd130e361d0e"
-    assert second.key == "cedf7a3bd0e2215d15ae8027aba3d79d"
 
 
 @pytest.mark.parametrize(
@@ -98,46 +89,6 @@ def test_a_line_is_the_same_however_it_is_written(header: str, line: str) -> Non
 
 def test_a_line_is_the_same_in_whichever_zone_its_time_is_written() -> None:
     assert only_line(row(time="2026-10-01 12:00:00"), zone=PARIS) == only_line(row())
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        row(user="1002"),
-        row(time="2026-10-01 10:00:01"),
-        row(operation="Withdraw"),
-        row(asset="sol"),
-        row(change="-12"),
-        row(remark="gift"),
-        row(operation="Deposit,", remark=""),
-    ],
-)
-def test_lines_that_differ_in_any_field_have_different_keys(other: str) -> None:
-    assert only_line(other).key != only_line(row()).key
-
-
-def test_fields_cannot_run_into_each_other_in_a_key() -> None:
-    keys = {
-        only_line(line).key
-        for line in [
-            '1001,2026-10-01 10:00:00,Spot,Buy,SOL,12,"gift 2"',
-            '1001,2026-10-01 10:00:00,Spot,Buy SOL,SOL,12,"gift 2"',
-            '1001,2026-10-01 10:00:00,Spot,"Buy"", ""SOL",SOL,12,"gift 2"',
-            '1001,2026-10-01 10:00:00,Spot,Buy,SOL,12,"gift"',
-            '1001,2026-10-01 10:00:00,Spot,Buy,SOL,12,"gift""] 2"',
-        ]
-    }
-
-    assert len(keys) == 5
-
-
-def test_equal_lines_of_one_file_are_told_apart_and_recognised_in_the_next() -> None:
-    monday = parse(row(), row(), row(change="1"))
-    tuesday = parse(row(change="1"), row(), row(), row())
-
-    assert len({line.key for line in monday.lines}) == 3
-    assert {line.key for line in monday.lines} < {line.key for line in tuesday.lines}
-    assert len({line.key for line in tuesday.lines}) == 4
 
 
 @pytest.mark.parametrize(
@@ -508,14 +459,6 @@ def test_what_is_written_is_read(movements: list[Movement], header: tuple[str, .
     assert [
         (line.user_id, line.instant, line.operation, line.asset, line.change, line.remark) for line in export.lines
     ] == movements
-    assert len({line.key for line in export.lines}) == len(movements)
-
-
-@given(st.lists(MOVEMENT, max_size=6).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
-def test_the_order_of_lines_changes_no_key(orders: tuple[list[Movement], list[Movement]]) -> None:
-    one, other = (sorted(line.key for line in parse_export(written(order)).lines) for order in orders)
-
-    assert one == other
 
 
 ALMOST_EXPORT = st.lists(

@@ -43,6 +43,7 @@ from ledger.programs import Applied, apply_program, program_on, switch_assets
 from ledger.statements import standing
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt, EndRequest, EnrolRequest, PoolShort, Receipt, Refusal, Rewards, Snapshot
+from staking.money import format_amount
 from staking.program import AssetTerms, Program
 
 pytestmark = pytest.mark.on_both_databases
@@ -486,9 +487,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for hours, asset, tokens in lines:
             instant = self.now - timedelta(hours=hours)
             self.count += 1
-            written.append(f"{user},{instant:%Y-%m-%d %H:%M:%S},Spot,Deposit,{asset},{tokens},{self.count}")
-            changes.append({asset: tokens * TOKEN})
-            account.counts.append((account.effective(instant), asset, tokens * TOKEN))
+            # Of an amount of its own, since equal movements of two imports may be the same.
+            amount = tokens * TOKEN + self.count
+            written.append(f"{user},{instant:%Y-%m-%d %H:%M:%S},Spot,Deposit,{asset},{format_amount(amount)},")
+            changes.append({asset: amount})
+            account.counts.append((account.effective(instant), asset, amount))
         if account.stays_in_range():
             report = self.do(self.world.import_lines(*written))
             assert report.imported == len(lines)

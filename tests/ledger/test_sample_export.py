@@ -297,7 +297,7 @@ def test_identical_lines_count_each() -> None:
 
     assert [line.change for line in twins] == [600_00000000, 600_00000000]
     assert twins[0].instant == twins[1].instant
-    assert twins[0].key != twins[1].key
+    assert twins[0].movement == twins[1].movement
 
 
 def test_some_lines_are_not_in_the_order_of_time() -> None:

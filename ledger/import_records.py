@@ -1,0 +1,370 @@
+"""Imports as a whole: which there were, from whom, and taking one back."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.corrections import check_text
+from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.errors import InsufficientBalance, UnknownImport
+from ledger.import_plan import Answer, Span
+from ledger.journal import (
+    OUTSIDE,
+    Leg,
+    LockedUser,
+    NewEntry,
+    Spot,
+    balances,
+    insert_missing,
+    lock_or_make_users,
+    post_all,
+)
+from ledger.movements import counts_from
+from ledger.rows import insert_numbered_rows, update_rows
+from ledger.schema import AnyRow, accounts, acts, entries, import_spans, imports, postings, users
+from staking.money import format_amount
+
+_PART_ENTRIES = 5_000
+_reversals = entries.alias("reversals")
+
+
+@dataclass(frozen=True)
+class ImportedBy:
+    """Where an import comes from."""
+
+    files: Sequence[str]
+    zone: str
+    """In which the files' times are."""
+    operator: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordedImport:
+    """One import, as far as it came."""
+
+    import_number: int
+    files: list[str]
+    zone: str
+    answer: Answer | None
+    """What a person said of doubtful lines."""
+    operator: str
+    reason: str | None
+    recorded_at: datetime
+    finished_at: datetime | None
+    """None: it was interrupted; the same command goes on with it."""
+    undone_at: datetime | None
+    movements: int = 0
+    users: int = 0
+    taken_back: int = 0
+    """Of the movements."""
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        if self.undone_at:
+            return "undone"
+        if self.finished_at is None:
+            return "unfinished"
+        return "done"
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What taking an import back came to."""
+
+    import_number: int
+    taken_back: int
+    """Entries, now."""
+    taken_back_already: int
+    users: int
+    dry_run: bool = False
+
+
+async def list_imports(connection: AsyncConnection) -> list[RecordedImport]:
+    """Every import, the newest last."""
+    return await _read(connection)
+
+
+async def read_import(connection: AsyncConnection, import_number: int) -> RecordedImport:
+    """One import. Raises UnknownImport."""
+    found = await _read(connection, imports.c.import_number == import_number)
+    if not found:
+        raise UnknownImport(f"there is no import {import_number}; starter.py imports list shows all")
+    return found[0]
+
+
+async def spans_of_import(connection: AsyncConnection, import_number: int) -> dict[str, Span]:
+    """From when to when an import knows each of its users, by user id."""
+    rows = await connection.execute(
+        select(import_spans).where(import_spans.c.import_number == import_number).order_by(import_spans.c.user_id)
+    )
+    return {row.user_id: Span(row.first_instant, row.last_instant) for row in rows}
+
+
+async def import_of_content(connection: AsyncConnection, digest: str) -> RecordedImport | None:
+    """The import of the same lines, unless it was taken back."""
+    row = (
+        await connection.execute(
+            select(imports)
+            .where(imports.c.digest == digest, imports.c.undone_at.is_(None))
+            .order_by(imports.c.import_number.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return None if row is None else _recorded(row)
+
+
+async def begin_import(
+    connection: AsyncConnection, by: ImportedBy, digest: str, answer: Answer | None, *, at: datetime
+) -> RecordedImport:
+    """Gives an import its number, in the transaction that posts its first lines."""
+    row = {
+        "files": "\n".join(by.files),
+        "digest": digest,
+        "zone": by.zone,
+        "answer": answer,
+        "operator": by.operator,
+        "reason": by.reason,
+        "recorded_at": at,
+    }
+    (number,) = await insert_numbered_rows(connection, imports, [row])
+    await _record_act(connection, "import", number, by.operator, by.reason, at)
+    return RecordedImport(number, list(by.files), by.zone, answer, by.operator, by.reason, at, None, None)
+
+
+async def record_spans(connection: AsyncConnection, own: RecordedImport, spans: Mapping[str, Span]) -> None:
+    """Records from when to when an import knows its users, where that is not recorded yet."""
+    known = await connection.scalars(
+        select(import_spans.c.user_id).where(import_spans.c.import_number == own.import_number)
+    )
+    missing = spans.keys() - set(known)
+    rows = [
+        {
+            "import_number": own.import_number,
+            "user_id": user_id,
+            "first_instant": span.first,
+            "last_instant": span.last,
+        }
+        for user_id, span in sorted(spans.items())
+        if user_id in missing
+    ]
+    await insert_missing(connection, import_spans, rows)
+
+
+async def finish_import(connection: AsyncConnection, own: RecordedImport, *, at: datetime) -> None:
+    """Records that all of an import's lines are in the journal."""
+    await connection.execute(
+        imports.update()
+        .where(imports.c.import_number == own.import_number, imports.c.finished_at.is_(None))
+        .values(finished_at=at)
+    )
+
+
+async def undo_import(
+    ledger: Ledger, import_number: int, *, reason: str, operator: str, now: datetime, dry_run: bool = False
+) -> Undone:
+    """Takes back every entry of an import that is not taken back yet, each by a reversal.
+
+    The reversals count from ``now``, as every correction does. Idempotent, and may be taken up again where it was
+    interrupted: what is taken back stays so. Raises InsufficientBalance, with nothing taken back, naming the users
+    and assets whose balance does not allow it; UnknownImport; ValueError for what is malformed.
+    """
+    check_text("reason", reason)
+    check_text("operator", operator)
+    async with ledger.read(takes_long=True) as connection:
+        found = await read_import(connection, import_number)
+        open_by_user = await _open_entries(connection, import_number)
+        short = await _what_is_missing(connection, import_number)
+    if short:
+        raise InsufficientBalance(f"import {import_number} cannot be taken back: {'; '.join(short)}")
+    open_count = sum(open_by_user.values())
+    answer = Undone(import_number, open_count, found.movements - open_count, len(open_by_user), dry_run=dry_run)
+    if dry_run or found.undone_at:
+        return answer
+    for some in _parts(open_by_user):
+        await _undo_of_users(ledger, import_number, some, reason, operator, now)
+    await _record_undone(ledger, import_number, reason, operator)
+    return answer
+
+
+@run_again_if_it_gave_way
+async def _undo_of_users(
+    ledger: Ledger, import_number: int, user_ids: Sequence[str], reason: str, operator: str, now: datetime
+) -> None:
+    async with ledger.write(takes_long=True) as connection:
+        locked = await lock_or_make_users(connection, user_ids)
+        rows = (await connection.execute(_open(import_number, entries.c.user_id.in_(user_ids)))).all()
+        by_entry: defaultdict[int, list[AnyRow]] = defaultdict(list)
+        for row in rows:
+            by_entry[row.entry_id].append(row)
+        new = [
+            _reversal(ledger, entry_id, legs, locked[legs[0].user_id], reason, operator, now)
+            for entry_id, legs in sorted(by_entry.items())
+        ]
+        if not new:
+            return
+        await post_all(connection, new)
+        latest = {entry.user_id: entry.effective_at for entry in new}
+        await update_rows(
+            connection,
+            users,
+            [{"user_id": user_id, "latest_effective_at": instant} for user_id, instant in latest.items()],
+        )
+
+
+def _reversal(
+    ledger: Ledger,
+    entry_id: int,
+    legs: Sequence[AnyRow],
+    user: LockedUser,
+    reason: str,
+    operator: str,
+    now: datetime,
+) -> NewEntry:
+    back = [
+        leg
+        for row in legs
+        for leg in (Leg(Spot(user), row.asset, -row.amount), Leg(OUTSIDE, row.asset, row.amount))
+    ]
+    return NewEntry(
+        kind="reversal",
+        legs=back,
+        effective_at=counts_from(user, now),
+        recorded_at=ledger.clock(),
+        user_id=user.user_id,
+        operator=operator,
+        reason=reason,
+        reverses=entry_id,
+    )
+
+
+@run_again_if_it_gave_way
+async def _record_undone(ledger: Ledger, import_number: int, reason: str, operator: str) -> None:
+    async with ledger.write() as connection:
+        at = ledger.clock()
+        undone = await connection.execute(
+            imports.update()
+            .where(imports.c.import_number == import_number, imports.c.undone_at.is_(None))
+            .values(undone_at=at)
+        )
+        if undone.rowcount:
+            await _record_act(connection, "import_undo", import_number, operator, reason, at)
+
+
+async def _record_act(
+    connection: AsyncConnection, kind: str, import_number: int, operator: str, reason: str | None, at: datetime
+) -> None:
+    await connection.execute(
+        acts.insert().values(
+            act_id=f"{kind}/{import_number}",
+            kind=kind,
+            operator=operator,
+            reason=reason,
+            recorded_at=at,
+            subject=f"import {import_number}",
+        )
+    )
+
+
+async def _open_entries(connection: AsyncConnection, import_number: int) -> dict[str, int]:
+    """How many entries of each user are not taken back yet."""
+    of_import = _open(import_number).subquery()
+    rows = await connection.execute(
+        select(of_import.c.user_id, func.count(func.distinct(of_import.c.entry_id)).label("entries"))
+        .group_by(of_import.c.user_id)
+        .order_by(of_import.c.user_id)
+    )
+    return {row.user_id: row.entries for row in rows}
+
+
+async def _what_is_missing(connection: AsyncConnection, import_number: int) -> list[str]:
+    """A clause for each user and asset whose balance does not allow the reversals."""
+    moved: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in await connection.execute(_open(import_number)):
+        moved[row.user_id][row.asset] += row.amount
+    short: list[str] = []
+    for user_id, changes in sorted(moved.items()):
+        held = await balances(connection, user_id)
+        short += [
+            f"user {user_id}'s {asset} balance is {format_amount(held[asset])}, and {format_amount(change)} "
+            "would be taken from it"
+            for asset, change in sorted(changes.items())
+            if held[asset] < change
+        ]
+    return short
+
+
+def _open(import_number: int, *conditions: ColumnElement[bool]):
+    """A row for each entry of an import that is not taken back, and asset of its user."""
+    return (
+        select(entries.c.entry_id, entries.c.user_id, accounts.c.asset, postings.c.amount)
+        .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
+        .join(accounts, accounts.c.account_id == postings.c.account_id)
+        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .where(
+            entries.c.import_number == import_number,
+            accounts.c.user_id == entries.c.user_id,
+            _reversals.c.entry_id.is_(None),
+            *conditions,
+        )
+    )
+
+
+def _parts(open_by_user: Mapping[str, int]) -> list[list[str]]:
+    """Users whose entries are taken back together; a user's are never parted: a part may leave too little."""
+    parts: list[list[str]] = []
+    size = _PART_ENTRIES
+    for user_id, count in open_by_user.items():
+        if size + count > _PART_ENTRIES:
+            parts.append([])
+            size = 0
+        parts[-1].append(user_id)
+        size += count
+    return parts
+
+
+async def _read(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> list[RecordedImport]:
+    counted = (
+        select(
+            entries.c.import_number,
+            func.count(entries.c.entry_id).label("movements"),
+            func.count(func.distinct(entries.c.user_id)).label("users"),
+            func.count(_reversals.c.entry_id).label("taken_back"),
+        )
+        .select_from(entries)
+        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .where(entries.c.import_number.is_not(None))
+        .group_by(entries.c.import_number)
+        .subquery()
+    )
+    rows = await connection.execute(
+        select(imports, counted.c.movements, counted.c.users, counted.c.taken_back)
+        .outerjoin(counted, counted.c.import_number == imports.c.import_number)
+        .where(*conditions)
+        .order_by(imports.c.import_number)
+    )
+    return [_recorded(row, row.movements, row.users, row.taken_back) for row in rows]
+
+
+def _recorded(
+    row: AnyRow, movements: int | None = None, users_: int | None = None, taken_back: int | None = None
+) -> RecordedImport:
+    return RecordedImport(
+        import_number=row.import_number,
+        files=row.files.split("\n"),
+        zone=row.zone,
+        answer=row.answer,
+        operator=row.operator,
+        reason=row.reason,
+        recorded_at=row.recorded_at,
+        finished_at=row.finished_at,
+        undone_at=row.undone_at,
+        movements=movements or 0,
+        users=users_ or 0,
+        taken_back=taken_back or 0,
+    )
