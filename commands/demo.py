@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +26,7 @@ from commands.reward_tables import print_calendar, print_totals
 from embedded.temporal_server import throwaway_server
 from ledger.audit import Audit
 from ledger.engine import Ledger, make_ledger, open_ledger
-from ledger.history_export import Export, ExportLine, parse_export, read_export_file
+from ledger.history_export import Export, ExportLine, parse_export, read_export_file, zone_of_export
 from ledger.import_records import ImportedBy
 from ledger.imports import ImportRefused, ImportReport, import_export
 from ledger.pools import fund_pool
@@ -88,7 +88,11 @@ def demo(
     """
     started_at = now()
     terms = read_program(program)
-    export = parse_export(read_export_file(movements))
+    content = read_export_file(movements)
+    zone = zone_of_export(content, movements.name, said=None)
+    export = parse_export(content, zone=zone or UTC)
+    if zone is None:
+        say(f"nothing tells in which time zone {movements.name} is; its times are taken as UTC")
     if not as_json:
         say(_BEFORE.format(movements=len(export.lines), users=len(export.users), file=movements))
     result = run(_demonstrate(export, terms, started_at))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
-from commands.entrance import FAILED, now, run, say, the_ledger
+from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger
 from commands.output import Column, JsonOption, instant_text, print_fields, print_json, print_table, progress
-from ledger.history_export import BadLine, combined, parse_export, parse_zone, read_export_file
+from ledger.history_export import (
+    BadLine,
+    Export,
+    combined,
+    parse_export,
+    parse_zone,
+    read_export_file,
+    zone_of_export,
+)
 from ledger.import_plan import Answer
 from ledger.import_records import (
     ImportedBy,
@@ -26,6 +35,11 @@ from ledger.imports import ImportRefused, ImportReport, ImportStopped, import_ex
 from staking.days import in_utc
 
 app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, take one back.")
+
+_ZONE_IS_MISSING = (
+    "{file}: nothing tells in which time zone its times are. An export with the header Time has them in the "
+    "account's own zone, which its name tells, as in (UTC+9); say it with --timezone UTC+9, or --timezone UTC"
+)
 
 
 def _zone(text: str) -> Any:
@@ -47,8 +61,13 @@ def import_(
     ],
     operator: OperatorOption,
     timezone: Annotated[
-        Any, typer.Option(parser=_zone, metavar="ZONE", help="Of the times: UTC, Europe/Paris, +02:00.")
-    ] = "UTC",
+        Any,
+        typer.Option(
+            parser=_zone,
+            metavar="ZONE",
+            help="Of the times, where neither the file's name nor its header tells: UTC, Europe/Paris, UTC+9, -6.",
+        ),
+    ] = None,
     same: Annotated[
         bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
     ] = False,
@@ -74,8 +93,17 @@ def import_(
         raise typer.BadParameter("doubtful lines are either --same or --again, not both")
     answer: Answer | None = "same" if same else "again" if again else None
     started_at = in_utc(now())
-    export = combined([parse_export(read_export_file(file), zone=timezone, now=started_at) for file in files])
-    by = ImportedBy([file.name for file in files], str(timezone), operator, reason)
+    zones: list[str] = []
+    exports: list[Export] = []
+    for file in files:
+        content = read_export_file(file)
+        zone = zone_of_export(content, file.name, said=timezone)
+        exports.append(parse_export(content, zone=zone or UTC, now=started_at))
+        if zone is None:
+            raise CommandFailed(_ZONE_IS_MISSING.format(file=file))
+        zones.append(str(zone))
+    export = combined(exports)
+    by = ImportedBy([file.name for file in files], ", ".join(sorted(set(zones))), operator, reason)
 
     async def work() -> ImportReport:
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())

@@ -18,7 +18,9 @@ SPACES = "User ID,Time,Account,Operation,Coin,Change,Remark"
 def test_both_forms_of_the_export_are_read(alone: CommandLine, header: str, time: str) -> None:
     content = f'﻿{header}\r\n1001,{time},Spot,Deposit,SOL,12.00000000,""\r\n'
 
-    report = alone.json("import", alone.write("export.csv", content))
+    report = alone.json(
+        "import", alone.write("export.csv", content), *(["--timezone", "UTC"] if header == SPACES else [])
+    )
 
     assert report == {
         "dry_run": False,
@@ -57,8 +59,66 @@ def test_times_are_read_in_the_zone_that_is_named(alone: CommandLine, zone: str,
     assert movements(alone) == [(expected, "SOL", 10**8)]
 
 
+ONE_LINE = f"{SPACES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("history (UTC+9).csv", "2026-07-01 15:30:00"),
+        ("history(UTC--6).csv", "2026-07-02 06:30:00"),
+        ("history (UTC+05:30).csv", "2026-07-01 19:00:00"),
+    ],
+)
+def test_the_name_of_a_file_tells_its_zone(alone: CommandLine, name: str, expected: str) -> None:
+    alone.json("import", alone.write(name, ONE_LINE))
+    assert movements(alone) == [(expected, "SOL", 10**8)]
+    assert alone.json("imports", "list")[0]["zone"].startswith("UTC")
+
+
+def test_a_zone_that_nothing_tells_must_be_said(alone: CommandLine) -> None:
+    name = alone.write("export.csv", ONE_LINE)
+    refused = alone.run("import", name)
+    assert (refused.code, refused.out) == (1, "")
+    assert "say it with --timezone UTC+9" in refused.err
+    assert alone.run("import", name, "--timezone", "UTC+9").code == 0
+    assert movements(alone) == [("2026-07-01 15:30:00", "SOL", 10**8)]
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "said", "sentence"),
+    [
+        (
+            SPACES,
+            "history (UTC+9).csv",
+            "+8",
+            "the file's name says that its times are UTC+09:00, and --timezone says UTC+08:00",
+        ),
+        (
+            UNDERSCORES,
+            "history.csv",
+            "Europe/Paris",
+            "UTC_Time says that its times are UTC, and --timezone says Europe/Paris",
+        ),
+        (
+            UNDERSCORES,
+            "history (UTC-3).csv",
+            "UTC",
+            "UTC_Time says that its times are UTC, and the file's name says UTC-03:00",
+        ),
+        (SPACES, "history (UTC+99).csv", "UTC", "'UTC+99' is not a time zone known here"),
+    ],
+)
+def test_zones_that_contradict_each_other_are_refused(
+    alone: CommandLine, header: str, name: str, said: str, sentence: str
+) -> None:
+    content = f"{header}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n"
+    refused = alone.run("import", alone.write(name, content), "--timezone", said)
+    assert (refused.code, sentence in refused.err) == (1, True), refused.err
+
+
 def test_a_dry_run_says_what_would_be_imported_and_writes_nothing(alone: CommandLine) -> None:
-    name = alone.write("export.csv", f"{SPACES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n")
+    name = alone.write("export.csv", f"{UNDERSCORES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n")
 
     answer = alone.run("import", name, "--dry-run")
 
@@ -70,8 +130,8 @@ def test_a_dry_run_says_what_would_be_imported_and_writes_nothing(alone: Command
 def test_overlapping_exports_are_imported_one_after_the_other(alone: CommandLine) -> None:
     lines = [f"1,2026-07-0{day} 00:30:00,Spot,Deposit,SOL,1," for day in (1, 1, 2, 3)]
     skipped = ["1,2026-07-01 00:30:00,Funding,Deposit,SOL,1,", "1,2026-07-01 00:30:00,Spot,Fee,SOL,0.00,"]
-    alone.write("first.csv", "\n".join([SPACES, *lines[:3], *skipped]))
-    alone.write("second.csv", "\n".join([SPACES, *reversed(lines)]))
+    alone.write("first.csv", "\n".join([UNDERSCORES, *lines[:3], *skipped]))
+    alone.write("second.csv", "\n".join([UNDERSCORES, *reversed(lines)]))
 
     first = alone.json("import", "first.csv")
     second = alone.json("import", "second.csv")
@@ -83,7 +143,7 @@ def test_overlapping_exports_are_imported_one_after_the_other(alone: CommandLine
 
 def test_two_imports_of_one_file_at_once_import_each_line_once(alone: CommandLine) -> None:
     lines = [f"{line % 7},2026-07-01 00:00:{line % 60:02d},Spot,Deposit,SOL,1,{line}" for line in range(500)]
-    alone.write("export.csv", "\n".join([SPACES, *lines]))
+    alone.write("export.csv", "\n".join([UNDERSCORES, *lines]))
     both = [alone.start("import", "export.csv") for _ in range(2)]
     answers = [process.communicate() for process in both]
 

@@ -359,13 +359,13 @@ def test_a_zone_is_a_name_or_an_offset(text: str, offset: timedelta) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *["", "Paris", "Europe", "+2", "02:00", "+02:60", "+14:01", "-99:00", "+٠٢:٠٠"],
+        *["", "Paris", "Europe", "2", "02:00", "+02:60", "+14:01", "-99:00", "+٠٢:٠٠"],
         *["../UTC", "/etc/passwd", "zone.tab", "a\0b", "\ud800", "x" * 9999],
     ],
 )
 def test_anything_else_is_no_zone(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"is not a time zone known here; write UTC, Europe/Paris or \+02:00"
+        ValueError, match=r"is not a time zone known here; write UTC, Europe/Paris, \+02:00 or UTC\+9"
     ) as no:
         parse_zone(text)
     assert len(str(no.value)) < 200
