@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.corrections import check_text
+from ledger.acts import check_text, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import InsufficientBalance, UnknownImport
 from ledger.import_plan import Answer, Span
@@ -24,7 +25,7 @@ from ledger.journal import (
     post_all,
 )
 from ledger.movements import counts_from
-from ledger.rows import insert_numbered_rows, update_rows
+from ledger.rows import insert_numbered_rows, insert_rows, update_rows
 from ledger.schema import AnyRow, accounts, acts, entries, import_spans, imports, postings, users
 from staking.money import format_amount
 
@@ -208,7 +209,20 @@ async def _undo_of_users(
         ]
         if not new:
             return
-        await post_all(connection, new)
+        entry_ids = await post_all(connection, new)
+        of_reversals = [
+            {
+                "act_id": f"reverse/{entry_id}",
+                "user_id": entry.user_id,
+                "kind": "reverse",
+                "operator": operator,
+                "reason": reason,
+                "recorded_at": entry.recorded_at,
+                "subject": f"entry {entry.reverses}, of import {import_number}",
+            }
+            for entry_id, entry in zip(entry_ids, new, strict=True)
+        ]
+        await insert_rows(connection, acts, of_reversals)
         latest = {entry.user_id: entry.effective_at for entry in new}
         await update_rows(
             connection,
@@ -257,17 +271,21 @@ async def _record_undone(ledger: Ledger, import_number: int, reason: str, operat
 
 
 async def _record_act(
-    connection: AsyncConnection, kind: str, import_number: int, operator: str, reason: str | None, at: datetime
+    connection: AsyncConnection,
+    kind: Literal["import", "import_undo"],
+    import_number: int,
+    operator: str,
+    reason: str | None,
+    at: datetime,
 ) -> None:
-    await connection.execute(
-        acts.insert().values(
-            act_id=f"{kind}/{import_number}",
-            kind=kind,
-            operator=operator,
-            reason=reason,
-            recorded_at=at,
-            subject=f"import {import_number}",
-        )
+    await write_act(
+        connection,
+        kind,
+        f"{kind}/{import_number}",
+        operator=operator,
+        reason=reason,
+        recorded_at=at,
+        subject=f"import {import_number}",
     )
 
 
