@@ -46,6 +46,7 @@ from telemetry.logs import start_logging
 from telemetry.runtime import meter_of
 from telemetry.steps import StepTelemetry
 from telemetry.tracing import tracing
+from telemetry.workflow_metrics import watching_workflows
 from web.health import STANDS_STILL_AFTER_S, Health
 from web.samples import make_samples
 from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
@@ -256,6 +257,7 @@ async def _work(asked: Asked) -> None:
             say(f"Health      {await serve_health(stack, health, asked.health)}")
         if asked.metrics:
             await stack.enter_async_context(watching(ledger, meter, now))
+            await stack.enter_async_context(watching_workflows(client, meter))
             say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
         await stack.enter_async_context(workers.working())
         if asked.samples:

@@ -44,6 +44,10 @@ def list_(
         str | None,
         typer.Option("--end-reason", metavar="TEXT", help="Why it ended, or how that begins."),
     ] = None,
+    failing: Annotated[
+        bool,
+        typer.Option("--failing", help="Only those whose workflow task fails again and again, and is not mended."),
+    ] = False,
     limit: LimitOption = _LIMIT,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +61,9 @@ def list_(
     """
     if Settings().payload_keys_by_id:
         _refuse_what_encryption_hides(region, end_reason)
-    wanted = Filter(state=state and state.value, region=region, is_held=held, end_reason=end_reason)
+    wanted = Filter(
+        state=state and state.value, region=region, is_held=held, end_reason=end_reason, is_failing=failing
+    )
 
     async def work() -> list[FoundUser]:
         client = await connect(timeout=timedelta(seconds=10))

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from commandline import free_ports
-from servers import time_skipping
+from servers import full_server, time_skipping
 from staking_service import StakingService, eventually
 from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -25,6 +25,7 @@ from telemetry.address import Address
 from telemetry.ledger_metrics import LedgerMetrics, watching
 from telemetry.requests import measure_requests
 from telemetry.runtime import start_runtime
+from telemetry.workflow_metrics import watching_workflows
 from web.app import create_app
 from web.service import Service
 from workflows.client import RequestRefused
@@ -127,10 +128,15 @@ async def metrics_after_a_payment(folder: Path) -> Metrics:
                 ("GET", "/"),
             ):
                 await client.request(method, path)
-        async with watching(service.world.ledger, runtime.metric_meter, lambda: credited_at + ONE_DAY):
+        async with (
+            watching(service.world.ledger, runtime.metric_meter, lambda: credited_at + ONE_DAY),
+            full_server() as lists_workflows,
+            watching_workflows(lists_workflows, runtime.metric_meter),
+        ):
+            last = {"soft_staking_ledger_read_timestamp_seconds", "soft_staking_failing_users"}
 
             async def look() -> Metrics | None:
                 found = scraped(address)
-                return found if "soft_staking_ledger_read_timestamp_seconds" in found.names else None
+                return found if last <= found.names else None
 
             return await eventually(look)  # pyright: ignore[reportReturnType]

@@ -14,6 +14,8 @@ _PAGE_SIZE = 500
 _IDS_AT_ONCE = 100
 _OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 _RUNNING = "ExecutionStatus = 'Running'"
+_TASK_FAILS = "TemporalReportedProblems IS NOT NULL"
+"""The server's own attribute: of a workflow whose task has failed some times in a row, until it succeeds."""
 _LAST_OF_ITS_CHAIN = "ExecutionStatus != 'ContinuedAsNew'"
 
 
@@ -27,6 +29,8 @@ class Filter:
     is_held: bool = False
     end_reason: str | None = None
     """How it begins."""
+    is_failing: bool = False
+    """Whose workflow task fails again and again, so that nothing happens for the user until it is mended."""
 
     @property
     def query(self) -> str:
@@ -41,6 +45,8 @@ class Filter:
             parts.append(f"{HELD.name} = true")
         if self.end_reason is not None:
             parts.append(f"{END_REASON.name} STARTS_WITH {_quoted(self.end_reason)}")
+        if self.is_failing:
+            parts += [_RUNNING, _TASK_FAILS]
         return " AND ".join(parts)
 
     @property
@@ -88,6 +94,14 @@ async def running_users(client: Client) -> AsyncGenerator[str]:
     """The users whose workflow is running. Raises ServiceError."""
     async for execution in _executions(client, f"{_OURS} AND {_RUNNING}"):
         yield user_of(execution.id)
+
+
+async def failing_user_count(client: Client) -> int:
+    """How many users' workflow tasks fail again and again. Raises ServiceError."""
+    try:
+        return (await client.count_workflows(f"{_OURS} AND {_RUNNING} AND {_TASK_FAILS}")).count
+    except RPCError as error:
+        raise ServiceError(f"the workflows could not be counted: {error.message}") from error
 
 
 async def outdated_users(client: Client, *, is_encrypted: bool) -> list[str]:

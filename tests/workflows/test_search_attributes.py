@@ -9,16 +9,18 @@ from itertools import count
 import pytest
 from servers import full_server
 from staking_service import PATIENCE, StakingService, eventually
+from temporalio import workflow
 from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from world import World, activation
 
 from embedded.temporal_server import throwaway_server
 from staking.days import ONE_DAY, day_of
-from staking.models import Act, End, Hold, Noted, Receipt, Refusal, SearchAttributeUse
-from staking.steps import workflow_id
+from staking.models import Act, End, Hold, Noted, Receipt, Recollection, Refusal, SearchAttributeUse
+from staking.steps import WORKFLOW_TYPE, workflow_id
 from worker import build_worker
 from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
 from workflows.search_attributes import (
@@ -34,7 +36,7 @@ from workflows.search_attributes import (
     to_note,
 )
 from workflows.setup import Registered, SetupRefused, register, usable_search_attributes
-from workflows.visibility import Filter, FoundUser, found_users, outdated_users, running_users
+from workflows.visibility import Filter, FoundUser, failing_user_count, found_users, outdated_users, running_users
 
 A_CHECK = Act(operator="ann", reason="a check")
 NAMES = [key.name for key in ALL_KEYS]
@@ -287,6 +289,48 @@ async def test_a_run_that_began_on_a_worker_which_knew_none_is_found_once_it_is_
         await before.client.refresh("early")
         await before.is_not_found("early", Filter(region="UA"))
         assert (await before.is_found("early", Filter(state="blocked"))).region is None
+
+
+async def test_what_the_server_lost_is_written_again_by_a_refresh(world: World) -> None:
+    async with full_server() as temporal:
+        await register(temporal)
+        fleet = Fleet(world, temporal, SearchAttributeUse.ALL)
+        async with fleet.worker:
+            await fleet.activate("lost", tokens=FULL)
+            await fleet.reaches("lost", "blocked")
+            removed = RemoveSearchAttributesRequest(namespace="default", search_attributes=[STATE.name])
+            await temporal.operator_service.remove_search_attributes(removed)
+            await register(temporal)
+            await fleet.client.refresh("lost")
+            assert (await fleet.is_found("lost", Filter(state="blocked"))).region == "FR"
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class Defective:
+    """A workflow whose code has a defect."""
+
+    @workflow.run
+    async def run(self, user_id: str, carried: Recollection | None = None) -> None:
+        raise RuntimeError("a defect")
+
+
+async def test_who_has_a_workflow_whose_task_fails_is_named_until_it_is_mended(world: World) -> None:
+    async with full_server(system__numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute="1") as temporal:
+        fleet = Fleet(world, temporal, SearchAttributeUse.NONE)
+        another_process = await Client.connect(temporal.service_client.config.target_host)
+        async with Worker(
+            another_process,
+            task_queue=fleet.queue,
+            workflows=[Defective],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ):
+            await temporal.start_workflow(Defective.run, "zoe", id=workflow_id("zoe"), task_queue=fleet.queue)
+            assert (await fleet.is_found("zoe", Filter(is_failing=True))).workflow == "running"
+            assert await failing_user_count(temporal) == 1
+        async with fleet.worker:
+            await fleet.activate("zoe", days=0)
+            await fleet.is_not_found("zoe", Filter(is_failing=True))
+            assert await failing_user_count(temporal) == 0
 
 
 async def test_a_text_that_the_server_cannot_be_asked_for_is_refused(fleet: Fleet) -> None:
