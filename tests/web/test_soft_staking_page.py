@@ -158,7 +158,7 @@ async def test_a_reversed_line_says_so_and_counts_no_more(example: World) -> Non
     reversed_line = page.lines()[1]
     assert "Taken back" in reversed_line
     assert f"by entry {taken.entry.entry_id} of the ledger, and is in no total any more" in reversed_line
-    assert "What we have to say about it: “Paid by mistake.”." in reversed_line
+    assert "What we have to say about it: “Paid by mistake.”" in reversed_line
     assert "case 4711" not in page.html
     assert "zoe" not in page.html
     assert "<s>0.00023014</s>" in page.html
