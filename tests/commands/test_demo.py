@@ -318,9 +318,9 @@ def test_a_reader_that_goes_away_sees_no_traceback(alone: CommandLine) -> None:
     assert (code, "Traceback" in said, "Next:" in said) == (1, False, False)
 
 
-def test_the_environment_of_an_installation_is_none_of_the_demonstrations_business(alone: CommandLine) -> None:
-    name = alone.write("empty.csv", "User ID,Time,Account,Operation,Coin,Change,Remark\n")
-    alone.environment |= {"TEMPORAL_ADDRESS": "garbage", "SOFT_STAKING_DATABASE_URL": "garbage"}
+def test_the_environment_of_an_installation_is_none_of_the_demonstrations_business(nowhere: CommandLine) -> None:
+    name = nowhere.write("empty.csv", "User ID,Time,Account,Operation,Coin,Change,Remark\n")
+    nowhere.environment |= {"TEMPORAL_ADDRESS": "garbage", "SOFT_STAKING_DATABASE_URL": "garbage"}
 
-    assert alone.json("demo", "--movements", name) == []
-    assert not (alone.folder / "data").exists()
+    assert nowhere.json("demo", "--movements", name) == []
+    assert not (nowhere.folder / ".soft-staking").exists()

@@ -12,13 +12,13 @@ from commands.codec import is_loopback
 from settings import Settings
 
 
-def test_each_new_key_is_one_that_the_setting_takes_and_is_kept_nowhere(alone: CommandLine) -> None:
-    first, second = (alone.run("payload-keys", "new") for _ in range(2))
+def test_each_new_key_is_one_that_the_setting_takes_and_is_kept_nowhere(nowhere: CommandLine) -> None:
+    first, second = (nowhere.run("payload-keys", "new") for _ in range(2))
     keys = [answer.out.strip() for answer in (first, second)]
 
     assert len(Settings(payload_keys=",".join(keys)).payload_keys_by_id) == 2
     assert (first.code, len(first.sentences)) == (0, 1)
-    assert not (alone.folder / "data").exists()
+    assert [*nowhere.folder.iterdir()] == []
 
 
 def test_the_list_says_which_key_encrypts_and_shows_none(alone: CommandLine) -> None:

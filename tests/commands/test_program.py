@@ -175,7 +175,7 @@ def test_files_are_compared_without_a_ledger(nowhere: CommandLine) -> None:
         "assets.AXS.paused false -> true",
         "assets.DUST added: minimum 0.00000001, cap 1, apr 0.001, reference_price 0.01, paused false",
     ]
-    assert not (nowhere.folder / "data").exists()
+    assert [*nowhere.folder.iterdir()] == []
 
 
 def test_people_see_what_is_added_changed_and_removed(shell: CommandLine) -> None:
