@@ -91,7 +91,7 @@ def demo(
     content = read_export_file(movements)
     zone = zone_of_export(content, movements.name, said=None)
     export = parse_export(content, zone=zone or UTC)
-    if zone is None:
+    if zone is None and not as_json:
         say(f"nothing tells in which time zone {movements.name} is; its times are taken as UTC")
     if not as_json:
         say(_BEFORE.format(movements=len(export.lines), users=len(export.users), file=movements))
@@ -150,7 +150,7 @@ async def _set_up(
     except ImportRefused as error:
         raise CommandFailed(*refusal_sentences(error, [])) from None
     for asset, count in report.skipped_assets.items():
-        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts do not fit")
+        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts pass 90 billion")
     first_day = min((day_of(line.instant) for line in export.lines), default=yesterday)
     days = (yesterday - first_day).days + 1
     for asset, terms in program.assets.items():

@@ -184,7 +184,7 @@ def _print_report(files: Sequence[Path], report: ImportReport, *, dry_run: bool)
         if count:
             print(f"  {count} lines {note}")
     for asset, count in report.skipped_assets.items():
-        print(f"  {count} lines of {asset} skipped: it is outside the program and its amounts do not fit")
+        print(f"  {count} lines of {asset} skipped: it is outside the program and its amounts pass 90 billion")
     if report.left_out:
         users = {line.user_id for line in report.left_out if line.user_id is not None}
         for sentence in _lines(report.left_out, files):
