@@ -182,7 +182,7 @@ def test_every_command_line_of_a_container_is_accepted(container: Container) -> 
 
 
 def test_the_command_that_containers_run_is_the_one_that_is_installed() -> None:
-    assert PROJECT["project"]["scripts"] == {"soft-staking": "starter:main"}
+    assert PROJECT["project"]["scripts"] == {"soft-staking": "commands.starting:soft_staking"}
 
 
 def test_the_image_is_made_of_everything_that_belongs_to_the_package() -> None:
