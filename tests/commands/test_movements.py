@@ -29,6 +29,7 @@ def test_a_deposit_a_withdrawal_and_a_trade_answer_their_entry_and_the_new_balan
         "note": None,
         "operator": None,
         "reason": None,
+        "tell": None,
         "reverses": None,
         "reversed_by": None,
         "recorded_already": False,
