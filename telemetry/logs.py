@@ -97,7 +97,9 @@ def _context(record: logging.LogRecord) -> dict[str, Any]:
     identity = str(known.get("workflow_id") or "")
     if identity.startswith(_WORKFLOW_ID_PREFIX):
         found["user"] = identity.removeprefix(_WORKFLOW_ID_PREFIX)
-    if (day := day_in_progress.get()) is not None:
+    if told := getattr(record, "day", None):
+        found["day"] = told
+    elif (day := day_in_progress.get()) is not None:
         found["day"] = day.isoformat()
     names = {
         "step": known.get("activity_type"),

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from ledger.errors import LedgerError
-from staking.models import ComputeRequest, CreditReceipt, CreditRequest, PoolShort, SnapshotRequest
+from staking.models import ComputeRequest, CreditReceipt, CreditRequest, SnapshotRequest
 from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
 
 day_in_progress: ContextVar[date | None] = ContextVar("day_in_progress", default=None)
@@ -58,13 +58,9 @@ class _Step(ActivityInboundInterceptor):
             if error.non_retryable:
                 self._telemetry.refused(step, error)
             raise
-        match answer:
-            case CreditReceipt():
-                _log.info("credited late" if answer.late else "credited")
-            case PoolShort():
-                _log.info("waits for pool %s", ", ".join(answer.assets))
-            case _:
-                pass
+        # That a pool is short is told by the loop, once: it asks again and again.
+        if isinstance(answer, CreditReceipt):
+            _log.info("credited late" if answer.late else "credited")
         return answer
 
 

@@ -1,6 +1,7 @@
 """Soft Staking, one workflow per user: sleep until the boundary, snapshot, compute, credit, and again."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
@@ -70,6 +71,8 @@ RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum
 REASON_LENGTH_MAX = 500
 WAITING_FOR_POOL = "waiting for pool"
 _Told = TypeVar("_Told")
+_log = workflow.LoggerAdapter(logging.getLogger("soft_staking.loop"), None)
+_log.workflow_info_on_message = False
 _FIRST_TASK_HISTORY_LENGTH = 3
 """Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
@@ -159,6 +162,7 @@ class SoftStakingWorkflow:
     async def _credit(self, rewards: Rewards, enrolment: Enrolment) -> None:
         """Rule 13: an empty pool holds the whole day back; the workflow sleeps and asks again."""
         ask_again_after = POOL_ASKED_AGAIN_AFTER
+        waits_for: list[str] = []
         while True:
             answer = await self._step(
                 CREDIT,
@@ -172,9 +176,14 @@ class SoftStakingWorkflow:
                 ),
             )
             if isinstance(answer, CreditReceipt):
+                if waits_for:
+                    _tell(logging.INFO, f"waits no longer for pool {', '.join(waits_for)}", rewards.day)
                 self._credited_in_this_run += 1
                 self._know(self._known.with_credit(rewards))
                 return
+            if answer.assets != waits_for:
+                waits_for = answer.assets
+                _tell(logging.WARNING, f"waits for pool {', '.join(waits_for)}", rewards.day)
             self._enter(f"{WAITING_FOR_POOL} {', '.join(answer.assets)}")
             self._note()
             await self._wait_for_retry(ask_again_after, f"{rewards.day} · {self._state}")
@@ -602,6 +611,11 @@ class SoftStakingWorkflow:
         if self._state == "sleeping" or before in (None, search_attributes.ENDED):
             return search_attributes.EARNING
         return before
+
+
+def _tell(level: int, message: str, day: date) -> None:
+    """A line in the worker's log; none while a history is replayed."""
+    _log.log(level, message, extra={"day": day.isoformat()})
 
 
 def _act_text(act: Act) -> str:

@@ -242,9 +242,13 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
     # Whoever asks by itself just then is not retried.
     eventually(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked at once")
     cli.json("pool", "fund", "NEAR", "1")
-    cli.json("retry", "--waiting-for", "NEAR", *WHY)
-    for each in users:
-        state_is(cli, each, "sleeping")
+
+    def are_paid() -> bool:
+        # Again and again: who was just refused when the pool was funded waits for minutes.
+        cli.json("retry", "--waiting-for", "NEAR", *WHY)
+        return all(cli.json("status", each)["state"] == "sleeping" for each in users)
+
+    eventually(are_paid, "both are paid")
     nobody = cli.run("retry", "--waiting-for", "NEAR")
 
     assert (waiting["users"], waiting["retried"], waiting["dry_run"]) == (2, 0, True)

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,39 @@ async def test_every_credited_day_has_a_line_that_says_whose_and_no_line_has_an_
         "run_id": run_id,
     }
     assert [secret for secret in ("0.00026301", "26301", "12.0", '"FR"') if secret in stream.getvalue()] == []
+
+
+async def test_a_wait_for_a_pool_is_warned_of_once_however_often_it_is_asked_and_its_end_is_told(
+    tmp_path: Path,
+) -> None:
+    stream = io.StringIO()
+    async with a_measured_service(tmp_path, Runtime.default()) as service:
+        start_logging(Settings(), stream)
+        await service.world.sql("UPDATE accounts SET balance = 0 WHERE kind = 'pool'")
+        await service.start_worker()
+        await service.deposit()
+        receipt = await service.activate()
+        await service.skip_to(receipt.first_reward_from + timedelta(hours=2))
+        await service.reaches_state("waiting for pool SOL")
+        (events,) = await service.runs()
+        scheduled = [event.activity_task_scheduled_event_attributes.activity_type.name for event in events]
+        await service.world.fund("SOL")
+        await service.client.retry("ann")
+
+        async def look() -> list[dict[str, Any]]:
+            told = [line for line in lines_of(stream) if line["logger"] == "soft_staking.loop"]
+            return told if told[-1]["level"] == "INFO" else []
+
+        told = await eventually(look)
+    assert scheduled.count("credit") > 3
+    assert [(line["level"], line["message"]) for line in told] == [
+        ("WARNING", "waits for pool SOL"),
+        ("INFO", "waits no longer for pool SOL"),
+    ]
+    for line in told:
+        assert (line["user"], line["day"]) == ("ann", str(receipt.first_snapshot_at.date()))
+        assert line["workflow_id"] == "soft-staking/ann"
+    assert [line for line in lines_of(stream) if "pool" in line["message"]] == told
 
 
 async def test_a_step_that_fails_says_whose_which_day_and_which_attempt(tmp_path: Path) -> None:
