@@ -29,6 +29,8 @@ from workflows.setup import register
 from workflows.unanswered import why_unanswered
 
 LONG, SHORT = timedelta(seconds=60), timedelta(seconds=1)
+LONG_ENOUGH_TO_FAIL = timedelta(seconds=12)
+"""For a worker to take a task and to fail, on a machine that is busy too."""
 IN_FLIGHT_MAX = 10
 """Of Temporal, updates of one run."""
 ACT = Act(operator="olga", reason="a check")
@@ -257,7 +259,7 @@ class Defective:
 
 async def test_a_defect_in_the_workflows_code_is_told_with_its_sentence(world: World) -> None:
     async with full_server() as client, Worker(client, task_queue=TASK_QUEUE, workflows=[Defective]):
-        said = str(await failure_of(an_activation(client, SHORT)))
+        said = str(await failure_of(an_activation(client, LONG_ENOUGH_TO_FAIL)))
     assert "its workflow task fails: a defect in the code; mend that" in said
     assert "repeating it is safe" in said
 
@@ -282,7 +284,7 @@ async def test_a_worker_without_the_key_is_told_with_the_key(world: World) -> No
         )
         without = await Client.connect(plain.service_client.config.target_host, data_converter=data_converter({}))
         async with build_worker(without, world.ledger):
-            said = str(await failure_of(an_activation(client, SHORT)))
+            said = str(await failure_of(an_activation(client, LONG_ENOUGH_TO_FAIL)))
     assert "its workflow task fails: " in said
     assert "under the key 'new'" in said
 
