@@ -286,8 +286,14 @@ TABLES = [
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]
-PRINTED_WITHOUT_A_COMMAND = {"find.print_users", "reward_tables.print_calendar", "reward_tables.print_totals"}
-"""Those that need a Temporal server or a whole demonstration before them."""
+PRINTED_WITHOUT_A_COMMAND = {
+    "find.print_users",
+    "imports.list_",
+    "imports.show",
+    "reward_tables.print_calendar",
+    "reward_tables.print_totals",
+}
+"""Those that need a Temporal server, an import or a whole demonstration before them."""
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)

@@ -140,6 +140,7 @@ async def with_search_attributes(service: StakingService) -> None:
     await service.world.fund("SOL")
     await service.client.retry("ann")
     await service.credited_through(day_of_story(2))
+    await service.reaches_state("sleeping")
     await service.client.deactivate("ann", "moved away", operator="anna")
     await service.completes()
 

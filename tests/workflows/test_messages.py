@@ -47,7 +47,8 @@ MALFORMED_REASONS: dict[str, list[object]] = {
     "a number": [7],
     "an empty operator": ["enough", ""],
     "an operator that is a number": ["enough", 7],
-    "a third argument": ["enough", "ann", "and more"],
+    "a text for the user that is a number": ["enough", "ann", 7],
+    "a fourth argument": ["enough", "ann", "we ended it", "and more"],
 }
 MALFORMED_ACTS: dict[str, list[object]] = {
     "nothing": [None],
