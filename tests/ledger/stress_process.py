@@ -187,7 +187,7 @@ class Process:
             for of in (day - ONE_DAY, day)
             for number, user in enumerate(USERS, 1)
         ]
-        await self._ask("import", f"import {day}", self._world.import_lines(*lines), lines=lines)
+        await self._ask("import", f"import {day}", self._world.import_lines(*lines, answer="same"), lines=lines)
 
     async def _leave(self) -> None:
         ended_at = start_of(DAYS[-1]) + timedelta(hours=12)
