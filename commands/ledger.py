@@ -254,8 +254,10 @@ def adjust(
     It counts from now on. The same user, asset, amount, reason and operator again are a repeat and change nothing:
     to adjust by the same once more, give another reason or a --key.
     """
-    answer = _correct(
-        lambda ledger, asked_at: corrections.adjust(
+
+    async def adjusted(ledger: Ledger, asked_at: datetime) -> Recorded:
+        await refuse_stranger_to_ledger(ledger, user)
+        return await corrections.adjust(
             ledger,
             user,
             asset,
@@ -266,7 +268,8 @@ def adjust(
             tell=tell,
             idempotency_key=key,
         )
-    )
+
+    answer = _correct(adjusted)
     if as_json:
         print_json(recorded_json(answer))
         return

@@ -52,6 +52,12 @@ def test_an_adjustment_may_be_negative_and_its_repeat_says_how_to_adjust_once_mo
     assert (more["recorded_already"], more["balances"]) == (False, {"SOL": "11.00000000"})
 
 
+def test_a_user_whom_nobody_knows_is_not_adjusted_since_the_id_may_be_mistyped(ann: CommandLine) -> None:
+    answer = ann.run("ledger", "adjust", "anne", "SOL", "0.5", "--reason", "a fee")
+    assert_refused(answer, 1, "knows no user anne: is the id mistyped?")
+    assert ann.json("audit")["clean"] is True
+
+
 def test_who_corrects_is_the_login_name_unless_named(ann: CommandLine) -> None:
     assert ann.json(*LOST)["operator"] == getpass.getuser()
     assert ann.json(*LOST, "--operator", "zoe")["operator"] == "zoe"
