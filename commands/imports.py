@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,17 +93,8 @@ def import_(
         raise typer.BadParameter("doubtful lines are either --same or --again, not both")
     answer: Answer | None = "same" if same else "again" if again else None
     started_at = in_utc(now())
-    zones: list[str] = []
-    exports: list[Export] = []
-    for file in files:
-        content = read_export_file(file)
-        zone = zone_of_export(content, file.name, said=timezone)
-        exports.append(parse_export(content, zone=zone or UTC, now=started_at))
-        if zone is None:
-            raise CommandFailed(_ZONE_IS_MISSING.format(file=file))
-        zones.append(str(zone))
-    export = combined(exports)
-    by = ImportedBy([file.name for file in files], ", ".join(sorted(set(zones))), operator, reason)
+    export, zones = _read(files, timezone, started_at)
+    by = ImportedBy([file.name for file in files], ", ".join(zones), operator, reason)
 
     async def work() -> ImportReport:
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
@@ -137,6 +128,20 @@ def import_(
         _print_report(files, report, dry_run=dry_run)
     if report.left_out:
         raise typer.Exit(FAILED)
+
+
+def _read(files: Sequence[Path], said: tzinfo | None, now: datetime) -> tuple[Export, list[str]]:
+    """What the files say together, and the time zones of their times. Raises CommandFailed if one tells none."""
+    zones: set[str] = set()
+    exports: list[Export] = []
+    for file in files:
+        content = read_export_file(file)
+        zone = zone_of_export(content, file.name, said=said)
+        exports.append(parse_export(content, zone=zone or UTC, now=now))
+        if zone is None:
+            raise CommandFailed(_ZONE_IS_MISSING.format(file=file))
+        zones.add(str(zone))
+    return combined(exports), sorted(zones)
 
 
 def refusal_sentences(refusal: ImportRefused, files: Sequence[Path]) -> list[str]:
