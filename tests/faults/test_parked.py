@@ -195,9 +195,10 @@ async def test_a_day_record_that_was_tampered_with_blocks_and_is_paid_once_put_r
         if call.step == CREDIT.name and not seen:
             seen.append(call.step)
             await world.sql(
-                "INSERT INTO enrolments SELECT 'forged', user_id, region, channel, app_version, activated_at, "
-                "recorded_at, first_accrual_day, operator, operator_reason, activated_at, 'forged', "
-                "first_accrual_day - 2, 0 FROM enrolments"
+                "INSERT INTO enrolments (enrolment_id, user_id, region, channel, activated_at, recorded_at, "
+                "first_accrual_day, ended_at, end_reason, last_accrual_day, owed_days_at_end) "
+                "SELECT 'forged', user_id, region, channel, activated_at, recorded_at, "
+                "first_accrual_day, activated_at, 'forged', first_accrual_day - 2, 0 FROM enrolments"
             )
             await world.sql("UPDATE days SET enrolment_id = 'forged' WHERE accrues")
         return await call.run()

@@ -164,6 +164,8 @@ async def test_an_unknown_user_is_simply_not_enrolled(world: World) -> None:
         restricted_since=None,
         ended_at=None,
         end_reason=None,
+        end_operator=None,
+        end_tell=None,
         last_credited_day=None,
         owed_days=[],
         delayed_since=None,
