@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -376,7 +377,7 @@ async def _apply_if_none(ledger: Ledger, program: Program, *, funds_pools: bool)
         )
         say(f"Program     applied: {len(program.assets)} assets, in force from {program.effective_from}")
         if not funds_pools:
-            asset = next(iter(program.assets))
+            asset = shlex.quote(next(iter(program.assets)))
             say(f"Pools       empty, so that every reward waits; for each: starter.py pool fund {asset} AMOUNT")
 
 

@@ -16,7 +16,7 @@ from staking.money import parse_amount
 from staking.program import RegionCode, check_asset_code
 from telemetry.address import Address
 
-_Text = TypeVar("_Text", str, str | None)
+_Text = TypeVar("_Text", str, str | None, list[str])
 _Value = TypeVar("_Value")
 
 NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
@@ -73,6 +73,14 @@ def idempotency_key(text: str | None) -> str | None:
 
 listen_address = wrong_usage(Address.parse)
 """HOST:PORT, where an IPv6 address is in brackets."""
+
+
+@wrong_usage
+def asset_code(text: str | None) -> str | None:
+    """An asset code in the form in which it is kept, where one is given."""
+    return None if text is None else check_asset_code(text)
+
+
 AssetArgument = Annotated[
     str,
     typer.Argument(metavar="ASSET", callback=wrong_usage(check_asset_code), help="An asset code, such as SOL."),

@@ -1,5 +1,6 @@
 """ledger show, reverse, adjust: what the journal holds of a user or a pool, and how an operator corrects it."""
 
+import shlex
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
@@ -12,9 +13,9 @@ from commands.arguments import (
     OperatorOption,
     ReasonOption,
     TellOption,
+    asset_code,
     idempotency_key,
     signed_amount,
-    wrong_usage,
 )
 from commands.enrolment import UserArgument
 from commands.entrance import now, run, the_ledger, user_argument
@@ -33,7 +34,6 @@ from ledger.engine import Ledger
 from ledger.entries import PoolEntries, Recorded, UserEntries, pool_entries, user_entries
 from ledger.spelling import check_spelling
 from staking.money import format_amount
-from staking.program import check_asset_code
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,15 +48,10 @@ def _user(text: str | None) -> str | None:
     return None if text is None else user_argument(text)
 
 
-@wrong_usage
-def _asset(text: str | None) -> str | None:
-    return None if text is None else check_asset_code(text)
-
-
 PoolOption = Annotated[
     str | None,
     typer.Option(
-        "--pool", callback=_asset, metavar="ASSET", help="In the place of a user: the pool of this asset."
+        "--pool", callback=asset_code, metavar="ASSET", help="In the place of a user: the pool of this asset."
     ),
 ]
 
@@ -71,7 +66,7 @@ def show(
         str | None,
         typer.Argument(
             metavar="[ASSET]",
-            callback=_asset,
+            callback=asset_code,
             help="Only what changed this asset.",
         ),
     ] = None,
@@ -146,7 +141,8 @@ def _show_pool(asset: str, *, with_rewards: bool, last: int, as_json: bool) -> N
         )
         return
     if not known.count:
-        print(f"there are no entries of the {asset} pool; fund it with: starter.py pool fund {asset} 1000")
+        way_out = f"starter.py pool fund {shlex.quote(asset)} 1000"
+        print(f"there are no entries of the {asset} pool; fund it with: {way_out}")
         return
     shown = _of_how_many(len(known.entries), known.count)
     kinds = "Entries" if with_rewards else "Entries, but for rewards,"

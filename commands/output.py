@@ -52,7 +52,7 @@ class _Table:
 
     def natural_width(self, place: int) -> int:
         """What the column takes if nothing goes on in another line."""
-        return max(len(self.columns[place].title), max((row[place].cell_len for row in self.rows), default=0))
+        return max(cell_len(self.columns[place].title), max((row[place].cell_len for row in self.rows), default=0))
 
     def least_width(self, place: int) -> int:
         """What the column takes at least, so that nothing in it is cut."""
@@ -60,7 +60,7 @@ class _Table:
         if not column.is_prose:
             return natural
         words = (cell_len(word) for row in self.rows for word in row[place].plain.split())
-        return min(natural, max(len(column.title), _PROSE_WIDTH_MIN, max(words, default=0)))
+        return min(natural, max(cell_len(column.title), _PROSE_WIDTH_MIN, max(words, default=0)))
 
 
 def console() -> Console:
@@ -124,7 +124,7 @@ def print_fields(fields: Mapping[str, Cell]) -> None:
     """
     terminal = console()
     values = {name: _text(value) for name, value in fields.items() if len(value)}
-    beside = max((len(name) for name in values), default=0) + len(":  ")
+    beside = max((cell_len(name) for name in values), default=0) + len(":  ")
     for name, value in values.items():
         head = f"{name}:"
         longest_word = max((cell_len(word) for word in value.plain.split()), default=0)

@@ -1,5 +1,6 @@
 """pool fund, show."""
 
+import shlex
 from collections.abc import Mapping
 from math import isinf
 from typing import Annotated, Any
@@ -63,7 +64,7 @@ def fund(
         waited, asks = ("waits", "asks") if before.waiting_users == 1 else ("wait", "ask")
         print(
             f"{counted(before.waiting_users)} {waited} for it and {asks} again within {within}; to ask now: "
-            f"starter.py retry --waiting-for {asset}"
+            f"starter.py retry --waiting-for {shlex.quote(asset)}"
         )
     if missing:
         print(f"for the days that wait it still lacks {format_amount(missing)}.")
@@ -106,7 +107,7 @@ def show(as_json: JsonOption = False) -> None:
             waits = "waits" if pool.waiting_users == 1 else "wait"
             print(
                 f"{counted(pool.waiting_users)} {waits} for {asset}, in all their assets; go on with: "
-                f"starter.py pool fund {asset} AMOUNT"
+                f"starter.py pool fund {shlex.quote(asset)} AMOUNT"
             )
 
 

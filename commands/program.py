@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import JsonValue
 
-from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
+from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption, wrong_usage
 from commands.empty_pools import (
     empty_pools,
     empty_pools_if_there_is_a_ledger,
@@ -35,11 +35,20 @@ from ledger.programs import (
 )
 from staking.days import ONE_DAY, day_of
 from staking.models import Act
-from staking.program import Difference, Program, ProgramError, differences, parse_program
+from staking.program import Difference, Program, ProgramError, check_asset_code, differences, parse_program
 
 app = typer.Typer(no_args_is_help=True, help="The terms of the offer.")
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="A program file, such as program.toml.")]
-AssetsArgument = Annotated[list[str], typer.Argument(metavar="ASSET", help="Program assets, such as SOL.")]
+
+
+@wrong_usage
+def _asset_codes(text: list[str]) -> list[str]:
+    return [check_asset_code(code) for code in text]
+
+
+AssetsArgument = Annotated[
+    list[str], typer.Argument(metavar="ASSET", callback=_asset_codes, help="Program assets, such as SOL.")
+]
 FromOption = Annotated[
     date | None,
     typer.Option(

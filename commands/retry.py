@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from commands import bulk
 from commands.agreement import another_ledger, is_of_another_ledger
-from commands.arguments import OperatorOption, ReasonOption
+from commands.arguments import OperatorOption, ReasonOption, asset_code
 from commands.enrolment import TimeoutOption
 from commands.entrance import now, run, the_ledger, user_argument
 from commands.known_users import refuse_strangers
@@ -70,7 +70,12 @@ def retry(
     ] = None,
     waiting_for: Annotated[
         str | None,
-        typer.Option("--waiting-for", metavar="ASSET", help="All who wait for this asset's pool, such as SOL."),
+        typer.Option(
+            "--waiting-for",
+            callback=asset_code,
+            metavar="ASSET",
+            help="All who wait for this asset's pool, such as SOL.",
+        ),
     ] = None,
     blocked: Annotated[bool, typer.Option("--blocked", help="All whose loop is blocked.")] = False,
     message: Annotated[

@@ -104,13 +104,18 @@ def tables_to_check_by(programs: Mapping[int, Program]) -> str:
 
 
 def _terms_row(version: int, asset: str, terms: AssetTerms) -> str:
-    # The texts come from a program that was checked, and hold no quotes.
+    # The numbers come from a program that was checked. An asset's code may be any text.
     numerator, denominator = terms.apr_ratio
     denominator *= DAYS_PER_YEAR
     base_max = INT64_MAX // max(numerator, 1) if denominator <= INT64_MAX else -1
-    texts = f"'{asset}', '{terms.minimum}', '{terms.cap}', '{terms.apr}'"
+    texts = f"{_literal(asset)}, '{terms.minimum}', '{terms.cap}', '{terms.apr}'"
     numbers = f"{terms.minimum_units}, {terms.cap_units}, {numerator}, {min(denominator, INT64_MAX)}"
     return f"({version}, {texts}, {numbers}, {int(terms.paused)}, {base_max})"
+
+
+def _literal(content: str) -> str:
+    """Text in SQL that SQLAlchemy's text() reads, to which a colon begins a parameter."""
+    return "'" + content.replace("'", "''").replace(":", "\\:") + "'"
 
 
 def _average_breach(rows: Sequence[StoredRow]) -> StoredRow | None:

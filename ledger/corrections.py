@@ -159,7 +159,7 @@ async def adjust(
     it (I2), or ValueError for what is malformed.
     """
     check_user_id(user_id)
-    check_asset_code(asset)
+    asset = check_asset_code(asset)
     check_words(operator, reason, tell)
     if not 0 < abs(index(amount)) <= MAX_ACCOUNT_UNITS:
         raise ValueError(f"an adjustment is not 0 and at most 90 billion, unlike {format_amount(amount)}")

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from staking.models import check_user_id
 from staking.money import AmountTooLarge, parse_amount
+from staking.program import check_asset_code
 
 EXPORT_BYTES_MAX = 64 * 1024 * 1024
 
@@ -22,7 +23,6 @@ HEADERS = (
 
 _SPOT = "Spot"
 _TIME = re.compile(r"([0-9]{4}|[0-9]{2})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
-_ASSET = re.compile(r"[A-Za-z0-9]{1,20}")
 _OFFSET = re.compile(r"(?:UTC)?([+-])([0-9]{1,2})(?::([0-9]{2}))?")
 _ZONE_IN_NAME = re.compile(r"\((UTC[^()]*)\)")
 _HEADER_BYTES_MAX = 4096
@@ -222,8 +222,7 @@ def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = N
             users.add(check_user_id(user_id))
             instant = _instant(time, zone, now)
             last_spot_instant = max(instant, last_spot_instant or instant)
-            if not _ASSET.fullmatch(asset):
-                raise ValueError(f"{_shown(asset)} is not an asset code: 1 to 20 letters and digits")
+            asset = check_asset_code(asset)
             change = parse_amount(amount)
         except AmountTooLarge as error:
             too_large.append(TooLargeLine(number, asset, str(error), user_id))

@@ -40,7 +40,7 @@ async def deposit(
     anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that differs only in case from one of the
     program, or ValueError for what is malformed.
     """
-    changes = {asset: _checked(asset, amount)}
+    changes = {check_asset_code(asset): _checked(amount)}
     return await _move(ledger, user_id, changes, "deposit", idempotency_key, now, occurred_at)
 
 
@@ -58,7 +58,7 @@ async def withdraw(
 
     As deposit otherwise. Raises InsufficientBalance, with nothing taken, if the balance does not allow all of it.
     """
-    changes = {asset: -_checked(asset, amount)}
+    changes = {check_asset_code(asset): -_checked(amount)}
     return await _move(ledger, user_id, changes, "withdrawal", idempotency_key, now, occurred_at)
 
 
@@ -78,12 +78,10 @@ async def trade(
 
     As withdraw otherwise.
     """
-    if sold_asset == bought_asset:
-        raise ValueError(f"a trade exchanges two assets, not {sold_asset} for itself")
-    changes = {
-        sold_asset: -_checked(sold_asset, sold_amount),
-        bought_asset: _checked(bought_asset, bought_amount),
-    }
+    sold, bought = check_asset_code(sold_asset), check_asset_code(bought_asset)
+    if sold == bought:
+        raise ValueError(f"a trade exchanges two assets, not {sold} for itself")
+    changes = {sold: -_checked(sold_amount), bought: _checked(bought_amount)}
     return await _move(ledger, user_id, changes, "trade", idempotency_key, now, occurred_at)
 
 
@@ -184,8 +182,7 @@ async def _post(
     return await post_live(connection, user, entry)
 
 
-def _checked(asset: str, amount: int) -> int:
-    check_asset_code(asset)
+def _checked(amount: int) -> int:
     if not 0 < index(amount) <= MAX_ACCOUNT_UNITS:
         raise ValueError(f"a movement has an amount above 0 and at most 90 billion, not {format_amount(amount)}")
     return amount

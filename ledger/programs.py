@@ -18,7 +18,7 @@ from ledger.journal import lock_all_users
 from ledger.schema import AnyRow, UtcDay, program_versions, users
 from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
-from staking.program import Program, other_spelling
+from staking.program import Program, likeness, other_spelling
 
 _CLOSED_DAYS_REMEMBERED_MAX = 100
 
@@ -298,7 +298,7 @@ def _check_spelling_of(program: Program, known: Sequence[ProgramVersion]) -> Non
     before = {asset for version in known for asset in version.program.assets}
     for asset in program.assets:
         if (right := other_spelling(asset, before)) is not None:
-            raise ProgramRefused(f"assets.{asset}: differs only in case from {right}, which earlier versions have")
+            raise ProgramRefused(f"assets.{asset}: {likeness(asset, right)}, which earlier versions have")
 
 
 def no_program_on(day: date) -> NoProgram:

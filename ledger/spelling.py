@@ -1,4 +1,4 @@
-"""Asset codes that differ only in case from one of the program: refused before an account is opened under one."""
+"""Asset codes that look like one of the program: refused before an account is opened under one."""
 
 from collections.abc import Collection, Iterable
 
@@ -11,7 +11,8 @@ from staking.program import Program, other_spelling
 
 
 async def misspelt_assets(connection: AsyncConnection, assets: Iterable[str]) -> dict[str, str]:
-    """A sentence for each of the assets that differs only in case from one of a program version, to come too.
+    """A sentence for each of the assets that differs only in case or width from one of a program
+    version, to come too.
 
     Any other asset outside the program is as good as one of it: soft staking rewards some of what an exchange has.
     """
@@ -30,6 +31,9 @@ async def check_spelling(connection: AsyncConnection, assets: Iterable[str]) -> 
 
 
 def misspelt(asset: str, known: Collection[str]) -> str | None:
-    """The sentence for an asset that differs only in case from one that is known; None for any other."""
+    """The sentence for an asset that differs only in case or width from a known one; None for any other."""
     right = other_spelling(asset, known)
-    return right and f"there is no asset {asset}: the program has {right}, and asset codes are told apart by case"
+    if right is None:
+        return None
+    how = "case" if right.casefold() == asset.casefold() else "each character"
+    return f"there is no asset {asset}: the program has {right}, and asset codes are told apart by {how}"

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,12 +26,16 @@ from pydantic import (
 
 from staking.money import UNITS_PER_TOKEN, parse_amount, parse_decimal
 
-_ASSET = re.compile(r"[A-Za-z0-9]{1,20}")
 _REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _APP_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DOCUMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 RATE_DECIMALS_MAX = 18
+ASSET_CODE_LENGTH_MAX = 32
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What counts as printable and leaves no mark: fillers, and characters that only choose how others look."""
 _LONGEST_FILE = 262_144
 _LONGEST_KEY_PART = 64
 
@@ -85,17 +90,41 @@ def _only_a_date(value: object) -> object:
 
 
 def check_asset_code(text: str) -> str:
-    """An asset code as it came. Raises ValueError unless it is 1 to 20 letters and digits."""
-    if not _ASSET.fullmatch(text):
-        raise ValueError("an asset code is 1 to 20 letters and digits")
-    return text
+    """An asset code in the form in which it is kept: any 1 to 32 printable characters without blanks.
+
+    Its characters are composed (Unicode's NFC), since a letter with its accent is the same text in one character
+    or two, and must not be two accounts. Nothing else is changed: exchanges have codes that differ in case or
+    width alone. What differs so from an asset of the program is a mistake, for which there is ``other_spelling``.
+    Codes are ordered by their code points, which is the order of their bytes in UTF-8.
+
+    Raises ValueError for anything else.
+    """
+    code = text if text.isascii() else unicodedata.normalize("NFC", text)
+    if not 1 <= len(code) <= ASSET_CODE_LENGTH_MAX or " " in code or not code.isprintable():
+        shown = repr(text if len(text) <= ASSET_CODE_LENGTH_MAX else f"{text[:ASSET_CODE_LENGTH_MAX]}…")
+        raise ValueError(
+            f"{shown} is not an asset code: 1 to {ASSET_CODE_LENGTH_MAX} printable characters without blanks"
+        )
+    return code
 
 
 def other_spelling(asset: str, known: Collection[str]) -> str | None:
-    """The known asset from which a code differs only in case; None for a known one, and for any other."""
+    """The known asset from which a code differs only in case, in the width of its characters, or in something
+    that cannot be seen; None for a known one, and for any other."""
     if asset in known:
         return None
-    return next((other for other in sorted(known) if other.casefold() == asset.casefold()), None)
+    looks = _looks(asset)
+    return next((other for other in sorted(known) if _looks(other) == looks), None)
+
+
+def likeness(asset: str, known: str) -> str:
+    """How a code is another spelling of a known one, as part of a sentence: ``differs only in case from SOL``."""
+    return f"{'differs only in case from' if asset.casefold() == known.casefold() else 'looks like'} {known}"
+
+
+def _looks(asset: str) -> str:
+    folded = unicodedata.normalize("NFKC", asset).casefold()
+    return _UNSEEN.sub("", unicodedata.normalize("NFKC", folded))
 
 
 def _document_name(text: str) -> str:
@@ -253,7 +282,10 @@ def parse_program(toml: str) -> Program:
     except ValidationError as error:
         raise ProgramError([_sentence(fault) for fault in error.errors()]) from None
     others = {asset: other_spelling(asset, program.assets.keys() - {asset}) for asset in program.assets}
-    if twice := [f"assets.{asset}: differs only in case from {other}" for asset, other in others.items() if other]:
+    twice = [f"assets.{asset}: {likeness(asset, other)}" for asset, other in others.items() if other]
+    if len(program.assets) < len(content["assets"]):
+        twice.append("assets: two of them are the same text, with and without composed characters")
+    if twice:
         raise ProgramError(twice)
     return program
 

@@ -11,7 +11,7 @@ from ledger.enrolments import enrol
 from staking.days import ONE_DAY, day_of, first_accrual_day
 from staking.models import Act, ActRequest, EnrolRequest
 from staking.money import format_amount
-from staking.program import Program
+from staking.program import ASSET_CODE_LENGTH_MAX, Program
 
 NOW = at("2026-10-05 10:00")
 STAGES = (
@@ -141,7 +141,7 @@ class _Stages:
 
 LONGEST_AMOUNT, LONGEST_RATE = "89999999999.99999999", "0.123456789012345678"
 LONGEST_DOCUMENT, LONGEST_VERSION = "w" * 64, "W" * 64
-_ASSETS = [f"{'W' * 18}{number}" for number in range(10, 16)]
+_ASSETS = [f"{'W' * (ASSET_CODE_LENGTH_MAX - 2)}{number}" for number in range(10, 16)]
 _LONGEST_HOLDING = "80000000000.12345678"
 """As long as the largest amount, with room for rewards."""
 _TERMS = {"minimum": LONGEST_AMOUNT, "cap": LONGEST_AMOUNT, "apr": LONGEST_RATE, "reference_price": LONGEST_AMOUNT}

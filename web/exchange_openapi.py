@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from staking.program import ASSET_CODE_LENGTH_MAX
+
 
 class Product(BaseModel):
     """One asset of the program, and how the account stands in it."""
@@ -140,7 +142,7 @@ _OF_EVERY_REQUEST = [
     ),
 ]
 _OF_A_PAGE = [
-    _parameter("asset", {"type": "string", "pattern": "^[A-Za-z0-9]{1,20}$"}, "Only this asset."),
+    _parameter("asset", {"type": "string", "pattern": rf"^\S{{1,{ASSET_CODE_LENGTH_MAX}}}$"}, "Only this asset."),
     _parameter("current", {"type": "integer", "minimum": 1}, "The page, from 1; the first unless said."),
     _parameter("size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}, "Rows on a page."),
 ]

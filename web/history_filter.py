@@ -55,7 +55,7 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
     asset = parameters.get("asset", "").strip() or None
     if asset is not None:
         try:
-            check_asset_code(asset)
+            asset = check_asset_code(asset)
         except ValueError:
             problems.append("That is not an asset.")
             asset = None

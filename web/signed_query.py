@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
+from staking.program import ASSET_CODE_LENGTH_MAX, check_asset_code
 from web import exchange_errors
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,7 +17,7 @@ _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _Value = TypeVar("_Value")
 _INTEGER = "^[0-9]{1,20}$"
 _MILLISECONDS = r"^[0-9]{1,20}(\.[0-9]{1,3})?$"
-_ASSET = "^[A-Za-z0-9]{1,20}$"
+_ASSET = rf"^\S{{1,{ASSET_CODE_LENGTH_MAX}}}$"
 _BOOLEANS = {"true": True, "false": False}
 _SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW = "signature", "timestamp", "recvWindow"
 _OF_EVERY_REQUEST = (_SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW)
@@ -55,7 +56,11 @@ class SignedQuery:
 
     def asset(self, name: str = "asset") -> str | None:
         """An asset code, if one was sent."""
-        return self._matching(name, _ASSET)
+        text = self._text(name)
+        try:
+            return text and check_asset_code(text)
+        except ValueError:
+            raise exchange_errors.illegal_characters(name, _ASSET) from None
 
     def integer(self, name: str) -> int | None:
         """A number from 0 on, if one was sent."""

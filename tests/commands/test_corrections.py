@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "nine decimals": (("adjust", "ann", "SOL", "-1e-9", "--reason", "a"), 2, "more than 8 decimals"),
     "an empty key": (("adjust", "ann", "SOL", "1", "--reason", "a", "--key", ""), 2, "a key has 1 to 200"),
     "an unknown option": (("adjust", "ann", "SOL", "1", "--raeson", "a"), 2, "--reason"),
-    "no asset code": (("show", "ann", "S-L"), 2, "1 to 20 letters and digits"),
+    "no asset code": (("show", "ann", "S L"), 2, "1 to 32 printable characters"),
     "none of the latest": (("show", "ann", "--last", "0"), 2, "greater than or equal to 1"),
 }
 

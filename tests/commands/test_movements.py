@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "an amount below zero": (("withdraw", "ann", "SOL", "-1", "--key", "w"), 2, "-1 is not above zero"),
     "nine decimals": (("deposit", "ann", "SOL", "0.123456789", "--key", "d"), 2, "more than 8 decimals"),
     "more than 90 billion": (("deposit", "ann", "SOL", "90000000001", "--key", "d"), 2, "is more than 90 billion"),
-    "no asset code": (("deposit", "ann", "S-L", "1", "--key", "d"), 2, "1 to 20 letters and digits"),
+    "no asset code": (("deposit", "ann", "S L", "1", "--key", "d"), 2, "1 to 32 printable characters"),
     "amount before asset": (("trade", "ann", "3", "SOL", "450", "USDT", "--key", "t"), 2, "'SOL' is not a number"),
     "an asset for itself": (("trade", "ann", "SOL", "1", "SOL", "2", "--key", "t"), 2, "not SOL for itself"),
     "no user id": (("deposit", "a/b", "SOL", "1", "--key", "d"), 2, "'a/b' is not a user id"),

@@ -116,7 +116,7 @@ def test_an_asset_is_paused_only_where_the_file_says_so():
         pytest.param(('"10000"', '"90000000000"'), id="a cap of 90 billion"),
         pytest.param(('["US", "UA-43"]', "[]"), id="no restricted region"),
         pytest.param(("= 2026-01-01", '= "2026-01-01"'), id="a date in quotes"),
-        pytest.param(("[assets.SOL]", "[assets.A1b2C3d4E5f6G7h8I9j0]"), id="an asset code of 20"),
+        pytest.param(("[assets.SOL]", f"[assets.{'A1b2C3d4' * 4}]"), id="an asset code of 32"),
     ],
 )
 def test_the_limits_themselves_are_allowed(change: tuple[str, str]):
@@ -129,7 +129,7 @@ NO_REGION = "is not an ISO 3166-1 or 3166-2 code such as FR or UA-43"
 NO_VERSION = "is not an app version such as 3.1.0"
 NO_SPACE = "a number is written without white space, unlike"
 DATE_ONLY = "write a date without a time, such as 2026-01-31"
-ASSET_CODE = "an asset code is 1 to 20 letters and digits"
+ASSET_CODE = "is not an asset code: 1 to 32 printable characters without blanks"
 DOCUMENT_NAME = "a document name is 1 to 64 lower-case letters, digits and _, a letter first"
 
 # What is written wrongly: the part of the file, what stands there instead, and what the engineer is told.
@@ -203,13 +203,17 @@ FAULTS = {
         "documents.terms_of_use: Input should be a valid string",
     ),
     "a document with a capital": ("terms_of_use", "Terms", f"documents.Terms: {DOCUMENT_NAME}"),
-    "an asset code with a space": ("[assets.SOL]", '[assets."S L"]', f"assets.S L: {ASSET_CODE}"),
-    "an asset code of 21": (
+    "an asset code with a space": ("[assets.SOL]", '[assets."S L"]', f"assets.S L: 'S L' {ASSET_CODE}"),
+    "an asset code of 33": (
         "[assets.SOL]",
-        "[assets.ABCDEFGHIJKLMNOPQRSTU]",
-        f"assets.ABCDEFGHIJKLMNOPQRSTU: {ASSET_CODE}",
+        f"[assets.{'A' * 33}]",
+        f"assets.{'A' * 33}: '{'A' * 32}…' {ASSET_CODE}",
     ),
-    "an asset code of other scripts": ("[assets.SOL]", '[assets."ЅОL"]', f"assets.ЅОL: {ASSET_CODE}"),
+    "an asset code with something unseen": (
+        "[assets.SOL]",
+        '[assets."SO\u200bL"]',
+        f"assets.SO\u200bL: 'SO\\u200bL' {ASSET_CODE}",
+    ),
     "paused in quotes": (
         "[assets.SOL]",
         '[assets.SOL]\npaused = "false"',

@@ -167,7 +167,7 @@ T = f"timestamp={NOW_MS}"
         ("/list", f"{T}&size=1%0A", -1100, None),
         ("/list", f"{T}&size=%D9%A1", -1100, None),
         ("/list", f"{T}&current=1.5", -1100, None),
-        ("/list", f"{T}&asset=S_L", -1100, None),
+        ("/list", f"{T}&asset=S%20L", -1100, None),
         ("/list", f"{T}&asset=%FF", -1100, "Illegal characters found in a parameter."),
         ("/list", f"{T}&%FF=1", -1100, None),
         ("/list", "timestamp=now", -1100, None),
