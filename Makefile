@@ -5,9 +5,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test check golden bench-ledger clean
+.PHONY: help demo run test check golden bench-ledger bench-midnight clean
 help: ## Say what can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed ## Thirty days of rewards, paid by real workflows, in a ledger that proves itself
 	@$(BIN)/python starter.py demo --movements examples/transactions.csv --program examples/program.toml
@@ -29,6 +29,9 @@ golden: $(VENV)/installed ## Record golden histories of the stories that have an
 bench-ledger: $(VENV)/installed ## What a user's day costs in the ledger, on both databases, small and large
 	@$(BIN)/python -m benchmarks.ledger
 
+bench-midnight: $(VENV)/bench ## What a user's day costs when all users wake at one instant, beside Temporal's own cost and DBOS
+	@$(BIN)/python -m benchmarks.midnight
+
 clean: ## Remove the virtual environment and caches; an installation's data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
 
@@ -42,5 +45,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/checkers: $(VENV)/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,check]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,check,bench]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
 	@touch $@

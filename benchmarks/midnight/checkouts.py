@@ -1,0 +1,172 @@
+"""A checkout of this project, with its own code in its own processes."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from temporalio.client import Client
+
+from benchmarks.databases import Database, throwaway_database
+from benchmarks.midnight.processes import Child, child
+from benchmarks.midnight.references import postgresql_pid, server_pid
+from benchmarks.midnight.waves import Group, Part
+from benchmarks.midnight.workers import Workers, working
+from embedded.temporal_server import throwaway_server
+from ledger.engine import utc_now
+from staking.days import ONE_DAY, day_of, end_of
+from staking.steps import workflow_id
+
+HERE = Path(__file__).parents[2]
+_SCRIPTS = Path(__file__).with_name("in_checkout")
+_LOOKED_EVERY_S = 0.25
+_SETTLED_AFTER_S = 1
+"""What follows a day's credit: the timer is written."""
+_PROGRAM = """
+effective_from = 2025-01-01
+minimum_app_version = "3.1.0"
+restricted_regions = ["US"]
+[documents]
+terms_of_use = "2025-01-01"
+soft_staking_terms = "2025-01-01"
+risk_warning = "2025-01-01"
+"""
+_ASSET = """
+[assets.ASSET{number}]
+minimum = "1"
+cap = "10000"
+apr = "0.008"
+reference_price = "{number}"
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a checkout's fleet is given."""
+
+    processes: int = 1
+    cache: int | None = None
+    """Users whose workflows a worker process keeps in memory; None: as many as it does by itself."""
+    cache_once_restarted: int | None = None
+    """The same of workers that were restarted."""
+    assets: int = 1
+    """In the program, each of which every user holds."""
+    database: Database = Database.POSTGRESQL
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Further settings of the worker."""
+
+
+@dataclass(frozen=True)
+class CheckoutFleet:
+    """Workers of a checkout, and its ledger."""
+
+    workers: Workers
+    loader: Child
+    client: Client
+    others: dict[Part, list[int]]
+    given: Given
+    day: str
+    """The day that is measured: yesterday, as everything began."""
+    wake_offset_file: Path
+
+    def pids(self) -> dict[Part, list[int]]:
+        """The processes of each part that it has."""
+        return {Part.WORKER: self.workers.pids, **self.others}
+
+    def workflow_id(self, user: str) -> str:
+        """Of a user."""
+        return workflow_id(user)
+
+    async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
+        """Enrols users in the past; they catch up until the day before the measured one."""
+        day = datetime.fromisoformat(self.day).date()
+        offset = wakes_at - end_of(day)
+        self.wake_offset_file.write_text(str(offset.total_seconds()), encoding="utf-8")
+        asked = {"do": "enrol", "users": group.users, "days_behind": group.days_behind, "day": self.day}
+        await self.loader.ask(asked)
+        while await self._count(group, str(day - ONE_DAY)) < len(group.users):  # noqa: ASYNC110  # it is elsewhere
+            await asyncio.sleep(_LOOKED_EVERY_S)
+        await asyncio.sleep(_SETTLED_AFTER_S)
+
+    async def restart_workers(self) -> None:
+        """Stops them in good order and starts them again."""
+        await self.workers.restart(*_cache(self.given.cache_once_restarted))
+
+    async def finished(self, group: Group) -> int:
+        """How many users of a group are credited the measured day."""
+        return await self._count(group, self.day)
+
+    async def finished_at(self, group: Group) -> list[float]:
+        """When each of those was, as the ledger recorded it."""
+        return await self.loader.ask({"do": "credited", "group": group.name, "day": self.day})
+
+    async def _count(self, group: Group, day: str) -> int:
+        return await self.loader.ask({"do": "count", "group": group.name, "day": day})
+
+
+@asynccontextmanager
+async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFleet]:
+    """A throw-away Temporal server and ledger, and the workers of a checkout."""
+    path, python = _interpreter(path)
+    with ExitStack() as stack:
+        url = stack.enter_context(throwaway_database(given.database))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="soft-staking-benchmark-")))
+        program, wake_offset_file = folder / "program.toml", folder / "wake-offset"
+        program.write_text(_program(given.assets), encoding="utf-8")
+        wake_offset_file.write_text("0", encoding="utf-8")
+        async with throwaway_server() as address:
+            variables = {
+                "PYTHONPATH": str(path),
+                "SOFT_STAKING_DATA_DIR": str(folder),
+                "SOFT_STAKING_DATABASE_URL": url,
+                "TEMPORAL_ADDRESS": address,
+                "MIDNIGHT_WAKE_OFFSET_FILE": str(wake_offset_file),
+                **given.variables,
+            }
+            # -P: beside these scripts lie modules of this package, which are none of the checkout's.
+            load = [python, "-P", _SCRIPTS / "loader.py", program]
+            work = [python, "-P", _SCRIPTS / "worker_asleep.py"]
+            others = {Part.SERVER: [server_pid(address)]}
+            if given.database is Database.POSTGRESQL:
+                others[Part.DATABASE] = [postgresql_pid(url)]
+            workers = Workers(work, given.processes, folder, folder=path, variables=variables)
+            async with child(load, folder / "loader.log", folder=path, variables=variables) as loader:
+                await loader.heard()
+                async with working(workers, *_cache(given.cache)):
+                    yield CheckoutFleet(
+                        workers=workers,
+                        loader=loader,
+                        client=await Client.connect(address),
+                        others=others,
+                        given=given,
+                        day=str(day_of(utc_now()) - ONE_DAY),
+                        wake_offset_file=wake_offset_file,
+                    )
+
+
+def name_of(path: Path) -> str:
+    """The commit of a checkout, or else its folder."""
+    asked = ["git", "-C", str(path), "describe", "--always", "--dirty"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    return answer.stdout.strip() or path.resolve().name
+
+
+def _program(assets: int) -> str:
+    return _PROGRAM + "".join(_ASSET.format(number=number) for number in range(1, assets + 1))
+
+
+def _cache(users: int | None) -> list[str]:
+    return [] if users is None else ["--max-cached-workflows", str(users)]
+
+
+def _interpreter(path: Path) -> tuple[Path, str]:
+    """A checkout's whole path, and its own interpreter or else this one."""
+    path = path.resolve()
+    own = path / ".venv" / "bin" / "python"
+    return path, str(own) if own.exists() else sys.executable

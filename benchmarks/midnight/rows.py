@@ -1,0 +1,116 @@
+"""The rows of the table. Each is measured in every round, so that a busy minute does not fall on one alone."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from benchmarks.databases import Database
+from benchmarks.midnight.checkouts import HERE, Given, checkout_fleet, name_of
+from benchmarks.midnight.reference_worker import Does
+from benchmarks.midnight.references import dbos_reference, has_dbos, temporal_reference
+from benchmarks.midnight.telling import say
+from benchmarks.midnight.waves import Cost, Fleet, Plan, measure, median_of
+
+_REFERENCE_CACHE_MIN = 1000
+
+
+class Kind(StrEnum):
+    """What a row is of."""
+
+    FLOOR = "floor"
+    ACTIVITIES = "activities"
+    LOCAL_ACTIVITIES = "local"
+    DBOS = "dbos"
+    HERE = "here"
+    AGAINST = "against"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured."""
+
+    users: int = 300
+    days_behind: int = 1
+    cache: int | None = None
+    """Of each worker process of a checkout; None: as many as it keeps by itself."""
+    processes: int = 1
+    assets: int = 1
+    database: Database = Database.POSTGRESQL
+    cold: bool = False
+    """Whether a checkout's workers are restarted before the wave."""
+    against: Sequence[Path] = ()
+    patience_s: float = 300
+
+    @property
+    def is_cache_small(self) -> bool:
+        """Then users fall asleep with a cache of the usual size, since that is not measured."""
+        return self.cache is not None and self.cache < self.users
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line, and how to begin what it measures."""
+
+    kind: Kind
+    name: str
+    fleet: Callable[[], AbstractAsyncContextManager[Fleet]]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a row came to."""
+
+    kind: Kind
+    name: str
+    cost: Cost
+    """The median of each figure."""
+    rounds: Sequence[Cost]
+
+
+def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
+    """Those of these kinds, in the order of the table. References are never cold: they say what warm ones cost."""
+    warm = Plan([asked.days_behind] * asked.users, patience_s=asked.patience_s)
+    cache = max(_REFERENCE_CACHE_MIN, asked.users)
+
+    def reference(does: Does) -> Callable[[], AbstractAsyncContextManager[Fleet]]:
+        return lambda: temporal_reference(does, processes=asked.processes, cache=cache)
+
+    found = [
+        Row(Kind.FLOOR, "timer only (the floor)", reference(Does.NOTHING), warm),
+        Row(Kind.ACTIVITIES, "timer, 3 activities", reference(Does.ACTIVITIES), warm),
+        Row(Kind.LOCAL_ACTIVITIES, "timer, 3 local ones", reference(Does.LOCAL_ACTIVITIES), warm),
+        Row(Kind.DBOS, "DBOS, sleep, 3 steps", dbos_reference, warm),
+        _checkout(Kind.HERE, f"this checkout, {name_of(HERE)}", HERE, asked),
+        *(_checkout(Kind.AGAINST, f"against {name_of(path)}", path, asked) for path in asked.against),
+    ]
+    if Kind.DBOS in kinds and not has_dbos():
+        say("DBOS is left out, since it is not installed: pip install --constraint constraints.txt '.[bench]'")
+        kinds = [kind for kind in kinds if kind is not Kind.DBOS]
+    return [row for row in found if row.kind in kinds]
+
+
+def _checkout(kind: Kind, name: str, path: Path, asked: Asked) -> Row:
+    given = Given(
+        processes=asked.processes,
+        cache=None if asked.is_cache_small else asked.cache,
+        cache_once_restarted=asked.cache,
+        assets=asked.assets,
+        database=asked.database,
+    )
+    is_cold = asked.cold or asked.is_cache_small
+    plan = Plan([asked.days_behind] * asked.users, cold=is_cold, patience_s=asked.patience_s)
+    return Row(kind, name, lambda: checkout_fleet(path, given), plan)
+
+
+async def measured(all_rows: Sequence[Row], rounds: int) -> list[Line]:
+    """Every row in every round."""
+    costs: dict[str, list[Cost]] = {row.name: [] for row in all_rows}
+    for number in range(1, rounds + 1):
+        for row in all_rows:
+            say(f"round {number} of {rounds}: {row.name}")
+            async with row.fleet() as fleet:
+                costs[row.name].append(await measure(fleet, row.plan))
+    return [Line(row.kind, row.name, median_of(costs[row.name]), costs[row.name]) for row in all_rows]

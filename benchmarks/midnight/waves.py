@@ -1,0 +1,216 @@
+"""A wave: users asleep until one instant, all woken by it, and what that cost."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from statistics import median
+from typing import Protocol
+
+from temporalio.client import Client
+
+from benchmarks.midnight.histories import DayInHistory, days_in_history
+from benchmarks.midnight.processes import BenchmarkFailed, cpu_s, resident_bytes
+from benchmarks.midnight.telling import say
+from ledger.engine import utc_now
+
+_WARM_UP_USERS = 20
+_ATTEMPTS = 5
+"""Each with twice the time of the one before."""
+_MARGIN = 1.3
+"""Of the time that falling asleep is expected to take."""
+_AT_LEAST = timedelta(seconds=4)
+_RESTARTED_WITHIN = timedelta(seconds=15)
+_BEFORE_THE_WAVE_S = 0.3
+_LOOKED_EVERY_S = 0.2
+_SETTLED_AFTER_S = 1.5
+"""The last user's workflow goes to sleep again."""
+_HISTORIES_READ = 200
+
+
+class Part(StrEnum):
+    """What CPU is counted of."""
+
+    WORKER = "worker"
+    SERVER = "server"
+    DATABASE = "database"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Users who are put to sleep together, by the beginning of their ids."""
+
+    name: str
+    days_behind: Sequence[int]
+    """Of each user, in days that are credited before the measured one."""
+
+    @property
+    def users(self) -> list[str]:
+        """Every user's id."""
+        return [f"{self.name}-{number:06}" for number in range(len(self.days_behind))]
+
+
+class Fleet(Protocol):
+    """A worker, or several, with what they need, and users who sleep there."""
+
+    @property
+    def client(self) -> Client | None:
+        """Of the Temporal server, if there is one."""
+        ...
+
+    def pids(self) -> dict[Part, list[int]]:
+        """The processes of each part that it has."""
+        ...
+
+    def workflow_id(self, user: str) -> str:
+        """Of a user."""
+        ...
+
+    async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
+        """Until an instant, which is not far; returns when all of them sleep."""
+        ...
+
+    async def restart_workers(self) -> None:
+        """Stops them in good order and starts them again, so that nothing is in their caches."""
+        ...
+
+    async def finished(self, group: Group) -> int:
+        """How many users of a group are done with the measured day."""
+        ...
+
+    async def finished_at(self, group: Group) -> list[float]:
+        """When each of those was, as a timestamp."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of a fleet."""
+
+    days_behind: Sequence[int]
+    """Of each user."""
+    cold: bool = False
+    """Whether the workers are restarted before the wave."""
+    patience_s: float = 300
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a wave cost for one user and day; None where there is nothing of the kind."""
+
+    users: float
+    finished: float
+    """In time. Everything else is of these users."""
+    users_per_s: float
+    worker_ms: float
+    """CPU, as the two that follow."""
+    server_ms: float | None
+    database_ms: float | None
+    in_all_ms: float
+    late_p50_s: float
+    """After the instant at which all users were to wake."""
+    late_p99_s: float
+    late_max_s: float
+    events: float | None
+    history_bytes: float | None
+    actions: float | None
+    """Billed by Temporal Cloud, by its published rule."""
+    stored_bytes: float | None
+    """The run's history so far."""
+    carried_bytes: float | None
+    """What the run began with."""
+    worker_rss_mb: float
+
+
+def median_of(costs: Sequence[Cost]) -> Cost:
+    """The median of each figure."""
+
+    def of(name: str) -> float | None:
+        figures = [getattr(cost, name) for cost in costs]
+        return None if None in figures else median(figures)
+
+    return Cost(**{field.name: of(field.name) for field in fields(Cost)})  # pyright: ignore[reportArgumentType]  # the fields that may be None are those that were
+
+
+async def measure(fleet: Fleet, plan: Plan) -> Cost:
+    """Puts users to sleep until an instant that leaves time for that, and measures their wave."""
+    group, wakes_at = await asleep(fleet, plan)
+    pids = fleet.pids()
+    await until(wakes_at - timedelta(seconds=_BEFORE_THE_WAVE_S))
+    before = {part: cpu_s(pids[part]) for part in pids}
+    await until(wakes_at)
+    await _paid(fleet, group, plan.patience_s)
+    await asyncio.sleep(_SETTLED_AFTER_S)
+    after = {part: cpu_s(pids[part]) for part in pids}
+    rss = resident_bytes(pids[Part.WORKER])
+    late_s = sorted(instant - wakes_at.timestamp() for instant in await fleet.finished_at(group))
+    if not late_s:
+        raise BenchmarkFailed(f"no user was done within {plan.patience_s:g} s")
+    used_ms = {part: (after[part] - before[part]) * 1000 / len(late_s) for part in pids}
+    history = await _history(fleet, group, wakes_at) if len(late_s) == len(group.users) else None
+    return Cost(
+        users=len(group.users),
+        finished=len(late_s),
+        users_per_s=len(late_s) / late_s[-1],
+        worker_ms=used_ms[Part.WORKER],
+        server_ms=used_ms.get(Part.SERVER),
+        database_ms=used_ms.get(Part.DATABASE),
+        in_all_ms=sum(used_ms.values()),
+        late_p50_s=quantile(late_s, 0.5),
+        late_p99_s=quantile(late_s, 0.99),
+        late_max_s=late_s[-1],
+        events=history and history.events,
+        history_bytes=history and history.bytes,
+        actions=history and history.actions,
+        stored_bytes=history and history.stored_bytes,
+        carried_bytes=history and history.carried_bytes,
+        worker_rss_mb=rss / 1e6,
+    )
+
+
+async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
+    """Users who sleep until an instant that is close. How long it takes to get there is tried with a few first,
+    who wake at once."""
+    clock = asyncio.get_running_loop().time
+    began_s = clock()
+    first = Group("first", plan.days_behind[:_WARM_UP_USERS])
+    await fleet.put_to_sleep(first, utc_now())
+    await _paid(fleet, first, plan.patience_s)
+    expected = timedelta(seconds=(clock() - began_s) / len(first.users) * len(plan.days_behind))
+    for attempt in range(1, _ATTEMPTS + 1):
+        group = Group(f"sleeper{attempt}", plan.days_behind)
+        needed = _AT_LEAST + expected * _MARGIN + _RESTARTED_WITHIN * plan.cold
+        wakes_at = utc_now() + needed * 2 ** (attempt - 1)
+        await fleet.put_to_sleep(group, wakes_at)
+        if plan.cold:
+            await fleet.restart_workers()
+        if utc_now() < wakes_at - timedelta(seconds=2 * _BEFORE_THE_WAVE_S):
+            return group, wakes_at
+        say("not everybody was asleep in time; again, with more of it")
+    raise BenchmarkFailed(f"the users were not asleep in time, {_ATTEMPTS} times: is the machine busy?")
+
+
+async def until(instant: datetime) -> None:
+    """Waits, on this process's clock."""
+    await asyncio.sleep(max((instant - datetime.now(UTC)).total_seconds(), 0))
+
+
+async def _paid(fleet: Fleet, group: Group, patience_s: float) -> None:
+    clock = asyncio.get_running_loop().time
+    until_s = clock() + patience_s
+    while await fleet.finished(group) < len(group.users) and clock() < until_s:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOKED_EVERY_S)
+
+
+async def _history(fleet: Fleet, group: Group, since: datetime) -> DayInHistory | None:
+    if fleet.client is None:
+        return None
+    users = group.users[:: math.ceil(len(group.users) / _HISTORIES_READ)]
+    return await days_in_history(fleet.client, [fleet.workflow_id(user) for user in users], since)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest figure that so great a share of them does not exceed."""
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]

@@ -1,0 +1,77 @@
+"""The measurement of a midnight measures what it says, of a handful of users."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.common.v1 import Payload, SearchAttributes
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import (
+    ActivityTaskStartedEventAttributes,
+    HistoryEvent,
+    MarkerRecordedEventAttributes,
+    UpsertWorkflowSearchAttributesEventAttributes,
+)
+from world import ROOT
+
+from benchmarks.midnight.histories import billed_actions
+
+USERS = 5
+
+
+def midnight(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The rows of a run, by the module itself."""
+    command = [sys.executable, "-m", "benchmarks.midnight", "--users", str(USERS), "--repeat", "1", "--json"]
+    errors = folder / "errors.txt"
+    with errors.open("w") as stream:
+        ran = subprocess.run([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=stream)
+    assert ran.returncode == 0, errors.read_text()
+    return json.loads(ran.stdout)
+
+
+def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_told(tmp_path: Path) -> None:
+    floor, here = midnight(tmp_path, "--rows", "floor,here", "--database", "sqlite", "--days-behind", "2")
+    for row in (floor, here):
+        assert row["finished"] == row["users"] == USERS
+        assert 0 < row["late_p50_s"] <= row["late_p99_s"] <= row["late_max_s"]
+        assert row["in_all_ms"] == row["worker_ms"] + row["server_ms"]
+        assert row["database_ms"] is None
+        assert row["worker_rss_mb"] > 0
+    # Its timer fires, one workflow task goes by, and a new timer starts.
+    assert (floor["events"], floor["actions"], floor["times_the_floor"]) == (5, 1, 1)
+    # Two days before it, each with an action for the timer and for at least one step.
+    assert here["events"] > floor["events"]
+    assert here["actions"] > floor["actions"]
+    assert here["stored_bytes"] > 2 * here["history_bytes"] > 0
+
+
+def test_actions_are_counted_as_they_are_billed() -> None:
+    def event(kind: "EventType.ValueType", **attributes: Any) -> HistoryEvent:
+        return HistoryEvent(event_type=kind, **attributes)
+
+    def marker(name: str, task: int) -> HistoryEvent:
+        recorded = MarkerRecordedEventAttributes(marker_name=name, workflow_task_completed_event_id=task)
+        return event(EventType.EVENT_TYPE_MARKER_RECORDED, marker_recorded_event_attributes=recorded)
+
+    def upsert(*names: str) -> HistoryEvent:
+        attributes = SearchAttributes(indexed_fields={name: Payload() for name in names})
+        upserted = UpsertWorkflowSearchAttributesEventAttributes(search_attributes=attributes)
+        kind = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+        return event(kind, upsert_workflow_search_attributes_event_attributes=upserted)
+
+    third_try = ActivityTaskStartedEventAttributes(attempt=3)
+    for actions, events in (
+        (1, [event(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)]),
+        (1, [event(EventType.EVENT_TYPE_TIMER_STARTED), event(EventType.EVENT_TYPE_TIMER_FIRED)]),
+        (1, [event(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)]),
+        (1, [event(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)]),
+        (3, [event(EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED, activity_task_started_event_attributes=third_try)]),
+        (0, [event(EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)]),
+        (1, [marker("core_local_activity", 4)] * 3),
+        (2, [marker("core_local_activity", 4), marker("core_local_activity", 9)]),
+        (0, [marker("core_patch", 4), upsert("TemporalChangeVersion")]),
+        (1, [upsert("SoftStakingState", "SoftStakingRegion")]),
+    ):
+        assert billed_actions(events) == actions, events
