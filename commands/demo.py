@@ -14,10 +14,11 @@ from temporalio.client import Client
 
 from commands.audit import audited, print_audit
 from commands.entrance import CommandFailed, now, run, say
-from commands.imports import refusal_sentences
+from commands.imports import naming, refusal_sentences, why_skipped
 from commands.output import (
     DEMO_COLUMNS,
     JsonOption,
+    plain,
     print_json,
     progress,
 )
@@ -26,9 +27,12 @@ from commands.reward_tables import print_calendar, print_totals
 from embedded.temporal_server import throwaway_server
 from ledger.audit import Audit
 from ledger.engine import Ledger, make_ledger, open_ledger
-from ledger.history_export import Export, ExportLine, parse_export, read_export_file, zone_of_export
+from ledger.export_files import read_export_files
+from ledger.export_words import is_another_account
+from ledger.export_zone import zone_of_export
+from ledger.history_export import Accounts, Export, ExportLine, combined, parse_export
 from ledger.import_records import ImportedBy
-from ledger.imports import ImportRefused, ImportReport, import_export
+from ledger.imports import ImportRefused, ImportReport, import_export, lines_by_user
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
 from ledger.statement_text import reward_row
@@ -88,14 +92,12 @@ def demo(
     """
     started_at = now()
     terms = read_program(program)
-    content = read_export_file(movements)
-    zone = zone_of_export(content, movements.name, said=None)
-    export = parse_export(content, zone=zone or UTC)
-    if zone is None and not as_json:
-        say(f"nothing tells in which time zone {movements.name} is; its times are taken as UTC")
+    export, names, remarks = _read(movements)
     if not as_json:
+        for remark in remarks:
+            say(remark)
         say(_BEFORE.format(movements=len(export.lines), users=len(export.users), file=movements))
-    result = run(_demonstrate(export, terms, started_at))
+    result = run(_demonstrate(export, names, terms, started_at))
     if as_json:
         rows = [reward_row(line) for line in result.lines]
         print_json([{column: row[column] for column in DEMO_COLUMNS} for row in rows])
@@ -109,14 +111,33 @@ def demo(
         say(_AFTERWARDS)
 
 
-async def _demonstrate(export: Export, program: Program, started_at: datetime) -> DemoResult:
+def _read(movements: Path) -> tuple[Export, list[str], list[str]]:
+    """What the file says, the names of its parts, and what was taken for granted: no balance is at stake."""
+    exports: list[Export] = []
+    names: list[str] = []
+    remarks: list[str] = []
+    for part in read_export_files(movements):
+        with naming(part.name):
+            zone = zone_of_export(part.content, part.name, said=None)
+            exports.append(parse_export(part.content, zone=zone or UTC, accounts=Accounts(skips_unknown=True)))
+        names.append(part.name)
+        if zone is None:
+            remarks.append(f"nothing tells in which time zone {part.name} is; its times are taken as UTC")
+    export = combined(exports)
+    if unknown := [plain(name) or "''" for name in export.skipped_accounts if not is_another_account(name)]:
+        remarks.append(f"nothing tells whether account {', '.join(unknown)} is Spot; it is taken as another one")
+    once = [line for lines in lines_by_user(export).values() for line in lines]
+    return replace(export, lines=once), names, remarks
+
+
+async def _demonstrate(export: Export, names: list[str], program: Program, started_at: datetime) -> DemoResult:
     yesterday = day_of(started_at) - ONE_DAY
     shifted = _shifted(export, yesterday)
     with tempfile.TemporaryDirectory(prefix="soft-staking-demo-") as folder:
         url = sqlite_url(Path(folder) / "ledger.db")
         await make_ledger(url)
         async with throwaway_server() as address, open_ledger(url) as ledger:
-            report = await _set_up(ledger, shifted, program, started_at, yesterday)
+            report = await _set_up(ledger, shifted, names, program, started_at, yesterday)
             activations = _activation_instants(shifted, program, report, started_at)
             client = await connect({"target_host": address})
             async with build_worker(client, ledger):
@@ -141,16 +162,21 @@ def _shifted(export: Export, yesterday: date) -> Export:
 
 
 async def _set_up(
-    ledger: Ledger, export: Export, program: Program, started_at: datetime, yesterday: date
+    ledger: Ledger,
+    export: Export,
+    names: list[str],
+    program: Program,
+    started_at: datetime,
+    yesterday: date,
 ) -> ImportReport:
     await apply_program(ledger, program, operator=_OPERATOR, reason=_REASON, now=started_at)
-    by = ImportedBy(["the movements"], "UTC", _OPERATOR, _REASON)
+    by = ImportedBy(names, "UTC", _OPERATOR, _REASON)
     try:
         report = await import_export(ledger, export, now=started_at, by=by)
     except ImportRefused as error:
-        raise CommandFailed(*refusal_sentences(error, [])) from None
+        raise CommandFailed(*refusal_sentences(error, names)) from None
     for asset, count in report.skipped_assets.items():
-        say(f"{count} lines of {asset} are skipped: it is outside the program and its amounts pass 90 billion")
+        say(f"{count} lines of {asset} are skipped: {why_skipped(export, asset)}")
     first_day = min((day_of(line.instant) for line in export.lines), default=yesterday)
     days = (yesterday - first_day).days + 1
     for asset, terms in program.assets.items():

@@ -1,8 +1,9 @@
 """import, imports: transaction history exports into the ledger, each movement once; and taking one back."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,16 +12,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger
-from commands.output import Column, JsonOption, instant_text, print_fields, print_json, print_table, progress
-from ledger.history_export import (
-    BadLine,
-    Export,
-    combined,
-    parse_export,
-    parse_zone,
-    read_export_file,
-    zone_of_export,
+from commands.output import (
+    Column,
+    JsonOption,
+    instant_text,
+    plain,
+    print_fields,
+    print_json,
+    print_table,
+    progress,
 )
+from ledger.export_files import read_export_files
+from ledger.export_words import folded, is_spot
+from ledger.export_zone import parse_zone, zone_of_export
+from ledger.history_export import Accounts, BadLine, Export, ExportError, check_accounts, combined, parse_export
 from ledger.import_plan import Answer
 from ledger.import_records import (
     ImportedBy,
@@ -56,7 +61,9 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE.csv", help="The export of the transaction history; all its parts, if it has."
+            metavar="FILE.csv",
+            help="The export of the transaction history, as CSV or as the ZIP that was downloaded; all its parts, "
+            "if it has some.",
         ),
     ],
     operator: OperatorOption,
@@ -67,6 +74,15 @@ def import_(
             metavar="ZONE",
             help="Of the times, where neither the file's name nor its header tells: UTC, Europe/Paris, UTC+9, -6.",
         ),
+    ] = None,
+    spot_account: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="An account in the file that is Spot, by a name that is not known here."
+        ),
+    ] = None,
+    skip_account: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="An account in the file that is not Spot.")
     ] = None,
     same: Annotated[
         bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
@@ -93,8 +109,9 @@ def import_(
         raise typer.BadParameter("doubtful lines are either --same or --again, not both")
     answer: Answer | None = "same" if same else "again" if again else None
     started_at = in_utc(now())
-    export, zones = _read(files, timezone, started_at)
-    by = ImportedBy([file.name for file in files], ", ".join(zones), operator, reason)
+    source = _read(files, timezone, started_at, _accounts(spot_account or [], skip_account or []))
+    export, names = source.export, source.names
+    by = ImportedBy(names, ", ".join(source.zones), operator, reason)
 
     async def work() -> ImportReport:
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
@@ -115,39 +132,86 @@ def import_(
     try:
         report = run(work())
     except ImportRefused as error:
-        _print_refusal(error, files, imported=0, as_json=as_json)
+        _print_refusal(error, names, imported=0, partial=partial, as_json=as_json)
         raise typer.Exit(FAILED) from None
     except ImportStopped as error:
-        _print_refusal(error.refusal, files, imported=error.imported, as_json=as_json)
+        _print_refusal(error.refusal, names, imported=error.imported, partial=partial, as_json=as_json)
         if not as_json:
             say(str(error))
         raise typer.Exit(FAILED) from None
     if as_json:
-        print_json({"dry_run": dry_run, **asdict(report)})
+        print_json({"dry_run": dry_run, **asdict(report), "files": names, "zones": source.zones})
     else:
-        _print_report(files, report, dry_run=dry_run)
+        _print_report(files, source, report, dry_run=dry_run)
     if report.left_out:
         raise typer.Exit(FAILED)
 
 
-def _read(files: Sequence[Path], said: tzinfo | None, now: datetime) -> tuple[Export, list[str]]:
-    """What the files say together, and the time zones of their times. Raises CommandFailed if one tells none."""
+@dataclass(frozen=True)
+class ReadFiles:
+    """What the files of one export say together."""
+
+    export: Export
+    names: list[str]
+    """Of each, those in a ZIP too."""
+    zones: list[str]
+    """In which their times are."""
+
+
+def _accounts(spot: Sequence[str], skipped: Sequence[str]) -> Accounts:
+    said = Accounts(frozenset(map(folded, spot)), frozenset(map(folded, skipped)))
+    for name in skipped:
+        if is_spot(name):
+            raise typer.BadParameter(f"{name} is the account that is imported; --skip-account is for others")
+        if folded(name) in said.spot:
+            raise typer.BadParameter(f"the account {name} is either --spot-account or --skip-account, not both")
+    return said
+
+
+def _read(files: Sequence[Path], said: tzinfo | None, now: datetime, accounts: Accounts) -> ReadFiles:
+    """Raises ExportError for what is no such export, and CommandFailed if one tells no time zone."""
     zones: set[str] = set()
+    names: list[str] = []
     exports: list[Export] = []
-    for file in files:
-        content = read_export_file(file)
-        zone = zone_of_export(content, file.name, said=said)
-        exports.append(parse_export(content, zone=zone or UTC, now=now))
-        if zone is None:
-            raise CommandFailed(_ZONE_IS_MISSING.format(file=file))
+    for part in (part for file in files for part in read_export_files(file)):
+        with naming(part.name):
+            zone = zone_of_export(part.content, part.name, said=said)
+            if zone is None:
+                raise CommandFailed(_ZONE_IS_MISSING.format(file=part.name))
+            exports.append(parse_export(part.content, zone=zone, now=now, accounts=accounts))
         zones.add(str(zone))
-    return combined(exports), sorted(zones)
+        names.append(part.name)
+    export = combined(exports)
+    check_accounts(export, names)
+    return ReadFiles(export, names, sorted(zones))
 
 
-def refusal_sentences(refusal: ImportRefused, files: Sequence[Path]) -> list[str]:
+@contextmanager
+def naming(file: str) -> Generator[None]:
+    """Puts the file's name before what is wrong with it, where that does not say it."""
+    try:
+        yield
+    except ExportError as error:
+        raise error if file in str(error) else ExportError(f"{file}: {error}") from None
+
+
+def why_skipped(export: Export, asset: str) -> str:
+    """Why an asset's lines were skipped."""
+    is_too_fine = any(line.asset == asset for line in export.too_fine)
+    fault = "have more than 8 decimals" if is_too_fine else "pass 90 billion"
+    return f"it is outside the program and its amounts {fault}"
+
+
+def refusal_sentences(refusal: ImportRefused, files: Sequence[str], *, partial: bool = False) -> list[str]:
     """Every bad and doubtful line with its number, and what follows from them."""
     sentences = _lines(refusal.bad, files) + _lines(refusal.doubts, files)
-    if refusal.bad:
+    if partial and (nobodys := sum(line.user_id is None for line in refusal.bad)):
+        whose = "1 line" if nobodys == 1 else f"{nobodys} lines"
+        sentences.append(
+            f"nothing was imported: --partial leaves out users, and nobody knows whose {whose} of these would be; "
+            "mend them first"
+        )
+    elif refusal.bad:
         count = len(refusal.bad)
         sentences.append(f"nothing was imported: mend the {count} bad line{'s' if count > 1 else ''} first")
     else:
@@ -157,48 +221,47 @@ def refusal_sentences(refusal: ImportRefused, files: Sequence[Path]) -> list[str
     return sentences
 
 
-def _lines(bad: Sequence[BadLine], files: Sequence[Path]) -> list[str]:
-    heads = [f"{file.name}, " for file in files] if len(files) > 1 else [""]
+def _lines(bad: Sequence[BadLine], files: Sequence[str]) -> list[str]:
+    heads = [f"{file}, " for file in files] if len(files) > 1 else [""]
     return [f"{heads[line.file]}line {line.number}: {line.problem}" for line in bad]
 
 
-def _print_refusal(refusal: ImportRefused, files: Sequence[Path], *, imported: int, as_json: bool) -> None:
+def _print_refusal(
+    refusal: ImportRefused, files: Sequence[str], *, imported: int, partial: bool, as_json: bool
+) -> None:
     if as_json:
         answer = {"imported": imported, "bad": [asdict(line) for line in refusal.bad]}
         print_json({**answer, "doubts": [asdict(line) for line in refusal.doubts]})
         return
-    sentences = refusal_sentences(refusal, files)
+    sentences = refusal_sentences(refusal, files, partial=partial)
     for sentence in sentences[:-1] if imported else sentences:
         say(sentence)
 
 
-def _print_report(files: Sequence[Path], report: ImportReport, *, dry_run: bool) -> None:
+def _print_report(files: Sequence[Path], source: ReadFiles, report: ImportReport, *, dry_run: bool) -> None:
     verb = "would import" if dry_run else "imported"
     named = ", ".join(str(file) for file in files)
     print(f"{named}: {verb} {report.imported} movements of {report.users} users.")
+    print(f"  times read in {' and '.join(source.zones)}")
     if report.imported and not dry_run:
         number = report.import_number
         print(f"  it is import {number}; to take it back: starter.py imports undo {number} --reason TEXT")
     notes = {
         "imported before and skipped": report.already_imported,
         "in closed days, so they count from the end of those": report.in_closed_days,
-        "skipped, not Spot": report.skipped_not_spot,
+        **{f"skipped, of account {plain(name)}": count for name, count in report.skipped_accounts.items()},
         "skipped, zero change": report.skipped_zero,
     }
     for note, count in notes.items():
         if count:
             print(f"  {count} lines {note}")
     for asset, count in report.skipped_assets.items():
-        print(f"  {count} lines of {asset} skipped: it is outside the program and its amounts pass 90 billion")
+        print(f"  {count} lines of {asset} skipped: {why_skipped(source.export, asset)}")
     if report.left_out:
-        users = {line.user_id for line in report.left_out if line.user_id is not None}
-        for sentence in _lines(report.left_out, files):
+        users = sorted({line.user_id for line in report.left_out if line.user_id is not None})
+        for sentence in _lines(report.left_out, source.names):
             say(sentence)
-        say(
-            f"left out whole: {len(users)} users ({', '.join(sorted(users))})"
-            if users
-            else "these lines are left out"
-        )
+        say(f"left out whole: {len(users)} user{'s' if len(users) > 1 else ''} ({', '.join(users)})")
 
 
 @app.command("list")

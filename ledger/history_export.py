@@ -3,30 +3,25 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from pathlib import Path
+from datetime import UTC, datetime, tzinfo
 from typing import TypeAlias
-from zoneinfo import ZoneInfo
 
+from ledger.export_words import Column, column_called, folded, is_another_account, is_spot
 from staking.models import check_user_id
-from staking.money import AmountTooLarge, parse_amount
+from staking.money import AmountError, AmountTooFine, AmountTooLarge, parse_amount
 from staking.program import check_asset_code
 
-EXPORT_BYTES_MAX = 64 * 1024 * 1024
-
+_TIME = re.compile(r"([0-9]{4}|[0-9]{2})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
 HEADERS = (
     ("User_ID", "UTC_Time", "Account", "Operation", "Coin", "Change", "Remark"),
     ("User ID", "Time", "Account", "Operation", "Coin", "Change", "Remark"),
 )
-
-_SPOT = "Spot"
-_TIME = re.compile(r"([0-9]{4}|[0-9]{2})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
-_OFFSET = re.compile(r"(?:UTC)?([+-])([0-9]{1,2})(?::([0-9]{2}))?")
-_ZONE_IN_NAME = re.compile(r"\((UTC[^()]*)\)")
-_HEADER_BYTES_MAX = 4096
-_OFFSET_MAX = timedelta(hours=14)
+"""As they are in English; in other languages they are known too, in any order."""
+_ACCOUNTS_SHOWN_MAX = 10
+_EXPECTED = " or ".join(",".join(header) for header in HEADERS)
 
 
 class ExportError(ValueError):
@@ -87,6 +82,35 @@ class TooLargeLine:
     file: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownAccount:
+    """An account of which nobody said whether it is Spot."""
+
+    number: int
+    """The first line of it."""
+    lines: int
+    file: int = 0
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What a person says of accounts whose names are not known, or are known as something else."""
+
+    spot: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
+    skips_unknown: bool = False
+    """Whether any other account is skipped too."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a file: which column is where."""
+
+    columns: tuple[Column, ...]
+    utc_word: str | None
+    """The heading of the times, where it says that they are UTC."""
+
+
 @dataclass(frozen=True)
 class Export:
     """Everything that a file says, each list in the order of the file."""
@@ -102,139 +126,131 @@ class Export:
     """Of every Spot line with a good user id, skipped and oversized ones too."""
     last_spot_instant: datetime | None = None
     """Of every Spot line with a time, skipped and oversized ones too; UTC."""
+    skipped_accounts: dict[str, int] = field(default_factory=dict[str, int])
+    """Lines of accounts other than Spot, by name."""
+    unknown_accounts: dict[str, UnknownAccount] = field(default_factory=dict[str, UnknownAccount])
+    """Accounts of which it is not known whether they are Spot, by name. Nothing of the export may be imported."""
 
 
-def read_export_file(path: Path) -> bytes:
-    """The content of a file. Raises ExportError unless it is a readable file of at most 64 MB."""
-    try:
-        if path.is_dir():
-            raise ExportError(f"{path} is a directory; name the CSV file in it")
-        if path.exists() and not path.is_file():
-            raise ExportError(f"{path} is not an ordinary file; save the export to one first")
-        if path.stat().st_size > EXPORT_BYTES_MAX:
-            limit = f"{EXPORT_BYTES_MAX // 1024**2} MB"
-            raise ExportError(f"{path} is larger than {limit}; split it and import the parts")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ExportError(f"there is no file {path}; check the name") from None
-    except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def parse_zone(text: str) -> tzinfo:
-    """The time zone called ``UTC``, ``Europe/Paris``, ``+02:00``, ``UTC+9`` or ``-6``. Raises ValueError else."""
-    if text == "UTC":
-        return UTC
-    if offset := _OFFSET.fullmatch(text):
-        sign, hours, minutes = offset.groups()
-        distance = timedelta(hours=int(hours), minutes=int(minutes or 0))
-        if int(minutes or 0) < 60 and distance <= _OFFSET_MAX:
-            return timezone(-distance if sign == "-" else distance)
-    else:
-        try:
-            return ZoneInfo(text)
-        except (LookupError, ValueError, OSError):
-            pass
-    raise ValueError(f"{_shown(text)} is not a time zone known here; write UTC, Europe/Paris, +02:00 or UTC+9")
-
-
-def zone_in_name(name: str) -> tzinfo | None:
-    """The zone that an export's file name tells, as in ``…(UTC+9).csv`` or ``…(UTC--6).csv``.
-
-    Raises ExportError where it tells one that is not known, or two.
-    """
-    told = [text.replace("--", "-") for text in _ZONE_IN_NAME.findall(name)]
-    if not told:
-        return None
-    try:
-        zones = [parse_zone(text) for text in told]
-    except ValueError as error:
-        raise ExportError(
-            f"{name}: {error}; rename the file, or say --timezone and take it out of the name"
-        ) from None
-    if any(not _are_the_same(zone, zones[0]) for zone in zones):
-        raise ExportError(f"{name}: the name tells two time zones, {' and '.join(told)}; rename the file")
-    return zones[0]
-
-
-def zone_of_export(content: bytes, name: str, *, said: tzinfo | None) -> tzinfo | None:
-    """The zone of a file's times: that of its ``UTC_Time``, of its name, or else the one that was said.
-
-    None if nothing tells it. Raises ExportError where two of them contradict each other.
-    """
-    in_header = UTC if _header_is_utc(content) else None
-    in_name = zone_in_name(name)
-    sources = {"the header UTC_Time": in_header, "the file's name": in_name, "--timezone": said}
-    told = {source: zone for source, zone in sources.items() if zone is not None}
-    if not told:
-        return None
-    (first, zone), *others = told.items()
-    for source, other in others:
-        if not _are_the_same(zone, other):
-            raise ExportError(
-                f"{name}: {first} says that its times are {zone}, and {source} says {other}; "
-                "only one can be true. Leave --timezone out, or mend the name"
-            )
-    return zone
-
-
-def _are_the_same(one: tzinfo, other: tzinfo) -> bool:
-    """Whether two zones are never apart, as far as exports go back."""
-    if str(one) == str(other):
-        return True
-    months = [datetime(year, month, 1, tzinfo=UTC) for year in range(2017, 2028) for month in range(1, 13)]
-    return all(month.astimezone(one).utcoffset() == month.astimezone(other).utcoffset() for month in months)
-
-
-def _header_is_utc(content: bytes) -> bool:
-    first_line = content[:_HEADER_BYTES_MAX].splitlines()[:1]
-    return bool(first_line) and b"utc_time" in first_line[0].lower().replace(b" ", b"_")
-
-
-def parse_export(content: bytes, *, zone: tzinfo = UTC, now: datetime | None = None) -> Export:
+def parse_export(
+    content: bytes, *, zone: tzinfo = UTC, now: datetime | None = None, accounts: Accounts | None = None
+) -> Export:
     """The lines of an export whose times are local to ``zone``.
 
     Of a local time that occurs twice the first is meant. Lines later than ``now`` are bad.
     Raises ExportError for a file that is not such an export at all.
     """
-    lines: list[ExportLine] = []
-    bad: list[BadLine] = []
-    too_large: list[TooLargeLine] = []
-    skipped_not_spot = skipped_zero = 0
-    users: set[str] = set()
-    last_spot_instant: datetime | None = None
-
     records = _records(_text(content))
-    _check_header(next(records, None))
+    header = _header(next(records, None))
+    reading = _Reading(header, zone, now, accounts or Accounts())
     for record in records:
         if isinstance(record, BadLine):
-            bad.append(record)
-            continue
-        number, fields = record
-        if len(fields) != len(HEADERS[0]):
-            bad.append(BadLine(number, f"a line has {len(HEADERS[0])} fields, this one has {len(fields)}"))
-            continue
+            reading.is_unreadable(record)
+        else:
+            reading.read(*record)
+    return reading.export()
+
+
+class _Reading:
+    """What was read of a file so far."""
+
+    def __init__(self, header: Header, zone: tzinfo, now: datetime | None, accounts: Accounts) -> None:
+        self._header, self._zone, self._now, self._accounts = header, zone, now, accounts
+        self._places = [header.columns.index(column) for column in Column if column in header.columns]
+        self._is_in_order = self._places == sorted(self._places)
+        self._kinds: dict[str, bool | None] = {}
+        self._codes: dict[str, str] = {}
+        self._lines: list[ExportLine] = []
+        self._bad: list[BadLine] = []
+        self._unfit: dict[type[AmountError], list[TooLargeLine]] = {AmountTooLarge: [], AmountTooFine: []}
+        self._elsewhere: Counter[str] = Counter()
+        self._unknown: dict[str, int] = {}
+        self._skipped_zero = 0
+        self._users: set[str] = set()
+        self._last_spot_instant: datetime | None = None
+
+    def read(self, number: int, record: list[str]) -> None:
+        fields = self._in_order(record)
+        if fields is None:
+            self._bad.append(BadLine(number, self._wrong_count(len(record)), self._whose(record)))
+            return
         user_id, time, account, operation, asset, amount, remark = fields
-        if account != _SPOT:
-            skipped_not_spot += 1
-            continue
+        is_spot = self._kinds[account] if account in self._kinds else self._kind(account)
+        if not is_spot:
+            name = account.strip()
+            self._elsewhere[name] += 1
+            if is_spot is None:
+                self._unknown.setdefault(name, number)
+            return
         try:
-            users.add(check_user_id(user_id))
-            instant = _instant(time, zone, now)
-            last_spot_instant = max(instant, last_spot_instant or instant)
-            asset = check_asset_code(asset)
+            self._users.add(check_user_id(user_id))
+            instant = _instant(time, self._zone, self._now)
+            if self._last_spot_instant is None or instant > self._last_spot_instant:
+                self._last_spot_instant = instant
+            asset = self._codes.get(asset) or self._codes.setdefault(asset, check_asset_code(asset))
             change = parse_amount(amount)
-        except AmountTooLarge as error:
-            too_large.append(TooLargeLine(number, asset, str(error), user_id))
-            continue
+        except (AmountTooLarge, AmountTooFine) as error:
+            self._unfit[type(error)].append(TooLargeLine(number, asset, str(error), user_id))
         except ValueError as error:
-            bad.append(BadLine(number, str(error), user_id if user_id in users else None))
-            continue
-        if change == 0:
-            skipped_zero += 1
-            continue
-        lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark))
-    return Export(lines, bad, too_large, [], skipped_not_spot, skipped_zero, users, last_spot_instant)
+            self._bad.append(BadLine(number, str(error), user_id if user_id in self._users else None))
+        else:
+            if change:
+                self._lines.append(ExportLine(number, user_id, instant, operation, asset, change, remark))
+            else:
+                self._skipped_zero += 1
+
+    def is_unreadable(self, bad: BadLine) -> None:
+        self._bad.append(bad)
+
+    def export(self) -> Export:
+        lines_of = self._elsewhere
+        return Export(
+            lines=self._lines,
+            bad=[bad if bad.user_id in self._users else replace(bad, user_id=None) for bad in self._bad],
+            too_large=self._unfit[AmountTooLarge],
+            too_fine=self._unfit[AmountTooFine],
+            skipped_not_spot=lines_of.total(),
+            skipped_zero=self._skipped_zero,
+            users=self._users,
+            last_spot_instant=self._last_spot_instant,
+            skipped_accounts={name: lines_of[name] for name in sorted(lines_of) if name not in self._unknown},
+            unknown_accounts={
+                name: UnknownAccount(number, lines_of[name]) for name, number in self._unknown.items()
+            },
+        )
+
+    def _in_order(self, record: list[str]) -> list[str] | None:
+        """The seven fields in the order of the English header; None where they are more or fewer."""
+        columns = self._header.columns
+        if len(record) == len(columns) + 1 and not record[-1]:
+            record = record[:-1]
+        elif len(record) == len(columns) - 1 and columns[-1] is Column.REMARK:
+            record = [*record, ""]
+        if len(record) != len(columns):
+            return None
+        fields = record if self._is_in_order else [record[place] for place in self._places]
+        return fields if Column.REMARK in columns else [*fields, ""]
+
+    def _wrong_count(self, count: int) -> str:
+        return f"a line has {len(self._header.columns)} fields, this one has {count}"
+
+    def _whose(self, record: list[str]) -> str | None:
+        """The user of a line with too many fields or too few, whose first are the likeliest to be right."""
+        return record[0] if self._header.columns[0] is Column.USER else None
+
+    def _kind(self, account: str) -> bool | None:
+        """Whether it is Spot; None if that is not known."""
+        name = folded(account)
+        if name in self._accounts.spot or name in self._accounts.skipped:
+            kind = name in self._accounts.spot
+        elif is_spot(account):
+            kind = True
+        elif self._accounts.skips_unknown or is_another_account(account):
+            kind = False
+        else:
+            kind = None
+        self._kinds[account] = kind
+        return kind
 
 
 def combined(parts: Sequence[Export]) -> Export:
@@ -248,8 +264,47 @@ def combined(parts: Sequence[Export]) -> Export:
         too_fine=[replace(line, file=file) for file, part in numbered for line in part.too_fine],
         skipped_not_spot=sum(part.skipped_not_spot for part in parts),
         skipped_zero=sum(part.skipped_zero for part in parts),
+        skipped_accounts=_added(part.skipped_accounts for part in parts),
+        unknown_accounts=_together(parts),
         users=set[str]().union(*(part.users for part in parts)),
         last_spot_instant=max(instants, default=None),
+    )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for some in counts:
+        total.update(some)
+    return dict(sorted(total.items()))
+
+
+def _together(parts: Sequence[Export]) -> dict[str, UnknownAccount]:
+    together: dict[str, UnknownAccount] = {}
+    for file, part in enumerate(parts):
+        for name, known in part.unknown_accounts.items():
+            first = together.get(name) or UnknownAccount(known.number, 0, file)
+            together[name] = replace(first, lines=first.lines + known.lines)
+    return together
+
+
+def header_of(content: bytes) -> Header:
+    """The columns of a file. Raises ExportError for a file that is not such an export at all."""
+    return _header(next(_records(_text(content)), None))
+
+
+def check_accounts(export: Export, files: Sequence[str]) -> None:
+    """Raises ExportError if it is not known of some account whether it is Spot; ``files`` are the files' names."""
+    if not export.unknown_accounts:
+        return
+    told = [
+        f"{_shown(name)} ({known.lines} lines, the first is line {known.number}"
+        + (f" of {files[known.file]})" if len(files) > 1 else ")")
+        for name, known in export.unknown_accounts.items()
+    ]
+    more = f", and {len(told) - _ACCOUNTS_SHOWN_MAX} more" if len(told) > _ACCOUNTS_SHOWN_MAX else ""
+    raise ExportError(
+        f"is it Spot or not? It is not known of account {', '.join(told[:_ACCOUNTS_SHOWN_MAX])}{more}. Say "
+        "--spot-account NAME for an account whose lines are movements of Spot, --skip-account NAME for any other"
     )
 
 
@@ -292,15 +347,24 @@ def _csv_problem(error: csv.Error, first: int, last: int) -> str:
     return f"a closing quote must be followed by a comma, and a quote inside a quoted field be doubled{where}"
 
 
-def _check_header(record: tuple[int, list[str]] | BadLine | None) -> None:
-    expected = " or ".join(",".join(header) for header in HEADERS)
+def _header(record: tuple[int, list[str]] | BadLine | None) -> Header:
     if record is None:
-        raise ExportError(f"the file is empty; its first line should be {expected}")
+        raise ExportError(f"the file is empty; its first line should be {_EXPECTED}")
     if isinstance(record, BadLine):
-        raise ExportError(f"the first line cannot be read: {record.problem}; it should be {expected}")
-    _, fields = record
-    if tuple(fields) not in HEADERS:
-        raise ExportError(f"the first line is {_shown(','.join(fields), 120)}; it should be {expected}")
+        raise ExportError(f"the first line cannot be read: {record.problem}; it should be {_EXPECTED}")
+    _, words = record
+    found = [column_called(word) for word in words]
+    columns = tuple(column for column, _ in filter(None, found))
+    is_whole = set(columns) >= set(Column) - {Column.REMARK} and len(set(columns)) == len(columns) == len(words)
+    if not is_whole:
+        unknown = [_shown(word, 20) for word, column in zip(words, found, strict=True) if column is None]
+        told = f"; not known is {' and '.join(unknown)}" if 0 < len(unknown) < len(words) else ""
+        raise ExportError(
+            f"the first line is {_shown(','.join(words), 120)}; it should be {_EXPECTED}, in any order, or the "
+            f"same in another language{told}"
+        )
+    utc_words = [word.strip() for word, column in zip(words, found, strict=True) if column and column[1]]
+    return Header(columns, utc_words[0] if utc_words else None)
 
 
 def _instant(text: str, zone: tzinfo, now: datetime | None) -> datetime:

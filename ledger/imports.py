@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.engine import Ledger, run_again_if_it_gave_way
-from ledger.history_export import BadLine, Export, ExportLine
+from ledger.history_export import BadLine, Export, ExportLine, check_accounts
 from ledger.import_facts import chunks, read_facts
 from ledger.import_plan import Answer, Facts, NewLine, Plan, Problem, Span, digest_of, merged, plan, span_of
 from ledger.import_records import (
@@ -80,12 +80,14 @@ class ImportReport:
     skipped_not_spot: int
     skipped_zero: int
     skipped_assets: dict[str, int]
-    """Lines of assets outside the program with amounts that an account cannot hold, by asset."""
+    """Lines of assets outside the program of which some amount does not fit: too large, or too many decimals."""
     users: int
     import_number: int | None = None
     """Under which it is known; None where nothing was new."""
     left_out: list[BadLine] = field(default_factory=list[BadLine])
     """With ``partial``: what is wrong with the users who were left out."""
+    skipped_accounts: dict[str, int] = field(default_factory=dict[str, int])
+    """Lines of accounts other than Spot, by account."""
 
 
 @dataclass
@@ -123,11 +125,13 @@ async def import_export(
     All is checked before anything is written. What fits into one transaction is one; more is written in parts of
     whole users, or, of one user, of whole instants, and an interrupted import goes on where it stopped when it is
     run again. ``answer`` says what doubtful lines are. ``partial``: users with whom something is wrong are left
-    out, each whole. Raises ImportRefused, with nothing written, if a line is bad or doubtful or a balance would
-    leave its range at the end of an instant, and ImportStopped if that is so only since a part was written.
-    ``on_progress`` hears how many lines are posted.
+    out, each whole; a line of which nobody knows whose it is stops the others too. Raises ImportRefused, with
+    nothing written, if a line is bad or doubtful or a balance would leave its range at the end of an instant,
+    ImportStopped if that is so only since a part was written, and ExportError if the export has an account of
+    which nobody said whether it is Spot. ``on_progress`` hears how many lines are posted.
     """
-    by_user = _lines_by_user(export)
+    check_accounts(export, by.files)
+    by_user = lines_by_user(export)
     lines = [line for user_id in sorted(by_user) for line in by_user[user_id]]
     work = _Import(
         ledger,
@@ -150,13 +154,15 @@ async def import_export(
         skipped_not_spot=export.skipped_not_spot,
         skipped_zero=export.skipped_zero,
         skipped_assets=dict(sorted(skipped.items())),
-        users=len({line.user_id for line in export.lines}),
+        users=len(by_user),
         import_number=work.recorded.import_number if work.recorded else None,
         left_out=left_out,
+        skipped_accounts=export.skipped_accounts,
     )
 
 
-def _lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
+def lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
+    """Each movement of an export once, whichever of its files say so."""
     by_user: defaultdict[str, dict[int, list[ExportLine]]] = defaultdict(dict)
     for line in export.lines:
         by_user[line.user_id].setdefault(line.file, []).append(line)
@@ -213,7 +219,8 @@ async def _check(
     not_judged = work.skipped | {asset for asset, _ in misspelt}
     bad += [problem.line for problem in problems if problem.asset not in not_judged]
     doubts = [one.line for tally in tallies.values() for one in tally.doubts if one.asset not in work.skipped]
-    if (bad or doubts) and not partial:
+    of_nobody_known = any(line.user_id is None for line in bad)
+    if (bad or doubts) and (of_nobody_known or not partial):
         raise ImportRefused(bad, doubts)
     left_out = in_order([*bad, *doubts])
     for user_id in {line.user_id for line in left_out}:

@@ -23,6 +23,10 @@ class AmountTooLarge(AmountError):
     """An amount is beyond the 90 billion that one account can hold."""
 
 
+class AmountTooFine(AmountError):
+    """An amount has more than 8 decimals."""
+
+
 def parse_decimal(text: str) -> Decimal:
     """The number that a text such as ``12.00000000``, ``-3`` or ``1E-8`` writes, exactly.
 
@@ -47,8 +51,8 @@ def parse_decimal(text: str) -> Decimal:
 def parse_amount(text: str) -> int:
     """The units of a decimal amount such as ``12.00000000``, ``-3`` or ``1E-8``.
 
-    Raises AmountError for anything that is not a finite decimal number with at most 8 decimals (zeros after the
-    eighth change nothing and are read), AmountTooLarge beyond ±90 billion tokens.
+    Raises AmountError for anything that is not a finite decimal number, AmountTooFine for more than 8 decimals
+    (zeros after the eighth change nothing and are read), AmountTooLarge beyond ±90 billion tokens.
     """
     units = _parse_units(text)
     if abs(units) > MAX_ACCOUNT_UNITS:
@@ -68,7 +72,7 @@ def _parse_units(text: str) -> int:
     shift = exponent + DECIMALS
     if shift < 0:
         if -shift > len(digits) or coefficient % 10**-shift:
-            raise AmountError(f"{text!r} has more than {DECIMALS} decimals")
+            raise AmountTooFine(f"{text!r} has more than {DECIMALS} decimals")
         units = coefficient // 10**-shift
     else:
         units = coefficient * 10**shift

@@ -1,6 +1,7 @@
 """import, program and pool: commands that need the ledger alone."""
 
 import sqlite3
+import zipfile
 from contextlib import closing
 from datetime import timedelta
 
@@ -33,6 +34,9 @@ def test_both_forms_of_the_export_are_read(alone: CommandLine, header: str, time
         "users": 1,
         "import_number": 1,
         "left_out": [],
+        "skipped_accounts": {},
+        "files": ["export.csv"],
+        "zones": ["UTC"],
     }
     assert movements(alone) == [("2026-01-02 10:00:00", "SOL", 12 * 10**8)]
 
@@ -117,12 +121,97 @@ def test_zones_that_contradict_each_other_are_refused(
     assert (refused.code, sentence in refused.err) == (1, True), refused.err
 
 
+def test_a_zip_is_imported_as_it_was_downloaded(alone: CommandLine) -> None:
+    """Its parts are one export; equal lines where they meet are further movements."""
+    first = [f"1,2026-07-01 0{hour}:00:00,Spot,Deposit,SOL,1," for hour in (1, 2, 2)]
+    second = [f"1,2026-07-01 0{hour}:00:00,Spot,Deposit,SOL,1," for hour in (2, 3)]
+    with zipfile.ZipFile(alone.folder / "history (UTC+9).zip", "w") as archive:
+        archive.writestr("part-00000.csv", "\n".join([SPACES, *first]))
+        archive.writestr("part-00001.csv", "\n".join([SPACES, *second]))
+        archive.writestr("__MACOSX/._part-00000.csv", b"\0")
+
+    report = alone.json("import", "history (UTC+9).zip")
+
+    assert (report["imported"], report["zones"]) == (5, ["UTC+09:00"])
+    assert report["files"] == [f"history (UTC+9).zip/part-0000{part}.csv" for part in (0, 1)]
+    assert alone.json("imports", "show", "1")["files"] == report["files"]
+    assert ("2026-06-30 18:00:00", "SOL", 10**8) in movements(alone)
+    assert alone.json("import", "history (UTC+9).zip")["imported"] == 0
+
+
+def test_a_fault_in_a_zip_is_told_with_its_part(alone: CommandLine) -> None:
+    with zipfile.ZipFile(alone.folder / "history.zip", "w") as archive:
+        archive.writestr("1.csv", ONE_LINE)
+        archive.writestr("2.csv", ONE_LINE.replace(",1,\n", ",many,\n"))
+    refused = alone.run("import", "history.zip", "--timezone", "UTC")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.sentences[0] == "history.zip/2.csv, line 2: 'many' is not a number"
+
+
+def test_an_account_that_nobody_knows_is_asked_for(alone: CommandLine) -> None:
+    accounts = ["Spot", "现货", "Funding", "Main", "Fiat and Spot", "Main"]
+    lines = [f"1,2026-07-01 0{hour}:00:00,{account},Deposit,SOL,1," for hour, account in enumerate(accounts)]
+    name = alone.write("export.csv", "\n".join([UNDERSCORES, *lines]))
+
+    refused = alone.run("import", name, "--partial")
+    assert (refused.code, refused.out) == (1, "")
+    assert "'Main' (2 lines, the first is line 5), 'Fiat and Spot' (1 lines, the first is line 6)" in refused.err
+    assert movements(alone) == []
+
+    said = ("--spot-account", "main", "--skip-account", "Fiat and Spot")
+    report = alone.json("import", name, *said)
+    assert (report["imported"], report["skipped_accounts"]) == (4, {"Fiat and Spot": 1, "Funding": 1})
+    told = alone.run("import", name, *said).out
+    assert "1 lines skipped, of account Fiat and Spot" in told
+    assert "1 lines skipped, of account Funding" in told
+
+
+def test_what_is_left_out_is_told_and_the_rest_imported(alone: CommandLine) -> None:
+    lines = [
+        f"{user},2026-07-01 00:00:00,Spot,Deposit,SOL,{amount},"
+        for user, amount in zip("123", ("1", "?", "-1"), strict=True)
+    ]
+    name = alone.write("export.csv", "\n".join([UNDERSCORES, *lines]))
+    assert alone.run("import", name).code == 1
+    assert movements(alone) == []
+
+    answer = alone.run("import", name, "--partial")
+
+    assert (answer.code, answer.out.splitlines()[0]) == (1, "export.csv: imported 1 movements of 1 users.")
+    assert [sentence.partition(":")[0] for sentence in answer.sentences] == ["line 3", "line 4", "left out whole"]
+    assert answer.sentences[-1] == "left out whole: 2 users (2, 3)"
+    assert len(movements(alone)) == 1
+    again = alone.run("import", name, "--partial", "--json")
+    assert (again.code, again.err, again.json["already_imported"], len(again.json["left_out"])) == (1, "", 1, 2)
+
+    nobodys = alone.run("import", alone.write("cut.csv", "\n".join([UNDERSCORES, *lines, "4,20"])), "--partial")
+    assert (nobodys.code, nobodys.out) == (1, "")
+    assert "nobody knows whose 1 line of these would be" in nobodys.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--skip-account", "SPOT"), "SPOT is the account that is imported"),
+        (("--spot-account", "Main", "--skip-account", "main"), "either --spot-account or --skip-account"),
+    ],
+)
+def test_accounts_that_are_said_to_be_both_are_refused(
+    alone: CommandLine, options: tuple[str, ...], sentence: str
+) -> None:
+    refused = alone.run("import", alone.write("export.csv", ONE_LINE), *options)
+    assert (refused.code, sentence in refused.err) == (2, True), refused.err
+
+
 def test_a_dry_run_says_what_would_be_imported_and_writes_nothing(alone: CommandLine) -> None:
     name = alone.write("export.csv", f"{UNDERSCORES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n")
 
     answer = alone.run("import", name, "--dry-run")
 
-    assert (answer.code, answer.out) == (0, "export.csv: would import 1 movements of 1 users.\n")
+    assert (answer.code, answer.out) == (
+        0,
+        "export.csv: would import 1 movements of 1 users.\n  times read in UTC\n",
+    )
     assert alone.json("import", name, "--dry-run")["imported"] == 1
     assert alone.json("audit")["entries"] == 0
 

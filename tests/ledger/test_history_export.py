@@ -1,24 +1,25 @@
 import csv
 import io
-import os
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.export_words import _COLUMNS, column_called, folded
 from ledger.history_export import (
-    EXPORT_BYTES_MAX,
     HEADERS,
+    Accounts,
     Export,
     ExportError,
     ExportLine,
+    UnknownAccount,
+    check_accounts,
+    combined,
+    header_of,
     parse_export,
-    parse_zone,
-    read_export_file,
 )
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
@@ -122,8 +123,16 @@ def test_an_export_without_lines_is_no_error(header: str) -> None:
         (b"Date,Amount\n", "the first line is 'Date,Amount'; it should be User_ID,UTC_Time,"),
         (row().encode(), "the first line is '1001,2026-10-01 10:00:00,Spot"),
         (HEADER.replace(",", ";").encode(), "the first line is 'User_ID;UTC_Time"),
-        (HEADER.lower().encode(), "the first line is 'user_id,utc_time"),
-        (HEADER.replace("UTC_Time", "Time").encode(), "the first line is 'User_ID,Time"),
+        (HEADER.replace("Coin", "Pair").encode(), "the first line is 'User_ID,UTC_Time,Account,Operation,Pair"),
+        (
+            HEADER.replace("Coin", "Change").encode(),
+            "the first line is 'User_ID,UTC_Time,Account,Operation,Change",
+        ),
+        (
+            HEADER.replace("Change", "Amount").encode(),
+            "the first line is 'User_ID,UTC_Time,Account,Operation,Coin",
+        ),
+        (HEADER.replace("Change,", "").encode(), "the first line is 'User_ID,UTC_Time,Account,Operation,Coin,Rem"),
         (HEADER.encode() + b",Note\n", "the first line is"),
         (b'"User_ID', "the first line cannot be read: a quote is opened and never closed"),
         (f"{HEADER}\n{row()}".encode("utf-16"), "the file is UTF-16 text; save it as CSV in UTF-8"),
@@ -138,7 +147,7 @@ def test_a_file_that_is_no_export_is_refused_whole_with_what_to_do(content: byte
         parse_export(content)
 
     assert str(refused.value).startswith(sentence)
-    assert len(str(refused.value)) < 400
+    assert len(str(refused.value)) < 450
 
 
 @pytest.mark.parametrize(
@@ -178,10 +187,8 @@ def test_a_file_that_is_no_export_is_refused_whole_with_what_to_do(content: byte
         (row(change="1,200.5"), "'1,200.5' is not a number"),
         (row(change="NaN"), "'NaN' is not a finite number"),
         (row(change="-Infinity"), "'-Infinity' is not a finite number"),
-        (row(change="0.123456789"), "'0.123456789' has more than 8 decimals"),
-        (row(change="1E-9"), "'1E-9' has more than 8 decimals"),
         (row(change="1" * 65), "an amount has at most 64 characters, this one has 65"),
-        ("1001,2026-10-01 10:00:00,Spot,Deposit,SOL,12", "a line has 7 fields, this one has 6"),
+        ("1001,2026-10-01 10:00:00,Spot,Deposit,SOL", "a line has 7 fields, this one has 5"),
         (row() + ",more", "a line has 7 fields, this one has 8"),
         (" ", "a line has 7 fields, this one has 1"),
         (row(remark='"gift" of Bob'), "a closing quote must be followed by a comma"),
@@ -241,19 +248,209 @@ def test_a_quote_that_swallows_good_lines_is_reported_with_how_far_it_runs() -> 
     )
 
 
-def test_other_accounts_are_counted_and_skipped_without_a_look_at_the_rest() -> None:
+def test_other_accounts_are_counted_by_name_and_skipped_without_a_look_at_the_rest() -> None:
     export = parse(
-        row(account="Funding"),
-        row(account="spot"),
-        row(account=" Spot"),
-        row(account=""),
-        "?,?,Earn,?,?,?,?",
-        row(),
+        row(account="Funding"), row(account="Funding "), row(account="USD-M Futures"), "?,?,Earn,?,?,?,?", row()
     )
 
-    assert export.skipped_not_spot == 5
+    assert export.skipped_accounts == {"Earn": 1, "Funding": 2, "USD-M Futures": 1}
+    assert export.skipped_not_spot == 4
     assert export.bad == []
-    assert [line.number for line in export.lines] == [7]
+    assert [line.number for line in export.lines] == [6]
+
+
+@pytest.mark.parametrize(
+    "name", ["Spot", "spot", " Spot", "SPOT ", "Ｓｐｏｔ", "现货", "現貨", "现货账户", "Спот", "スポット", "현물"]
+)
+def test_spot_is_spot_however_it_is_written(name: str) -> None:
+    assert only_line(row(account=name)) == only_line(row())
+
+
+OTHER_ACCOUNTS = [
+    *[
+        "Funding",
+        "Earn",
+        "Savings",
+        "USDT-Futures",
+        "Coin-Futures",
+        "COIN-M Futures",
+        "USD\u24c8-M Futures",
+        "Pool",
+    ],
+    *[
+        "CrossMargin",
+        "Cross Margin",
+        "IsolatedMargin",
+        "Isolated Margin(BTCUSDT)",
+        "Options",
+        "P2P",
+        "Card",
+        "Pay",
+    ],
+    *["资金账户", "资金", "資金", "U本位合约", "币本位合约", "全仓杠杆", "逐仓槓桿", "理财", "矿池"],
+    *["Fondos", "Margen cruzado", "Futuros USD-M", "Margem isolada", "Marge croisée", "Маржа", "Финансирование"],
+    *["Çapraz Marjin", "Vadeli İşlemler", "先物", "マージン", "선물", "교차 마진", "Ký quỹ chéo", "Margin Silang"],
+]
+
+
+@pytest.mark.parametrize("name", OTHER_ACCOUNTS)
+def test_an_account_that_exchanges_have_beside_spot_is_skipped(name: str) -> None:
+    export = parse(row(account=name), row())
+
+    assert (export.skipped_accounts, export.unknown_accounts) == ({name: 1}, {})
+
+
+@pytest.mark.parametrize("name", ["", "Main", "Fiat and Spot", "Cash", "Spot Margin", "x" * 100])
+def test_an_account_that_nobody_knows_is_told_and_never_skipped_silently(name: str) -> None:
+    export = parse(row(), row(account=name), row(account=name))
+
+    assert export.unknown_accounts == {name: UnknownAccount(number=3, lines=2)}
+    assert export.skipped_accounts == {}
+    with pytest.raises(
+        ExportError, match=r"\(2 lines, the first is line 3\)\. Say --spot-account NAME"
+    ) as refused:
+        check_accounts(export, ["export.csv"])
+    assert repr(name[:50])[:-1] in str(refused.value)
+
+
+def test_what_a_person_says_of_an_account_counts_more_than_what_is_known() -> None:
+    lines = [row(account="Main"), row(account="fiat AND spot"), row(account="Earn"), row(account="Cash")]
+    said = Accounts(
+        spot=frozenset(map(folded, ["main", "Earn"])), skipped=frozenset(map(folded, ["Fiat and Spot"]))
+    )
+    export = parse_export("\n".join([HEADER, *lines]).encode(), accounts=said)
+
+    assert [line.number for line in export.lines] == [2, 4]
+    assert export.skipped_accounts == {"fiat AND spot": 1}
+    assert set(export.unknown_accounts) == {"Cash"}
+
+
+def test_unknown_accounts_of_several_files_are_told_together() -> None:
+    parts = [parse(row()), parse(row(account="Main")), parse(row(account="Cash"), row(account="Main"))]
+
+    with pytest.raises(ExportError) as refused:
+        check_accounts(combined(parts), ["a.csv", "b.csv", "c.csv"])
+    assert "'Main' (2 lines, the first is line 2 of b.csv), 'Cash' (1 lines, the first is line 2 of c.csv)" in str(
+        refused.value
+    )
+
+
+# Headers.
+
+HEADERS_ELSEWHERE = {
+    "other case": "USER_ID,UTC_TIME,ACCOUNT,OPERATION,COIN,CHANGE,REMARK",
+    "lower case": "user_id,utc_time,account,operation,coin,change,remark",
+    "blanks": " User Id , UTC  Time,Account , Operation,Coin,Change,Remark ",
+    "underscores": "User__Id,UTC_Time,Account,Operation,Coin,Change,Remark",
+    "Spanish": "ID de usuario,Tiempo,Cuenta,Operación,Moneda,Cambio,Observación",
+    "Portuguese": "ID do usuário,Tempo,Conta,Operação,Moeda,Alteração,Observação",
+    "French": "ID utilisateur,Temps,Compte,Opération,Jeton,Changement,Remarque",
+    "German": "Benutzer-ID,Zeit,Konto,Vorgang,Coin,Änderung,Bemerkung",
+    "Italian": "ID utente,Ora,Conto,Operazione,Moneta,Modifica,Nota",
+    "Russian": "ID пользователя,Время,Аккаунт,Операция,Монета,Изменение,Примечание",
+    "Ukrainian": "ID користувача,Час,Рахунок,Операція,Монета,Зміна,Примітка",
+    "Turkish": "Kullanıcı Kimliği,Zaman,Hesap,İşlem,Coin,Değişim,Açıklama",
+    "Chinese": "用户ID,时间,账户,操作,币种,变化,备注",
+    "traditional Chinese": "用戶ID,時間,帳戶,操作,幣種,變化,備註",
+    "Japanese": "ユーザーID,時間,アカウント,操作,コイン,変更,備考",
+    "Korean": "사용자 ID,시간,계정,작업,코인,변경,비고",
+    "Vietnamese": "ID người dùng,Thời gian,Tài khoản,Hoạt động,Coin,Thay đổi,Ghi chú",
+    "Indonesian": "ID Pengguna,Waktu,Akun,Operasi,Koin,Perubahan,Keterangan",
+    "Polish": "ID użytkownika,Czas,Konto,Operacja,Moneta,Zmiana,Uwagi",
+    "Dutch": "Gebruikers-ID,Tijd,Rekening,Transactie,Munt,Wijziging,Opmerking",
+    "Arabic": "معرف المستخدم,الوقت,الحساب,العملية,العملة,التغيير,ملاحظة",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS_ELSEWHERE.values(), ids=HEADERS_ELSEWHERE)
+def test_a_header_is_known_in_any_case_and_in_the_languages_of_exports(header: str) -> None:
+    remarked = row(remark="x")
+    assert only_line(remarked, header=header) == only_line(remarked)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (HEADER.replace("Coin", "Pair").replace("Change", "Amount"), "; not known is 'Pair' and 'Amount'"),
+        (HEADER + ",Note", "in another language"),
+        ("a,b", "in another language"),
+    ],
+)
+def test_a_header_with_unknown_words_is_refused_with_those(header: str, told: str) -> None:
+    with pytest.raises(ExportError) as refused:
+        parse_export(header.encode())
+    assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("word", "is_utc"),
+    [
+        ("UTC_Time", True),
+        ("utc time", True),
+        ("Time(UTC)", True),
+        ("UTC时间", True),
+        ("Hora UTC", True),
+        ("Time", False),
+    ],
+)
+def test_a_header_says_whether_its_times_are_utc(word: str, *, is_utc: bool) -> None:
+    assert header_of(f"{HEADER.replace('UTC_Time', word)}\n".encode()).utc_word == (word if is_utc else None)
+
+
+def test_no_word_means_two_columns() -> None:
+    for column, of_column in _COLUMNS.items():
+        assert all(column_called(word) == (column, False) for word in of_column.split("·"))
+
+
+@given(st.permutations(range(7)))
+def test_columns_may_stand_in_any_order(order: list[int]) -> None:
+    def reordered(line: str) -> str:
+        fields = line.split(",")
+        return ",".join(fields[place] for place in order)
+
+    line = row(remark="x")
+    assert only_line(reordered(line), header=reordered(HEADER)) == only_line(line)
+
+
+SIX = HEADER.removesuffix(",Remark")
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [(HEADER, row().removesuffix(",")), (SIX, row().removesuffix(",")), (SIX, row())],
+    ids=["the line lacks it", "both lack it", "the line has an empty one"],
+)
+def test_a_remark_may_be_missing(header: str, line: str) -> None:
+    assert only_line(line, header=header) == only_line(row())
+
+
+def test_a_line_that_lacks_a_field_of_which_nobody_knows_which_is_bad() -> None:
+    header = HEADER.replace(",Coin,Change,Remark", ",Remark,Coin,Change")
+    export = parse("1001,2026-10-01 10:00:00,Spot,Deposit,SOL,12", header=header)
+    assert [bad.problem for bad in export.bad] == ["a line has 7 fields, this one has 6"]
+
+
+def test_a_bad_line_says_whose_it_is_where_that_is_certain() -> None:
+    export = parse(
+        row(user="1002"),
+        row(user="1002", time="?"),
+        "1002,2026-10-01",
+        "10,2026",
+        "x",
+        row(user=" 1002"),
+        row(user="7", change="?"),
+    )
+    assert [bad.user_id for bad in export.bad] == ["1002", "1002", None, None, None, "7"]
+
+
+@pytest.mark.parametrize("change", ["0.123456789", "1E-9", "-5.000000001"])
+def test_more_than_8_decimals_are_left_to_the_caller(change: str) -> None:
+    export = parse(row(), row(asset="PEPE", change=change))
+
+    assert export.bad == []
+    (too_fine,) = export.too_fine
+    assert (too_fine.number, too_fine.asset, too_fine.user_id) == (3, "PEPE", "1001")
+    assert too_fine.problem == f"'{change}' has more than 8 decimals"
 
 
 @pytest.mark.parametrize("zero", ["0", "0.00000000", "-0", "0E-20", "0E+999"])
@@ -344,62 +541,6 @@ def test_a_local_time_that_the_clocks_leap_over_is_bad(time: str) -> None:
 )
 def test_a_time_that_utc_cannot_express_is_bad(time: str, zone: tzinfo) -> None:
     assert only_problem(row(time=time), zone=zone) == f"{time} is not a date and time of the calendar"
-
-
-@pytest.mark.parametrize(
-    ("text", "offset"),
-    [
-        ("UTC", timedelta()),
-        ("Europe/Paris", timedelta(hours=2)),
-        ("+02:00", timedelta(hours=2)),
-        ("-03:30", timedelta(hours=-3, minutes=-30)),
-        ("+00:00", timedelta()),
-        ("+14:00", timedelta(hours=14)),
-    ],
-)
-def test_a_zone_is_a_name_or_an_offset(text: str, offset: timedelta) -> None:
-    assert datetime(2026, 7, 1, tzinfo=parse_zone(text)).utcoffset() == offset
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *["", "Paris", "Europe", "2", "02:00", "+02:60", "+14:01", "-99:00", "+٠٢:٠٠"],
-        *["../UTC", "/etc/passwd", "zone.tab", "a\0b", "\ud800", "x" * 9999],
-    ],
-)
-def test_anything_else_is_no_zone(text: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"is not a time zone known here; write UTC, Europe/Paris, \+02:00 or UTC\+9"
-    ) as no:
-        parse_zone(text)
-    assert len(str(no.value)) < 200
-
-
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
-    file = tmp_path / "export.csv"
-    file.write_bytes(b"\xff\r\n")
-
-    assert read_export_file(file) == b"\xff\r\n"
-
-
-def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
-    huge = tmp_path / "huge.csv"
-    with huge.open("wb") as file:
-        file.truncate(EXPORT_BYTES_MAX + 1)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-
-    for path, sentence in [
-        (tmp_path / "absent.csv", "there is no file .*absent.csv; check the name"),
-        (tmp_path, "is a directory; name the CSV file in it"),
-        (pipe, "is not an ordinary file"),
-        (huge / "export.csv", "cannot be read: Not a directory"),
-        (huge, "is larger than 64 MB; split it and import the parts"),
-        (tmp_path / ("x" * 5000), "cannot be read: File name too long"),
-    ]:
-        with pytest.raises(ExportError, match=sentence):
-            read_export_file(path)
 
 
 @pytest.mark.parametrize("column", range(7))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
-from world import BY_A_TEST, EXPORT_HEADER, LONG_AGO, World, at, day, units
+from world import BY_A_TEST, EXPORT_HEADER, LONG_AGO, World, at, day, program_with, units
 
 from ledger.history_export import parse_export
 from ledger.imports import ImportRefused, import_export
@@ -226,6 +226,92 @@ async def test_exactly_90_billion_and_the_smallest_amount_are_imported(world: Wo
     await world.import_lines(line("09:00:00", "89999999999.99999999"), line("10:00:00", "1E-8"))
     assert await world.balances("ann") == {"SOL": units("90000000000")}
     assert (await world.audit()).is_clean
+
+
+async def test_an_asset_outside_the_program_with_too_many_decimals_is_skipped_whole(world: World) -> None:
+    report = await world.import_lines(
+        line("09:00:00", "0.123456789", "PEPE"),
+        line("10:00:00", "-1E-9", "PEPE"),
+        line("09:00:00", "7", "PEPE", user="bob"),
+        line("09:00:00", "12"),
+        line("09:00:00", "5.123456780000", "DOGE"),
+    )
+    assert (report.imported, report.skipped_assets) == (2, {"PEPE": 3})
+    assert await world.balances("bob") == {}
+    assert await world.balances("ann") == {"DOGE": units("5.12345678"), "SOL": units("12")}
+
+
+async def test_an_asset_of_a_program_to_come_with_too_many_decimals_is_refused(world: World) -> None:
+    await world.apply(program_with("2030-01-01", PEPE={}))
+    assert await refused(world, line("09:00:00", "12"), line("09:00:00", "0.123456789", "PEPE")) == [
+        (3, "'0.123456789' has more than 8 decimals")
+    ]
+
+
+# Some users without the others.
+
+
+PARTLY_BAD = [
+    line("09:00:00", "12"),
+    line("09:00:00", "5", user="bob"),
+    line("10:00:00", "many", user="bob"),
+    line("09:00:00", "-1", user="carl"),
+    line("09:00:00", "7", user="dora"),
+    line("10:00:00", "1E-9", user="dora"),
+    line("09:00:00", "3", user="eve"),
+    "finn,2026-10-01",
+    line("09:00:00", "3", user="finn"),
+]
+
+
+async def test_users_with_whom_something_is_wrong_are_left_out_whole_and_the_others_imported(world: World) -> None:
+    with pytest.raises(ImportRefused):
+        await world.import_lines(*PARTLY_BAD)
+    foreseen = await world.import_lines(*PARTLY_BAD, partial=True, dry_run=True)
+    report = await world.import_lines(*PARTLY_BAD, partial=True)
+    assert (report.imported, report.users) == (foreseen.imported, foreseen.users) == (2, 2)
+    assert [(bad.user_id, bad.number) for bad in report.left_out] == [
+        ("bob", 4),
+        ("carl", 5),
+        ("dora", 7),
+        ("finn", 9),
+    ]
+    assert [
+        user for (user,) in await world.sql("SELECT DISTINCT user_id FROM entries WHERE kind = 'movement'")
+    ] == [
+        "ann",
+        "eve",
+    ]
+    mended = [
+        text.replace("many", "1").replace("1E-9", "1").replace(",-1,", ",1,")
+        for text in PARTLY_BAD
+        if len(text) > 20
+    ]
+    again = await world.import_lines(*mended, answer="same")
+    assert (again.imported, again.already_imported) == (6, 2)
+    assert (await world.audit()).is_clean
+
+
+async def test_a_user_with_doubtful_lines_is_left_out_too(world: World) -> None:
+    await world.import_lines(line("08:00:00", "1"), line("09:00:00", "1"))
+    report = await world.import_lines(
+        line("09:00:00", "1"), line("10:00:00", "1"), line("09:00:00", "2", user="bob"), partial=True
+    )
+    assert [bad.user_id for bad in report.left_out] == ["ann"]
+    assert (await world.balances("ann"), await world.balances("bob")) == ({"SOL": units("2")}, {"SOL": units("2")})
+
+
+@pytest.mark.parametrize("line_of_nobody", ["100,2026-10-01", '"', " ann,2026-10-01 09:00:00,Spot,Deposit,SOL,1,"])
+async def test_a_line_that_may_be_anybodys_stops_all(world: World, line_of_nobody: str) -> None:
+    before = await world.everything()
+    with pytest.raises(ImportRefused):
+        await world.import_lines(line("09:00:00", "12"), line_of_nobody, partial=True)
+    assert await world.everything() == before
+
+
+async def test_all_may_be_left_out(world: World) -> None:
+    report = await world.import_lines(line("09:00:00", "-1"), partial=True)
+    assert (report.imported, report.users, report.import_number, len(report.left_out)) == (0, 0, None, 1)
 
 
 # Dry runs, and what is passed over.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.history_export import HEADERS, Export, ExportLine, parse_export, read_export_file
+from ledger.history_export import HEADERS, Export, ExportLine, parse_export
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, first_accrual_day, start_of
 from staking.program import Program, parse_program
@@ -47,7 +47,7 @@ def program() -> Program:
 
 @cache
 def export() -> Export:
-    return parse_export(read_export_file(SAMPLE))
+    return parse_export(SAMPLE.read_bytes())
 
 
 def lines_of(user_id: str) -> list[ExportLine]:
