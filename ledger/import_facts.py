@@ -1,15 +1,15 @@
 """What the ledger knows of the users of an export."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.history_export import ExportLine
-from ledger.import_plan import Facts, RecordedLine, Span, span_of
+from ledger.import_plan import Facts, Later, RecordedLine, Span, span_of
 from ledger.import_records import RecordedImport
-from ledger.journal import LockedUser
+from ledger.journal import LockedUser, exact_sum, from_exact_sum
 from ledger.schema import accounts, entries, import_spans, imports, postings
 
 _USERS_IN_A_STATEMENT = 500
@@ -23,36 +23,75 @@ async def read_facts(
     users: Mapping[str, LockedUser],
     lines: Mapping[str, Sequence[ExportLine]],
     own: RecordedImport | None,
+    *,
+    in_detail: bool,
 ) -> dict[str, Facts]:
-    """What the ledger knows of each user whose lines are given; ``own`` is their import, where it is run again."""
+    """What the ledger knows of each user whose lines are given, at least one of each.
+
+    ``own`` is their import, where it is run again. ``in_detail``: every instant after the last line too, of which
+    there may be a million; else only what these come to.
+    """
     facts = {user_id: Facts(users[user_id], {}) for user_id in lines}
     for some in chunks(sorted(lines), _USERS_IN_A_STATEMENT):
-        if not some:
-            continue
         spans = {user_id: span_of(lines[user_id]) for user_id in some}
-        await _read_holdings(connection, facts, spans)
+        await _read_holdings(connection, facts, spans, in_detail=in_detail)
         await _read_imported(connection, facts, spans, own)
         await _read_spans(connection, facts, spans, own)
     return facts
 
 
 async def _read_holdings(
-    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span]
+    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], *, in_detail: bool
 ) -> None:
+    of_users = accounts.c.user_id.in_(list(spans))
     held = await connection.execute(
-        select(accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(accounts.c.user_id.in_(list(spans)))
+        select(accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(of_users)
     )
-    for row in held:
-        facts[row.user_id].held[row.asset] = row.balance
-    earliest = {user_id: facts[user_id].user.effective(span.first) for user_id, span in spans.items()}
-    rows = await connection.execute(
-        select(accounts.c.user_id, accounts.c.asset, postings.c.effective_at, postings.c.amount)
+    for user_id, asset, balance in held.all():
+        facts[user_id].held[asset] = balance
+    # From when the lines count. What counts at the first instant itself acts together with them.
+    first = min(facts[user_id].user.effective(span.first) for user_id, span in spans.items())
+    last = max(facts[user_id].user.effective(span.last) for user_id, span in spans.items())
+    wanted = postings.c.effective_at > first
+    if not in_detail:
+        for row in (await connection.execute(_later(of_users, postings.c.effective_at > last))).all():
+            facts[row.user_id].later[row.asset] = Later(from_exact_sum(row), int(row.least), int(row.most))
+        wanted = and_(wanted, postings.c.effective_at <= last)
+    for row in (await connection.execute(_by_instant(of_users, wanted))).all():
+        facts[row.user_id].postings.append((row.asset, row.instant, from_exact_sum(row)))
+
+
+def _by_instant(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """A row for each user, asset and instant, with what it changes."""
+    instant = type_coerce(postings.c.effective_at, BigInteger)
+    return (
+        select(accounts.c.user_id, accounts.c.asset, instant.label("instant"), *exact_sum(postings.c.amount))
         .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
-        .where(accounts.c.user_id.in_(list(spans)), postings.c.effective_at >= min(earliest.values()))
+        .where(*conditions)
+        .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, postings.c.effective_at)
     )
-    for row in rows:
-        if row.effective_at >= earliest[row.user_id]:
-            facts[row.user_id].postings.append((row.asset, row.effective_at, row.amount))
+
+
+def _later(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """A row for each user and asset, with what some instants add: in the end, and least and most on the way.
+
+    What is added by an instant is the difference of two holdings, which fits 64 bits, and so do its halves.
+    """
+    by_instant = _by_instant(*conditions).subquery()
+    of_account, instant = (by_instant.c.user_id, by_instant.c.asset), by_instant.c.instant
+    high, low = (
+        func.sum(half).over(partition_by=of_account, order_by=instant)
+        for half in (by_instant.c.sum_high, by_instant.c.sum_low)
+    )
+    so_far = select(by_instant, (high * literal_column("4294967296") + low).label("added")).subquery()
+    return select(
+        so_far.c.user_id,
+        so_far.c.asset,
+        func.min(so_far.c.added).label("least"),
+        func.max(so_far.c.added).label("most"),
+        func.sum(so_far.c.sum_high).label("sum_high"),
+        func.sum(so_far.c.sum_low).label("sum_low"),
+    ).group_by(so_far.c.user_id, so_far.c.asset)
 
 
 async def _read_imported(
@@ -62,30 +101,33 @@ async def _read_imported(
     first, last = min(span.first for span in spans.values()), max(span.last for span in spans.values())
     as_it_occurred = and_(entries.c.occurred_at.is_(None), entries.c.effective_at.between(first, last))
     counts_later = entries.c.occurred_at.between(first, last)
+    own_number = None if own is None else own.import_number
     for of_those_instants in (as_it_occurred, counts_later):
-        rows = await connection.execute(_imported(list(spans), of_those_instants))
-        for row in rows:
-            instant = row.occurred_at or row.effective_at
-            movement = (instant, row.asset, row.amount)
-            of_user = facts[row.user_id]
-            of_user.ever[movement] += 1
-            if row.reversed_by is not None:
+        rows = (await connection.execute(_imported(list(spans), of_those_instants))).all()
+        for user_id, instant, asset, amount, entry_id, import_number, note, reversed_by in rows:
+            of_user = facts[user_id]
+            moved = (instant, asset, amount)
+            of_user.ever[moved] += 1
+            if reversed_by is not None:
                 continue
-            if own is not None and row.import_number == own.import_number:
-                of_user.own[movement] += 1
+            if own_number is not None and import_number == own_number:
+                of_user.own[moved] += 1
             else:
-                of_user.recorded[movement].append(RecordedLine(row.entry_id, row.import_number, row.note or ""))
+                of_user.recorded.setdefault(moved, []).append(RecordedLine(entry_id, import_number, note or ""))
 
 
-def _imported(user_ids: list[str], condition: ColumnElement[bool]):
-    columns = [entries.c[name] for name in ("entry_id", "user_id", "occurred_at", "effective_at", "note")]
+def _imported(user_ids: list[str], condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    instant = func.coalesce(entries.c.occurred_at, entries.c.effective_at)
     return (
         select(
-            *columns,
-            entries.c.import_number,
+            entries.c.user_id,
+            type_coerce(instant, BigInteger),
             accounts.c.asset,
             postings.c.amount,
-            _reversals.c.entry_id.label("reversed_by"),
+            entries.c.entry_id,
+            entries.c.import_number,
+            entries.c.note,
+            _reversals.c.entry_id,
         )
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(

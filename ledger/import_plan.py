@@ -9,18 +9,23 @@ history that was cut there, further ones: a person decides.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
 
 from ledger.history_export import BadLine, ExportLine, Movement
 from ledger.journal import LockedUser
+from ledger.schema import instant_of, stored_instant
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 Answer: TypeAlias = Literal["same", "again"]
 """What doubtful lines are: the movements that were imported before, or further ones."""
+Moved: TypeAlias = tuple[int, str, int]
+"""What a user's line moves, whatever words it has: its instant as it is stored, asset and units."""
 _KEY_HEX_DIGITS = 32
+_STRINGS_KEPT = 10_000
 _LEGS_APART_MAX = timedelta(seconds=5)
 
 
@@ -40,8 +45,7 @@ class Span:
         return instant in (self.first, self.last)
 
 
-@dataclass(frozen=True)
-class RecordedLine:
+class RecordedLine(NamedTuple):
     """A movement that was imported before."""
 
     entry_id: int
@@ -50,33 +54,59 @@ class RecordedLine:
     words: str
 
 
+class Later(NamedTuple):
+    """What was posted after the last of the lines, of one asset, in units: what it adds in the end, and least and
+    most on the way."""
+
+    total: int
+    least: int
+    most: int
+
+
+_NOTHING_LATER = Later(0, 0, 0)
+
+
 @dataclass
 class Facts:
-    """What the ledger knows of a user, as far as an export's lines reach."""
+    """What the ledger knows of a user, as far as an export's lines reach. Instants are as they are stored."""
 
     user: LockedUser
     held: dict[str, int]
     """Balances in units by asset."""
-    postings: list[tuple[str, datetime, int]] = field(default_factory=list[tuple[str, datetime, int]])
-    """Asset, instant, change: everything since the export's first instant."""
-    recorded: defaultdict[Movement, list[RecordedLine]] = field(
-        default_factory=lambda: defaultdict[Movement, list[RecordedLine]](list)
-    )
+    postings: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    """Asset, instant, change: everything after the instant from which the first line counts; to the one from which
+    the last does, or for ever."""
+    later: dict[str, Later] = field(default_factory=dict[str, Later])
+    """By asset, of what is not among ``postings``."""
+    recorded: dict[Moved, list[RecordedLine]] = field(default_factory=dict[Moved, list[RecordedLine]])
     """Imported before by others, and not taken back since."""
-    own: Counter[Movement] = field(default_factory=Counter[Movement])
+    own: Counter[Moved] = field(default_factory=Counter[Moved])
     """Imported before by this very import, which is run again, and not taken back since."""
-    ever: Counter[Movement] = field(default_factory=Counter[Movement])
+    ever: Counter[Moved] = field(default_factory=Counter[Moved])
     """Imported before, taken back or not."""
     spans: list[Span] = field(default_factory=list[Span])
     """Of other imports that were not taken back."""
 
 
-@dataclass(frozen=True)
-class NewLine:
-    """A line to post, with the key under which the database knows it."""
+class NewLine(NamedTuple):
+    """A line to post."""
 
     line: ExportLine
-    key: str
+    instant: int
+    """As it is stored."""
+    number: int
+    """Of equal movements, which one: 1 for the first that was ever imported."""
+
+    @property
+    def key(self) -> str:
+        """The key under which the database knows it."""
+        line = self.line
+        # As json.dumps writes the list of these, but for each of a million lines.
+        said = (
+            f'[{_in_json(line.user_id)}, "{line.instant.isoformat()}", {_in_json(line.asset)}, '
+            f"{line.change}, {self.number}]"
+        )
+        return hashlib.sha256(said.encode()).hexdigest()[:_KEY_HEX_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -94,6 +124,7 @@ class Plan:
 
     user: LockedUser
     new: list[NewLine]
+    """In the order of the lines."""
     repeats: Counter[str]
     """How many lines were imported before, by asset."""
     problems: list[Problem]
@@ -110,13 +141,32 @@ def span_of(lines: Iterable[ExportLine]) -> Span:
     return Span(min(instants), max(instants))
 
 
-def digest_of(lines: Iterable[ExportLine]) -> str:
+def digest_of(by_user: Mapping[str, Iterable[ExportLine]]) -> str:
     """The same for the same lines, in whatever order and zone they were written."""
-    said = sorted(
-        (line.user_id, line.instant.isoformat(), line.asset, line.change, line.operation, line.remark)
-        for line in lines
-    )
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    digest = hashlib.sha256(b"[")
+    separator = ""
+    for user_id in sorted(by_user):
+        said = sorted(
+            [
+                (line.instant.isoformat(), line.asset, line.change, line.operation, line.remark)
+                for line in by_user[user_id]
+            ]
+        )
+        if not said:
+            continue
+        # As json.dumps writes a list of lists, but never all of a million lines at once.
+        user = _in_json(user_id)
+        lines = [
+            f'[{user}, "{instant}", {_in_json(asset)}, {change}, {_in_json(operation)}, {_in_json(remark)}]'
+            for instant, asset, change, operation, remark in said
+        ]
+        digest.update((separator + ", ".join(lines)).encode())
+        separator = ", "
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+_in_json = lru_cache(_STRINGS_KEPT)(json.dumps)
 
 
 def merged(files: Sequence[Sequence[ExportLine]]) -> list[ExportLine]:
@@ -161,26 +211,52 @@ def plan(
 
     ``span`` is that of all the lines that the export has of the user; ``without`` are assets that are skipped.
     """
-    by_movement: defaultdict[Movement, list[ExportLine]] = defaultdict(list)
-    for line in lines:
-        if line.asset not in without:
-            by_movement[line.movement].append(line)
     new: list[NewLine] = []
-    doubts: list[Problem] = []
+    known: defaultdict[Moved, list[ExportLine]] = defaultdict(list)
+    seen: defaultdict[Moved, int] = defaultdict(int)
+    ever = facts.ever
+    for line in lines:
+        if line.asset in without:
+            continue
+        instant = stored_instant(line.instant)
+        moved = (instant, line.asset, line.change)
+        if moved in ever:
+            known[moved].append(line)
+        else:
+            seen[moved] = number = seen[moved] + 1
+            new.append(NewLine(line, instant, number))
     repeats: Counter[str] = Counter()
-    doubtful_at = {instant for instant in {span.first, span.last} if _is_doubtful(instant, span, facts.spans)}
-    for movement, equal in by_movement.items():
-        recorded = facts.recorded.get(movement, ())
-        known = min(len(recorded), len(equal))
-        if known and movement[0] in doubtful_at and not facts.own[movement]:
+    doubts: list[Problem] = []
+    if known:
+        new += _further(facts, known, span, answer, repeats, doubts)
+        new.sort(key=lambda item: (item.line.file, item.line.number))
+    return Plan(facts.user, new, repeats, _problems(facts, new), doubts)
+
+
+def _further(
+    facts: Facts,
+    known: Mapping[Moved, list[ExportLine]],
+    span: Span,
+    answer: Answer | None,
+    repeats: Counter[str],
+    doubts: list[Problem],
+) -> Iterator[NewLine]:
+    """What is new among lines of which equal ones were imported before; the others are counted as repeats."""
+    doubtful_at = {
+        stored_instant(instant) for instant in {span.first, span.last} if _is_doubtful(instant, span, facts.spans)
+    }
+    for moved, equal in known.items():
+        recorded = facts.recorded.get(moved, ())
+        same = min(len(recorded), len(equal))
+        if same and moved[0] in doubtful_at and not facts.own[moved]:
             if answer is None:
                 doubts += [_doubt(line, earlier) for line, earlier in zip(equal, recorded, strict=False)]
             elif answer == "again":
-                known = 0
-        further = equal[known + facts.own[movement] :]
-        repeats[movement[1]] += len(equal) - len(further)
-        new += _numbered(further, facts.ever[movement])
-    return Plan(facts.user, new, repeats, _problems(facts, [item.line for item in new]), doubts)
+                same = 0
+        further = equal[same + facts.own[moved] :]
+        repeats[moved[1]] += len(equal) - len(further)
+        for number, line in enumerate(further, facts.ever[moved] + 1):
+            yield NewLine(line, moved[0], number)
 
 
 def _is_doubtful(instant: datetime, span: Span, earlier: Iterable[Span]) -> bool:
@@ -206,62 +282,73 @@ def _doubt(line: ExportLine, recorded: RecordedLine) -> Problem:
     return Problem(BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False)
 
 
-def _numbered(lines: Sequence[ExportLine], before: int) -> list[NewLine]:
-    return [NewLine(line, _key(line, number)) for number, line in enumerate(lines, before + 1)]
-
-
-def _key(line: ExportLine, number: int) -> str:
-    said = [line.user_id, line.instant.isoformat(), line.asset, line.change, number]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_KEY_HEX_DIGITS]
-
-
-def _problems(facts: Facts, lines: Sequence[ExportLine]) -> list[Problem]:
+def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
     """Per asset the instants at whose end the balance would be below zero, and too large (I2)."""
-    user = facts.user
-    # asset → instant → change, and the last line of the export that takes part in it
-    timelines: defaultdict[str, defaultdict[datetime, int]] = defaultdict(lambda: defaultdict(int))
-    new: defaultdict[str, dict[datetime, ExportLine]] = defaultdict(dict)
-    for line in lines:
-        instant = user.effective(line.instant)
-        timelines[line.asset][instant] += line.change
-        new[line.asset][instant] = line
-    held = dict(facts.held)
+    closed_through = stored_instant(facts.user.closed_through)
+    timelines: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    for line, occurred_at, _ in new:
+        instant = max(occurred_at, closed_through)
+        timeline = timelines[line.asset]
+        timeline[instant] = timeline.get(instant, 0) + line.change
+    held = defaultdict(int, facts.held)
     for asset, instant, change in facts.postings:
         held[asset] -= change
-        if asset in new:
-            timelines[asset][instant] += change
+        if asset in timelines:
+            timeline = timelines[asset]
+            timeline[instant] = timeline.get(instant, 0) + change
     problems: list[Problem] = []
-    for asset in new:
-        problems += _problems_of(user.user_id, asset, held.get(asset, 0), timelines[asset], new[asset])
+    for asset, timeline in timelines.items():
+        later = facts.later.get(asset, _NOTHING_LATER)
+        holding = held[asset] - later.total
+        if not _stays_in_range(holding, timeline, later):
+            lines = [item for item in new if item.line.asset == asset]
+            problems += _problems_of(facts.user, asset, holding, timeline, later, lines)
     return problems
 
 
+def _stays_in_range(holding: int, timeline: Mapping[int, int], later: Later) -> bool:
+    for instant in sorted(timeline):
+        holding += timeline[instant]
+        if not 0 <= holding <= MAX_ACCOUNT_UNITS:
+            return False
+    return holding + later.least >= 0 and holding + later.most <= MAX_ACCOUNT_UNITS
+
+
 def _problems_of(
-    user_id: str,
+    user: LockedUser,
     asset: str,
     holding: int,
-    timeline: Mapping[datetime, int],
-    new: Mapping[datetime, ExportLine],
+    timeline: Mapping[int, int],
+    later: Later,
+    lines: Sequence[NewLine],
 ) -> list[Problem]:
+    """In words. What was posted after the last line has no instant here: whoever wants it asks for more facts."""
+    closed_through = stored_instant(user.closed_through)
+    new = {max(instant, closed_through): line for line, instant, _ in lines}
     below: list[_Moment] = []
     above: list[_Moment] = []
     line: ExportLine | None = None
     opened: _Moment | None = None
-    for instant, change in sorted(timeline.items()):
+    for stored, change in sorted(timeline.items()):
+        instant = instant_of(stored)
         holding += change
-        line = new.get(instant, line)
-        if opened is not None and holding >= 0 and instant in new:
-            opened.mended_by = new[instant] if instant - opened.instant <= _LEGS_APART_MAX else None
+        line = new.get(stored, line)
+        if opened is not None and holding >= 0 and stored in new:
+            opened.mended_by = new[stored] if instant - opened.instant <= _LEGS_APART_MAX else None
         opened = None
         if line is None or 0 <= holding <= MAX_ACCOUNT_UNITS:
             continue
         moment = _Moment(instant, holding, line)
         (below if holding < 0 else above).append(moment)
-        if holding < 0 and instant in new:
+        if holding < 0 and stored in new:
             opened = moment
+    if line is not None and holding + later.least < 0:
+        below.append(_Moment(instant_of(max(timeline)), holding + later.least, line))
+    if line is not None and holding + later.most > MAX_ACCOUNT_UNITS:
+        above.append(_Moment(instant_of(max(timeline)), holding + later.most, line))
     return [
         Problem(
-            BadLine(some[0].line.number, sentence(user_id, asset, some), user_id, some[0].line.file),
+            BadLine(some[0].line.number, sentence(user.user_id, asset, some), user.user_id, some[0].line.file),
             asset,
             is_overflow=some is above,
         )

@@ -1,10 +1,11 @@
 """Imports as a whole: which there were, from whom, and taking one back."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,22 +15,25 @@ from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import InsufficientBalance, UnknownImport
 from ledger.import_plan import Answer, Span
 from ledger.journal import (
-    OUTSIDE,
-    Leg,
-    LockedUser,
-    NewEntry,
-    Spot,
+    InCommon,
+    Movement,
     balances,
+    exact_sum,
+    from_exact_sum,
     insert_missing,
     lock_or_make_users,
-    post_all,
+    post_movements,
 )
 from ledger.movements import counts_from
-from ledger.rows import insert_numbered_rows, insert_rows, update_rows
-from ledger.schema import AnyRow, accounts, acts, entries, import_spans, imports, postings, users
+from ledger.rows import insert_numbered_rows, insert_stored, update_rows
+from ledger.schema import AnyRow, accounts, acts, entries, import_spans, imports, postings, stored_instant, users
 from staking.money import format_amount
 
-_PART_ENTRIES = 5_000
+PART_ENTRIES = 5_000
+"""What one transaction writes: well below a second, so that other writers come in between."""
+OTHERS_TURN_S = 0.025
+"""Between two parts. Whoever waits in another process for SQLite's lock asks for it every few milliseconds."""
+Progress: TypeAlias = Callable[[int, int], None]
 _reversals = entries.alias("reversals")
 
 
@@ -140,10 +144,6 @@ async def begin_import(
 
 async def record_spans(connection: AsyncConnection, own: RecordedImport, spans: Mapping[str, Span]) -> None:
     """Records from when to when an import knows its users, where that is not recorded yet."""
-    known = await connection.scalars(
-        select(import_spans.c.user_id).where(import_spans.c.import_number == own.import_number)
-    )
-    missing = spans.keys() - set(known)
     rows = [
         {
             "import_number": own.import_number,
@@ -152,7 +152,6 @@ async def record_spans(connection: AsyncConnection, own: RecordedImport, spans: 
             "last_instant": span.last,
         }
         for user_id, span in sorted(spans.items())
-        if user_id in missing
     ]
     await insert_missing(connection, import_spans, rows)
 
@@ -167,13 +166,22 @@ async def finish_import(connection: AsyncConnection, own: RecordedImport, *, at:
 
 
 async def undo_import(
-    ledger: Ledger, import_number: int, *, reason: str, operator: str, now: datetime, dry_run: bool = False
+    ledger: Ledger,
+    import_number: int,
+    *,
+    reason: str,
+    operator: str,
+    now: datetime,
+    dry_run: bool = False,
+    on_progress: Progress = lambda done, total: None,
 ) -> Undone:
     """Takes back every entry of an import that is not taken back yet, each by a reversal.
 
-    The reversals count from ``now``, as every correction does. Idempotent, and may be taken up again where it was
-    interrupted: what is taken back stays so. Raises InsufficientBalance, with nothing taken back, naming the users
-    and assets whose balance does not allow it; UnknownImport; ValueError for what is malformed.
+    The reversals count from ``now``, as every correction does. They are written in parts, between which others
+    write. Idempotent, and may be taken up again where it was interrupted: what is taken back stays so. Raises
+    InsufficientBalance, with nothing taken back, naming the users and assets whose balance does not allow it, or,
+    if that is so only since it began, with what is taken back by then; UnknownImport; ValueError for what is
+    malformed. ``on_progress`` hears how many of how many entries are taken back.
     """
     check_text("reason", reason)
     check_text("operator", operator)
@@ -187,74 +195,113 @@ async def undo_import(
     answer = Undone(import_number, open_count, found.movements - open_count, len(open_by_user), dry_run=dry_run)
     if dry_run or found.undone_at:
         return answer
-    for some in _parts(open_by_user):
-        await _undo_of_users(ledger, import_number, some, reason, operator, now)
+    words = InCommon("reversal", ledger.clock(), operator=operator, reason=reason)
+    taken_back = 0
+    async for user_ids, which in _parts(ledger, import_number, open_by_user):
+        try:
+            taken_back += await _undo_part(ledger, import_number, user_ids, which, words, now)
+        except InsufficientBalance as error:
+            raise InsufficientBalance(
+                f"import {import_number} is taken back in part, {taken_back} of {open_count} movements: {error}; "
+                "the same command again goes on with it"
+            ) from None
+        on_progress(taken_back, open_count)
+        await asyncio.sleep(OTHERS_TURN_S)
     await _record_undone(ledger, import_number, reason, operator)
     return answer
 
 
+async def _parts(
+    ledger: Ledger, import_number: int, open_by_user: Mapping[str, int]
+) -> AsyncGenerator[tuple[list[str], ColumnElement[bool]]]:
+    """Which entries are taken back together, and whose they are: those of whole users, or some of one."""
+    users_together: list[str] = []
+    size = 0
+    for user_id, count in open_by_user.items():
+        if users_together and size + count > PART_ENTRIES:
+            yield users_together, entries.c.user_id.in_(users_together)
+            users_together, size = [], 0
+        if count <= PART_ENTRIES:
+            users_together.append(user_id)
+            size += count
+            continue
+        for some in await _parts_of_user(ledger, import_number, user_id):
+            yield [user_id], entries.c.entry_id.in_(some)
+    if users_together:
+        yield users_together, entries.c.user_id.in_(users_together)
+
+
+async def _parts_of_user(ledger: Ledger, import_number: int, user_id: str) -> list[list[int]]:
+    """A user's open entries, in an order in which the balance is never far from what it will be in the end.
+
+    So nothing can be withdrawn meanwhile that will be gone, and little is missing that will be there.
+    """
+    async with ledger.read(takes_long=True) as connection:
+        held = await balances(connection, user_id)
+        rows = (await connection.execute(_open(import_number, entries.c.user_id == user_id))).all()
+    by_asset: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for entry_id, _, asset, amount in rows:
+        by_asset[asset].append((entry_id, amount))
+    order = [entry_id for asset, some in by_asset.items() for entry_id in _in_balance(held[asset], some)]
+    return [order[start : start + PART_ENTRIES] for start in range(0, len(order), PART_ENTRIES)]
+
+
+def _in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Entries with their changes, the next always one whose reversal brings the holding to or towards the last."""
+    last = holding - sum(amount for _, amount in changes)
+    deposits = deque(change for change in changes if change[1] > 0)
+    withdrawals = deque(change for change in changes if change[1] < 0)
+    while deposits or withdrawals:
+        takes = deposits and (not withdrawals or holding - deposits[0][1] >= last)
+        entry_id, amount = (deposits if takes else withdrawals).popleft()
+        holding -= amount
+        yield entry_id
+
+
 @run_again_if_it_gave_way
-async def _undo_of_users(
-    ledger: Ledger, import_number: int, user_ids: Sequence[str], reason: str, operator: str, now: datetime
-) -> None:
-    async with ledger.write(takes_long=True) as connection:
+async def _undo_part(
+    ledger: Ledger,
+    import_number: int,
+    user_ids: Sequence[str],
+    which: ColumnElement[bool],
+    words: InCommon,
+    now: datetime,
+) -> int:
+    """One transaction. Answers how many entries it took back: those that nobody took back meanwhile."""
+    async with ledger.write() as connection:
         locked = await lock_or_make_users(connection, user_ids)
-        rows = (await connection.execute(_open(import_number, entries.c.user_id.in_(user_ids)))).all()
-        by_entry: defaultdict[int, list[AnyRow]] = defaultdict(list)
-        for row in rows:
-            by_entry[row.entry_id].append(row)
+        rows = (await connection.execute(_open(import_number, which))).all()
+        effective = {user_id: counts_from(user, now) for user_id, user in locked.items()}
+        stored = {user_id: stored_instant(instant) for user_id, instant in effective.items()}
         new = [
-            _reversal(ledger, entry_id, legs, locked[legs[0].user_id], reason, operator, now)
-            for entry_id, legs in sorted(by_entry.items())
+            Movement(user_id, asset, -amount, stored[user_id], reverses=entry_id)
+            for entry_id, user_id, asset, amount in rows
         ]
         if not new:
-            return
-        entry_ids = await post_all(connection, new)
+            return 0
+        words = replace(words, recorded_at=ledger.clock())
+        entry_ids = await post_movements(connection, new, words)
+        recorded_at = stored_instant(words.recorded_at)
         of_reversals = [
-            {
-                "act_id": f"reverse/{entry_id}",
-                "user_id": entry.user_id,
-                "kind": "reverse",
-                "operator": operator,
-                "reason": reason,
-                "recorded_at": entry.recorded_at,
-                "subject": f"entry {entry.reverses}, of import {import_number}",
-            }
-            for entry_id, entry in zip(entry_ids, new, strict=True)
+            (
+                f"reverse/{entry_id}",
+                movement.user_id,
+                "reverse",
+                words.operator,
+                words.reason,
+                recorded_at,
+                f"entry {movement.reverses}, of import {import_number}",
+            )
+            for entry_id, movement in zip(entry_ids, new, strict=True)
         ]
-        await insert_rows(connection, acts, of_reversals)
-        latest = {entry.user_id: entry.effective_at for entry in new}
-        await update_rows(
-            connection,
-            users,
-            [{"user_id": user_id, "latest_effective_at": instant} for user_id, instant in latest.items()],
-        )
-
-
-def _reversal(
-    ledger: Ledger,
-    entry_id: int,
-    legs: Sequence[AnyRow],
-    user: LockedUser,
-    reason: str,
-    operator: str,
-    now: datetime,
-) -> NewEntry:
-    back = [
-        leg
-        for row in legs
-        for leg in (Leg(Spot(user), row.asset, -row.amount), Leg(OUTSIDE, row.asset, row.amount))
-    ]
-    return NewEntry(
-        kind="reversal",
-        legs=back,
-        effective_at=counts_from(user, now),
-        recorded_at=ledger.clock(),
-        user_id=user.user_id,
-        operator=operator,
-        reason=reason,
-        reverses=entry_id,
-    )
+        names = ("act_id", "user_id", "kind", "operator", "reason", "recorded_at", "subject")
+        await insert_stored(connection, acts, names, of_reversals)
+        latest = [
+            {"user_id": user_id, "latest_effective_at": effective[user_id]}
+            for user_id in sorted({movement.user_id for movement in new})
+        ]
+        await update_rows(connection, users, latest)
+        return len(new)
 
 
 @run_again_if_it_gave_way
@@ -302,19 +349,18 @@ async def _open_entries(connection: AsyncConnection, import_number: int) -> dict
 
 async def _what_is_missing(connection: AsyncConnection, import_number: int) -> list[str]:
     """A clause for each user and asset whose balance does not allow the reversals."""
-    moved: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in await connection.execute(_open(import_number)):
-        moved[row.user_id][row.asset] += row.amount
-    short: list[str] = []
-    for user_id, changes in sorted(moved.items()):
-        held = await balances(connection, user_id)
-        short += [
-            f"user {user_id}'s {asset} balance is {format_amount(held[asset])}, and {format_amount(change)} "
-            "would be taken from it"
-            for asset, change in sorted(changes.items())
-            if held[asset] < change
-        ]
-    return short
+    of_import = _open(import_number).add_columns(accounts.c.balance).subquery()
+    rows = await connection.execute(
+        select(of_import.c.user_id, of_import.c.asset, of_import.c.balance, *exact_sum(of_import.c.amount))
+        .group_by(of_import.c.user_id, of_import.c.asset, of_import.c.balance)
+        .order_by(of_import.c.user_id, of_import.c.asset)
+    )
+    return [
+        f"user {row.user_id}'s {row.asset} balance is {format_amount(row.balance)}, and "
+        f"{format_amount(from_exact_sum(row))} would be taken from it"
+        for row in rows
+        if row.balance < from_exact_sum(row)
+    ]
 
 
 def _open(import_number: int, *conditions: ColumnElement[bool]):
@@ -330,20 +376,8 @@ def _open(import_number: int, *conditions: ColumnElement[bool]):
             _reversals.c.entry_id.is_(None),
             *conditions,
         )
+        .order_by(entries.c.entry_id)
     )
-
-
-def _parts(open_by_user: Mapping[str, int]) -> list[list[str]]:
-    """Users whose entries are taken back together; a user's are never parted: a part may leave too little."""
-    parts: list[list[str]] = []
-    size = _PART_ENTRIES
-    for user_id, count in open_by_user.items():
-        if size + count > _PART_ENTRIES:
-            parts.append([])
-            size = 0
-        parts[-1].append(user_id)
-        size += count
-    return parts
 
 
 async def _read(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> list[RecordedImport]:

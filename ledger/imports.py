@@ -1,5 +1,6 @@
 """Importing a transaction history export: every movement once, and nothing unless all is good."""
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +8,14 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger import garbage
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.history_export import BadLine, Export, ExportLine, check_accounts
 from ledger.import_facts import chunks, read_facts
 from ledger.import_plan import Answer, Facts, NewLine, Plan, Problem, Span, digest_of, merged, plan, span_of
 from ledger.import_records import (
+    OTHERS_TURN_S,
+    PART_ENTRIES,
     ImportedBy,
     RecordedImport,
     begin_import,
@@ -20,23 +24,19 @@ from ledger.import_records import (
     record_spans,
 )
 from ledger.journal import (
-    OUTSIDE,
-    Leg,
+    InCommon,
     LockedUser,
-    NewEntry,
-    Spot,
+    Movement,
     lock_or_make_users,
-    post_all,
+    post_movements,
     users_as_they_are,
 )
 from ledger.programs import all_versions
 from ledger.rows import update_rows
-from ledger.schema import users
+from ledger.schema import instant_of, stored_instant, users
 from ledger.spelling import misspelt_assets
 
 Progress = Callable[[int], None]
-_PART_LINES = 5_000
-"""What one transaction posts: well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
 
 
@@ -131,20 +131,13 @@ async def import_export(
     which nobody said whether it is Spot. ``on_progress`` hears how many lines are posted.
     """
     check_accounts(export, by.files)
-    by_user = lines_by_user(export)
-    lines = [line for user_id in sorted(by_user) for line in by_user[user_id]]
-    work = _Import(
-        ledger,
-        by,
-        now,
-        answer,
-        on_progress or (lambda _: None),
-        digest_of(lines),
-        {user_id: span_of(some) for user_id, some in by_user.items()},
-    )
-    left_out = await _check(work, export, by_user, partial=partial)
-    if not dry_run:
-        await _write(work, by_user)
+    with garbage.left_alone():
+        # In a thread, since it may take seconds, in which this process has others to answer.
+        by_user, digest, spans = await asyncio.to_thread(_in_order, export)
+        work = _Import(ledger, by, now, answer, on_progress or (lambda _: None), digest, spans)
+        left_out = await _check(work, export, by_user, partial=partial)
+        if not dry_run:
+            await _write(work, by_user)
     lost = [*export.lines, *export.too_large, *export.too_fine]
     skipped = Counter(line.asset for line in lost if line.asset in work.skipped)
     return ImportReport(
@@ -161,6 +154,12 @@ async def import_export(
     )
 
 
+def _in_order(export: Export) -> tuple[dict[str, list[ExportLine]], str, dict[str, Span]]:
+    """The lines by user, what tells them from all others, and from when to when they know each user."""
+    by_user = lines_by_user(export)
+    return by_user, digest_of(by_user), {user_id: span_of(lines) for user_id, lines in by_user.items()}
+
+
 def lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
     """Each movement of an export once, whichever of its files say so."""
     by_user: defaultdict[str, dict[int, list[ExportLine]]] = defaultdict(dict)
@@ -171,20 +170,27 @@ def lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
 
 @dataclass
 class _Tally:
-    """What a look at all users came to."""
+    """What a look at a user came to."""
 
-    new: Counter[str] = field(default_factory=Counter[str])
-    late: Counter[str] = field(default_factory=Counter[str])
-    repeats: Counter[str] = field(default_factory=Counter[str])
-    problems: list[Problem] = field(default_factory=list[Problem])
-    doubts: list[Problem] = field(default_factory=list[Problem])
+    new: Counter[str]
+    """Lines by asset, as all counts here."""
+    late: Counter[str]
+    repeats: Counter[str]
+    problems: list[Problem]
+    doubts: list[Problem]
+    instants: set[int] | None
+    """At which something is new; None where everything is."""
 
-    def add(self, decided: Plan) -> None:
-        self.new.update(item.line.asset for item in decided.new)
-        self.late.update(item.line.asset for item in decided.new if decided.is_late(item))
-        self.repeats.update(decided.repeats)
-        self.problems += decided.problems
-        self.doubts += decided.doubts
+
+def _tally(decided: Plan) -> _Tally:
+    return _Tally(
+        new=Counter([item.line.asset for item in decided.new]),
+        late=Counter([item.line.asset for item in decided.new if decided.is_late(item)]),
+        repeats=decided.repeats,
+        problems=decided.problems,
+        doubts=decided.doubts,
+        instants={item.instant for item in decided.new} if decided.repeats else None,
+    )
 
 
 async def _check(
@@ -192,7 +198,10 @@ async def _check(
 ) -> list[BadLine]:
     """Counts in ``work`` what would be done; takes out of ``by_user`` whom ``partial`` leaves out, and says why.
 
-    Nothing is locked: what is decided here is decided again under the locks of the users.
+    Of the others only lines stay of instants at which something is new.
+
+    Nothing is locked: what is decided here is decided again under the locks of the users. And no transaction is
+    open while it is decided, since a database ends one whose process is silent for long.
     """
     async with work.ledger.read() as connection:
         versions = await all_versions(connection)
@@ -202,15 +211,12 @@ async def _check(
     bad = [BadLine(one.number, one.problem, one.user_id, one.file) for one in unfit if one.asset in in_program]
     bad += export.bad
     tallies: dict[str, _Tally] = {}
-    for some in chunks(sorted(by_user), _USERS_AT_ONCE):
-        async with work.ledger.read() as connection:
-            known = await users_as_they_are(connection, some)
-            facts = await read_facts(
-                connection, known, {user_id: by_user[user_id] for user_id in some}, work.recorded
-            )
-        for user_id in some:
-            tallies[user_id] = _Tally()
-            tallies[user_id].add(_plan(work, facts[user_id], by_user[user_id]))
+    for user_ids in chunks(sorted(by_user), _USERS_AT_ONCE):
+        some = {user_id: by_user[user_id] for user_id in user_ids}
+        async with work.ledger.read(takes_long=True) as connection:
+            known = await users_as_they_are(connection, user_ids)
+            facts = await read_facts(connection, known, some, work.recorded, in_detail=True)
+        tallies |= await asyncio.to_thread(_tallies, work, facts, some)
     problems = [problem for tally in tallies.values() for problem in tally.problems]
     too_much = {one.asset for one in [*unfit, *(problem for problem in problems if problem.is_overflow)]}
     work.skipped = too_much - in_program
@@ -231,7 +237,22 @@ async def _check(
         work.imported += _without(tally.new, work.skipped)
         work.in_closed_days += _without(tally.late, work.skipped)
         work.already += _without(tally.repeats, work.skipped)
+        by_user[user_id] = _with_something_new(by_user[user_id], tally)
     return left_out
+
+
+def _tallies(
+    work: _Import, facts: Mapping[str, Facts], by_user: Mapping[str, Sequence[ExportLine]]
+) -> dict[str, _Tally]:
+    return {
+        user_id: _tally(_plan(work, work.recorded, facts[user_id], lines)) for user_id, lines in by_user.items()
+    }
+
+
+def _with_something_new(lines: list[ExportLine], tally: _Tally) -> list[ExportLine]:
+    if tally.instants is None:
+        return lines
+    return [line for line in lines if stored_instant(line.instant) in tally.instants]
 
 
 async def _misspelt(
@@ -252,23 +273,30 @@ def _without(counts: Counter[str], skipped: set[str]) -> int:
     return sum(count for asset, count in counts.items() if asset not in skipped)
 
 
-def _plan(work: _Import, facts: Facts, lines: Sequence[ExportLine]) -> Plan:
-    answer = (work.recorded and work.recorded.answer) or work.answer
+def _plan(work: _Import, recorded: RecordedImport | None, facts: Facts, lines: Sequence[ExportLine]) -> Plan:
+    answer = (recorded and recorded.answer) or work.answer
     return plan(facts, lines, work.spans[facts.user.user_id], answer=answer, without=work.skipped)
 
 
 async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> None:
-    work.imported = work.already = work.in_closed_days = 0
+    """Writes what is new. Where nothing is, an import that was interrupted after its last line is finished."""
+    if not work.imported:
+        if work.recorded is not None and work.recorded.finished_at is None:
+            await _write_part(work.ledger, work, {}, is_last=True)
+        return
+    lines = [line for some in by_user.values() for line in some if line.asset not in work.skipped]
+    work.already -= len(lines) - work.imported  # they are counted again where they are written
+    work.imported = work.in_closed_days = 0
     parts = list(_parts(by_user))
     while parts:
         part = parts.pop(0)
         try:
-            recorded, plans = await _write_part(work.ledger, work, part, by_user, is_last=not parts)
+            recorded, plans = await _write_part(work.ledger, work, part, is_last=not parts)
         except ImportRefused as refusal:
             if len(part) == 1 and parts and part.keys() == parts[0].keys():
                 # The user's own later postings count on what the next lines bring: these belong together.
-                ((user_id, lines),) = part.items()
-                parts[0] = {user_id: [*lines, *parts[0][user_id]]}
+                ((user_id, some),) = part.items()
+                parts[0] = {user_id: [*some, *parts[0][user_id]]}
                 continue
             if work.recorded is None or not work.imported:
                 raise
@@ -278,87 +306,84 @@ async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> 
         work.in_closed_days += sum(decided.is_late(item) for decided in plans for item in decided.new)
         work.already += sum(decided.repeats.total() for decided in plans)
         work.on_progress(work.imported)
+        if parts:
+            await asyncio.sleep(OTHERS_TURN_S)
 
 
 @run_again_if_it_gave_way
 async def _write_part(
-    ledger: Ledger,
-    work: _Import,
-    part: Mapping[str, Sequence[ExportLine]],
-    whole: Mapping[str, Sequence[ExportLine]],
-    *,
-    is_last: bool,
+    ledger: Ledger, work: _Import, part: Mapping[str, Sequence[ExportLine]], *, is_last: bool
 ) -> tuple[RecordedImport | None, list[Plan]]:
     """One transaction: plans the part's users under their locks, and posts what is new."""
+    with_lines = {user_id: lines for user_id, lines in part.items() if lines}
     async with ledger.write() as connection:
-        locked = await lock_or_make_users(connection, part)
+        locked = await lock_or_make_users(connection, with_lines)
         # Under the locks of their users: what another import wrote meanwhile is known, the same one too.
         recorded = await import_of_content(connection, work.digest)
-        facts = await read_facts(connection, locked, part, recorded)
-        answer = (recorded and recorded.answer) or work.answer
-        plans = [
-            plan(facts[user_id], lines, work.spans[user_id], answer=answer, without=work.skipped)
-            for user_id, lines in sorted(part.items())
-        ]
-        problems = [problem.line for decided in plans for problem in decided.problems]
-        doubts = [doubt.line for decided in plans for doubt in decided.doubts]
-        if problems or doubts:
-            raise ImportRefused(problems, doubts)
+        plans = await _plans(connection, work, locked, with_lines, recorded)
         if any(decided.new for decided in plans):
             if recorded is None:
                 recorded = await begin_import(connection, work.by, work.digest, work.answer, at=ledger.clock())
-            await record_spans(connection, recorded, {user_id: work.spans[user_id] for user_id in whole})
             await _post(connection, plans, recorded.import_number, work.now)
-        if recorded and is_last:
-            await finish_import(connection, recorded, at=ledger.clock())
+        if recorded:
+            await record_spans(connection, recorded, {user_id: work.spans[user_id] for user_id in part})
+            if is_last:
+                await finish_import(connection, recorded, at=ledger.clock())
         return recorded, plans
 
 
+async def _plans(
+    connection: AsyncConnection,
+    work: _Import,
+    locked: Mapping[str, LockedUser],
+    part: Mapping[str, Sequence[ExportLine]],
+    recorded: RecordedImport | None,
+) -> list[Plan]:
+    """What to post of each user. Raises ImportRefused if that is doubtful, or a balance would leave its range."""
+    for in_detail in (False, True):
+        facts = await read_facts(connection, locked, part, recorded, in_detail=in_detail)
+        plans = [_plan(work, recorded, facts[user_id], lines) for user_id, lines in sorted(part.items())]
+        problems = [problem.line for decided in plans for problem in decided.problems]
+        doubts = [doubt.line for decided in plans for doubt in decided.doubts]
+        if not problems and not doubts:
+            return plans
+    raise ImportRefused(problems, doubts)
+
+
 async def _post(connection: AsyncConnection, plans: Sequence[Plan], import_number: int, now: datetime) -> None:
-    new = [
-        _entry(item, decided.user, import_number, now)
-        for decided in plans
-        for item in sorted(decided.new, key=lambda item: (item.line.file, item.line.number))
-    ]
-    await post_all(connection, new)
-    latest = {
-        decided.user.user_id: max(
-            decided.user.latest_effective_at, *(decided.user.effective(item.line.instant) for item in decided.new)
-        )
-        for decided in plans
-        if decided.new
-    }
-    rows = [{"user_id": user_id, "latest_effective_at": instant} for user_id, instant in latest.items()]
-    await update_rows(connection, users, rows)
+    new: list[Movement] = []
+    latest: list[dict[str, object]] = []
+    for decided in plans:
+        if not decided.new:
+            continue
+        user = decided.user
+        of_user = [_movement(item, user.user_id, stored_instant(user.closed_through)) for item in decided.new]
+        last = instant_of(max(movement.effective_at for movement in of_user))
+        latest.append({"user_id": user.user_id, "latest_effective_at": max(user.latest_effective_at, last)})
+        new += of_user
+    await post_movements(connection, new, InCommon("movement", recorded_at=now, import_number=import_number))
+    await update_rows(connection, users, latest)
 
 
-def _entry(item: NewLine, user: LockedUser, import_number: int, now: datetime) -> NewEntry:
-    line = item.line
-    effective_at = user.effective(line.instant)
-    return NewEntry(
-        kind="movement",
-        legs=[Leg(Spot(user), line.asset, line.change), Leg(OUTSIDE, line.asset, -line.change)],
-        effective_at=effective_at,
-        recorded_at=now,
-        user_id=user.user_id,
-        idempotency_key=item.key,
-        occurred_at=line.instant if line.instant != effective_at else None,
-        note=line.words,
-        import_number=import_number,
-    )
+def _movement(item: NewLine, user_id: str, closed_through: int) -> Movement:
+    line, instant, _ = item
+    if instant >= closed_through:
+        return Movement(user_id, line.asset, line.change, instant, None, item.key, line.words)
+    return Movement(user_id, line.asset, line.change, closed_through, instant, item.key, line.words)
 
 
 def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[dict[str, Sequence[ExportLine]]]:
     """The lines in parts: whole users, and of a user with more lines than one part, whole instants in order."""
     part: dict[str, Sequence[ExportLine]] = {}
     size = 0
-    for user_id, lines in sorted(by_user.items()):
-        if size and size + len(lines) > _PART_LINES:
+    # Who has no line is in it for the span alone, and comes last: an import begins with its first movement.
+    for user_id, lines in sorted(by_user.items(), key=lambda item: (not item[1], item[0])):
+        if size and size + max(len(lines), 1) > PART_ENTRIES:
             yield part
             part, size = {}, 0
-        if len(lines) <= _PART_LINES:
+        if len(lines) <= PART_ENTRIES:
             part[user_id] = lines
-            size += len(lines)
+            size += max(len(lines), 1)
             continue
         for some in _cut_between_instants(sorted(lines, key=lambda line: line.instant)):
             yield {user_id: some}
@@ -369,7 +394,7 @@ def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[dict[str, Se
 def _cut_between_instants(lines: Sequence[ExportLine]) -> Iterator[Sequence[ExportLine]]:
     start = 0
     while start < len(lines):
-        end = min(start + _PART_LINES, len(lines))
+        end = min(start + PART_ENTRIES, len(lines))
         while end < len(lines) and lines[end].instant == lines[end - 1].instant:
             end += 1
         yield lines[start:end]

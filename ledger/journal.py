@@ -4,15 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, LedgerRestored, Superseded
-from ledger.rows import insert_numbered_rows, insert_rows, update_rows
-from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, users
+from ledger.rows import (
+    Stored,
+    insert_numbered_rows,
+    insert_numbered_stored,
+    insert_rows,
+    insert_stored,
+    update_rows,
+)
+from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, stored_instant, users
 from ledger.spelling import check_spelling
 from staking.models import FencedRequest
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
@@ -253,6 +260,83 @@ async def post_to(
     ]
     await update_rows(connection, accounts, balances_after)
     return entry_ids
+
+
+class Movement(NamedTuple):
+    """One change, in units, of one spot account, whose other side is outside; the user is locked.
+
+    Of a bulk of thousands, so with nothing but what differs between them, and instants as they are stored.
+    """
+
+    user_id: str
+    asset: str
+    amount: int
+    effective_at: int
+    occurred_at: int | None = None
+    idempotency_key: str | None = None
+    note: str | None = None
+    reverses: int | None = None
+
+
+@dataclass(frozen=True)
+class InCommon:
+    """What the entries of a bulk have in common."""
+
+    kind: str
+    recorded_at: datetime
+    import_number: int | None = None
+    operator: str | None = None
+    reason: str | None = None
+
+
+async def post_movements(
+    connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon
+) -> Sequence[int]:
+    """post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
+    if not new:
+        return []
+    changes: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for movement in new:
+        changes[movement.user_id, movement.asset] += movement.amount
+    spots = {changed: (SPOT, *changed) for changed in changes}
+    outside = {asset: (OUTSIDE, None, asset) for _, asset in changes}
+    known = await _open_accounts(connection, {*spots.values(), *outside.values()})
+    accounts_of = {
+        changed: (known[spot].account_id, known[outside[changed[1]]].account_id) for changed, spot in spots.items()
+    }
+    for changed, change in changes.items():
+        check_range(known[spots[changed]], change)
+    entry_ids = await insert_numbered_stored(connection, entries, *_entry_rows(new, in_common))
+    rows: list[tuple[int, int, int, int]] = []
+    for entry_id, movement in zip(entry_ids, new, strict=True):
+        spot, other = accounts_of[movement.user_id, movement.asset]
+        rows.append((entry_id, spot, movement.effective_at, movement.amount))
+        rows.append((entry_id, other, movement.effective_at, -movement.amount))
+    await insert_stored(connection, postings, ("entry_id", "account_id", "effective_at", "amount"), rows)
+    balances_after = [
+        {"account_id": known[spots[changed]].account_id, "balance": (known[spots[changed]].balance or 0) + change}
+        for changed, change in sorted(changes.items())
+        if change
+    ]
+    await update_rows(connection, accounts, balances_after)
+    return entry_ids
+
+
+def _entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
+    """The names of the columns, and the rows."""
+    same: dict[str, Stored] = {
+        "kind": in_common.kind,
+        "recorded_at": stored_instant(in_common.recorded_at),
+        "import_number": in_common.import_number,
+        "operator": in_common.operator,
+        "reason": in_common.reason,
+    }
+    names = ("user_id", "effective_at", "occurred_at", "idempotency_key", "note", "reverses", *same)
+    values = tuple(same.values())
+    return names, [
+        (one.user_id, one.effective_at, one.occurred_at, one.idempotency_key, one.note, one.reverses, *values)
+        for one in new
+    ]
 
 
 async def lock_pools(connection: AsyncConnection, assets: Iterable[str]) -> dict[AccountKey, Account]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Executable,
     Insert,
     Table,
+    Text,
     bindparam,
     func,
     insert,
@@ -24,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Stored: TypeAlias = int | str | None
+"""A value as the database has it: instants are microseconds since 1970-01-01 UTC."""
 _Names: TypeAlias = tuple[str, ...]
 
 
@@ -64,6 +67,69 @@ async def update_rows(connection: AsyncConnection, table: Table, rows: Rows) -> 
         await connection.execute(_update_from_arrays(table, names), _arrays(names, rows))
     else:
         await connection.execute(_update_one(table, names), [_bound(row) for row in rows])
+
+
+async def insert_stored(
+    connection: AsyncConnection, table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]
+) -> None:
+    """insert_rows, for the many rows of a bulk: values are as they are stored, in the order of the names."""
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(_insert_literals(table, names), _literals(table, names, rows))
+    else:
+        places = ", ".join("?" * len(names))
+        await connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})", list(rows)
+        )
+
+
+async def insert_numbered_stored(
+    connection: AsyncConnection, table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]
+) -> Sequence[int]:
+    """insert_numbered_rows, for the many rows of a bulk: see insert_stored."""
+    (key,) = table.primary_key
+    if connection.dialect.name == "postgresql":
+        statement = f"{_insert_literals(table, names)} RETURNING {key.name}"
+        inserted = await connection.exec_driver_sql(statement, _literals(table, names, rows))
+        return sorted(inserted.scalars())
+    last: int = await connection.scalar(select(func.max(key))) or 0
+    keys = range(last + 1, last + 1 + len(rows))
+    numbered = [(number, *row) for number, row in zip(keys, rows, strict=True)]
+    await insert_stored(connection, table, (key.name, *names), numbered)
+    return keys
+
+
+@cache
+def _insert_literals(table: Table, names: _Names) -> str:
+    """Each column's values arrive as the text of one array, which costs a fraction of an array of parameters."""
+    arrays = ", ".join(f"%({name})s::{_array_type(table.c[name])}" for name in names)
+    columns = ", ".join(names)
+    return (
+        f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
+        f"FROM unnest({arrays}) WITH ORDINALITY AS given({columns}, number) ORDER BY number"
+    )
+
+
+def _array_type(column: Column[Any]) -> str:
+    return "text[]" if isinstance(column.type, Text) else "bigint[]"
+
+
+def _literals(table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]) -> dict[str, str]:
+    columns = zip(*rows, strict=True)
+    return {name: _literal(table.c[name], column) for name, column in zip(names, columns, strict=True)}
+
+
+def _literal(column: Column[Any], values: Sequence[Stored]) -> str:
+    if isinstance(column.type, Text):
+        written = {value: _quoted(value) for value in set(values)}
+        return f"{{{','.join([written[value] for value in values])}}}"
+    return f"{{{','.join(map(str, values))}}}".replace("None", "NULL")
+
+
+def _quoted(value: Stored) -> str:
+    if value is None:
+        return "NULL"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _arrays(names: _Names, rows: Rows) -> dict[str, list[Any]]:

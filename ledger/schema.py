@@ -35,6 +35,17 @@ _EPOCH_DAY = _EPOCH.date().toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def stored_instant(instant: datetime) -> int:
+    """An aware instant as it is stored: microseconds since 1970-01-01 00:00 UTC."""
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def instant_of(stored: int) -> datetime:
+    """The instant in UTC that is stored as so many microseconds."""
+    return _EPOCH + stored * _MICROSECOND
+
+
 class UtcInstant(TypeDecorator[datetime]):
     """An aware datetime as microseconds since 1970-01-01 00:00 UTC."""
 
@@ -42,10 +53,10 @@ class UtcInstant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (in_utc(value) - _EPOCH) // _MICROSECOND
+        return None if value is None else stored_instant(in_utc(value))
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else instant_of(value)
 
 
 class UtcDay(TypeDecorator[date]):

@@ -1,5 +1,6 @@
 """Amounts: integers of 10⁻⁸ of a token ("units"), written and shown with 8 decimals."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, TypeAlias
 
@@ -13,6 +14,7 @@ MAX_STORED_UNITS = 2**63 - 1
 """The most that a signed 64-bit integer holds."""
 
 _LONGEST_NUMBER = 64
+_PLAIN = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,8}))?")
 
 
 class AmountError(ValueError):
@@ -61,6 +63,10 @@ def parse_amount(text: str) -> int:
 
 
 def _parse_units(text: str) -> int:
+    if plain := _PLAIN.fullmatch(text):
+        # As nearly every amount is written, of which a file may have a million.
+        units = int(plain[2] + (plain[3] or "").ljust(DECIMALS, "0"))
+        return -units if plain[1] else units
     amount = parse_decimal(text)
     sign, digits, exponent = amount.as_tuple()
     if not isinstance(exponent, int) or amount == 0:

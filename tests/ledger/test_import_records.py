@@ -197,7 +197,7 @@ async def test_an_import_whose_tokens_are_gone_is_not_taken_back_at_all(world: W
 async def test_a_taking_back_that_was_interrupted_is_taken_up_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_records, "_PART_ENTRIES", 1)
+    monkeypatch.setattr(import_records, "PART_ENTRIES", 1)
     await world.import_lines(*(line("09:00:00", "12", user=user) for user in ("ann", "bob", "carl")))
     with pytest.raises(Crash), crash_before_statement(world.ledger, 20):
         await undo(world)
@@ -214,7 +214,7 @@ async def test_a_taking_back_that_was_interrupted_is_taken_up_again(
 async def test_an_import_that_was_interrupted_goes_on_where_it_stopped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports, "_PART_LINES", 4)
+    monkeypatch.setattr(imports, "PART_ENTRIES", 4)
     lines = [line(f"09:{minute // 2:02}:00", "1", user=user) for user in ("ann", "bob") for minute in range(11)]
     with pytest.raises(Crash), crash_before_statement(world.ledger, 45):
         await world.import_lines(*lines)
@@ -229,7 +229,7 @@ async def test_an_import_that_was_interrupted_goes_on_where_it_stopped(
 async def test_lines_that_only_together_leave_enough_for_what_was_posted_later_are_one_part(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports, "_PART_LINES", 1)
+    monkeypatch.setattr(imports, "PART_ENTRIES", 1)
     await world.move("ann", "10", "SOL", at("2026-10-01 08:00"))
     await world.move("ann", "-10", "SOL", at("2026-10-01 12:00"))
     assert (
@@ -242,7 +242,7 @@ async def test_lines_that_only_together_leave_enough_for_what_was_posted_later_a
 async def test_a_deposit_comes_in_between_the_parts_of_a_long_import(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports, "_PART_LINES", 1)
+    monkeypatch.setattr(imports, "PART_ENTRIES", 1)
     lines = [line("09:00:00", "1", user=f"user{number}") for number in range(9)]
     pause = paused_before(world.ledger, "INSERT INTO imports")
     async with asyncio.TaskGroup() as group:
