@@ -8,7 +8,7 @@ history that was cut there, further ones: a person decides.
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -259,6 +259,21 @@ def _further(
             yield NewLine(line, moved[0], number)
 
 
+def in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The entries of some changes, each by its id and units, in an order in which they can be taken back in parts.
+
+    The holding goes towards what it will be in the end, and then stays near.
+    """
+    last = holding - sum(amount for _, amount in changes)
+    deposits = deque(change for change in changes if change[1] > 0)
+    withdrawals = deque(change for change in changes if change[1] < 0)
+    while deposits or withdrawals:
+        takes = deposits and (not withdrawals or holding - deposits[0][1] >= last)
+        entry_id, amount = (deposits if takes else withdrawals).popleft()
+        holding -= amount
+        yield entry_id
+
+
 def _is_doubtful(instant: datetime, span: Span, earlier: Iterable[Span]) -> bool:
     """Whether an earlier import may know one part of an instant, and the export another."""
     touching = False
@@ -342,9 +357,9 @@ def _problems_of(
         (below if holding < 0 else above).append(moment)
         if holding < 0 and stored in new:
             opened = moment
-    if line is not None and holding + later.least < 0:
+    if line is not None and holding + later.least < 0 <= holding:
         below.append(_Moment(instant_of(max(timeline)), holding + later.least, line))
-    if line is not None and holding + later.most > MAX_ACCOUNT_UNITS:
+    if line is not None and holding + later.most > MAX_ACCOUNT_UNITS >= holding:
         above.append(_Moment(instant_of(max(timeline)), holding + later.most, line))
     return [
         Problem(

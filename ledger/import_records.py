@@ -1,8 +1,8 @@
 """Imports as a whole: which there were, from whom, and taking one back."""
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.acts import check_text, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import InsufficientBalance, UnknownImport
-from ledger.import_plan import Answer, Span
+from ledger.import_plan import Answer, Span, in_balance
 from ledger.journal import (
     InCommon,
     Movement,
@@ -242,20 +242,8 @@ async def _parts_of_user(ledger: Ledger, import_number: int, user_id: str) -> li
     by_asset: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for entry_id, _, asset, amount in rows:
         by_asset[asset].append((entry_id, amount))
-    order = [entry_id for asset, some in by_asset.items() for entry_id in _in_balance(held[asset], some)]
+    order = [entry_id for asset, some in by_asset.items() for entry_id in in_balance(held[asset], some)]
     return [order[start : start + PART_ENTRIES] for start in range(0, len(order), PART_ENTRIES)]
-
-
-def _in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """Entries with their changes, the next always one whose reversal brings the holding to or towards the last."""
-    last = holding - sum(amount for _, amount in changes)
-    deposits = deque(change for change in changes if change[1] > 0)
-    withdrawals = deque(change for change in changes if change[1] < 0)
-    while deposits or withdrawals:
-        takes = deposits and (not withdrawals or holding - deposits[0][1] >= last)
-        entry_id, amount = (deposits if takes else withdrawals).popleft()
-        holding -= amount
-        yield entry_id
 
 
 @run_again_if_it_gave_way
