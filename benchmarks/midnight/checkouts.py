@@ -106,6 +106,11 @@ class CheckoutFleet:
         """When each of those was, as the ledger recorded it."""
         return await self.loader.ask({"do": "credited", "group": group.name, "day": self.day})
 
+    async def left(self, group: Group) -> int:
+        """How many users of a group are neither credited the measured day nor held."""
+        asked = {"do": "left", "group": group.name, "users": len(group.users), "day": self.day}
+        return await self.loader.ask(asked)
+
     async def _count(self, group: Group, day: str) -> int:
         return await self.loader.ask({"do": "count", "group": group.name, "day": day})
 

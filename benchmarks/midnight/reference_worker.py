@@ -27,6 +27,8 @@ class Does(StrEnum):
     """What a workflow does when it wakes."""
 
     NOTHING = "nothing"
+    ENDS = "ends"
+    """Nothing, and it is over."""
     ACTIVITIES = "activities"
     LOCAL_ACTIVITIES = "local activities"
 
@@ -55,7 +57,8 @@ class ReferenceWorkflow:
                 await workflow.execute_local_activity(nothing, step, start_to_close_timeout=_STEP_TIMEOUT)
         if not workflow.unsafe.is_replaying():
             report("done", user)
-        await workflow.sleep(timedelta(days=1))
+        if does is not Does.ENDS:
+            await workflow.sleep(timedelta(days=1))
 
 
 async def _main() -> None:

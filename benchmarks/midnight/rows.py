@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,6 +20,7 @@ class Kind(StrEnum):
     """What a row is of."""
 
     FLOOR = "floor"
+    ENDS = "ends"
     ACTIVITIES = "activities"
     LOCAL_ACTIVITIES = "local"
     DBOS = "dbos"
@@ -44,8 +45,24 @@ class Asked:
     patience_s: float = 300
 
     @property
-    def is_cache_small(self) -> bool:
-        """Then users fall asleep with a cache of the usual size, since that is not measured."""
+    def given(self) -> Given:
+        """For a checkout. Users fall asleep with a cache of the usual size if it is to be small in the wave."""
+        return Given(
+            processes=self.processes,
+            cache=None if self._is_cache_small else self.cache,
+            cache_once_restarted=self.cache,
+            assets=self.assets,
+            database=self.database,
+        )
+
+    @property
+    def plan(self) -> Plan:
+        """For a checkout."""
+        is_cold = self.cold or self._is_cache_small
+        return Plan([self.days_behind] * self.users, cold=is_cold, patience_s=self.patience_s)
+
+    @property
+    def _is_cache_small(self) -> bool:
         return self.cache is not None and self.cache < self.users
 
 
@@ -72,7 +89,7 @@ class Line:
 
 def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
     """Those of these kinds, in the order of the table. References are never cold: they say what warm ones cost."""
-    warm = Plan([asked.days_behind] * asked.users, patience_s=asked.patience_s)
+    warm = replace(asked.plan, cold=False)
     cache = max(_REFERENCE_CACHE_MIN, asked.users)
 
     def reference(does: Does) -> Callable[[], AbstractAsyncContextManager[Fleet]]:
@@ -80,6 +97,7 @@ def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
 
     found = [
         Row(Kind.FLOOR, "timer only (the floor)", reference(Does.NOTHING), warm),
+        Row(Kind.ENDS, "timer only, then it ends", reference(Does.ENDS), warm),
         Row(Kind.ACTIVITIES, "timer, 3 activities", reference(Does.ACTIVITIES), warm),
         Row(Kind.LOCAL_ACTIVITIES, "timer, 3 local ones", reference(Does.LOCAL_ACTIVITIES), warm),
         Row(Kind.DBOS, "DBOS, sleep, 3 steps", dbos_reference, warm),
@@ -93,16 +111,7 @@ def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
 
 
 def _checkout(kind: Kind, name: str, path: Path, asked: Asked) -> Row:
-    given = Given(
-        processes=asked.processes,
-        cache=None if asked.is_cache_small else asked.cache,
-        cache_once_restarted=asked.cache,
-        assets=asked.assets,
-        database=asked.database,
-    )
-    is_cold = asked.cold or asked.is_cache_small
-    plan = Plan([asked.days_behind] * asked.users, cold=is_cold, patience_s=asked.patience_s)
-    return Row(kind, name, lambda: checkout_fleet(path, given), plan)
+    return Row(kind, name, lambda: checkout_fleet(path, asked.given), asked.plan)
 
 
 async def measured(all_rows: Sequence[Row], rounds: int) -> list[Line]:

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.midnight.messages import Answers
 from benchmarks.midnight.rows import Kind, Line
+from benchmarks.midnight.run_lengths import RunLength
+from benchmarks.midnight.sleepers import Memory
 
 _WIDTH_WITHOUT_TERMINAL = 160
 NOTHING = "–"
@@ -60,6 +63,57 @@ def lines_json(lines: Sequence[Line]) -> str:
         ],
         indent=2,
     )
+
+
+def print_answers(answers: Sequence[Answers]) -> None:
+    """Seconds until a message was answered, and what was not."""
+    table = new_table(["sent", "p50 s", "p99 s", "max s", "failed", "wave s"])
+    for one in answers:
+        table.add_row(
+            f"{one.checkout}: {one.message}",
+            number(one.sent, 0),
+            number(one.p50_s, 2),
+            number(one.p99_s, 2),
+            number(one.max_s, 2),
+            number(len(one.failures), 0),
+            number(one.wave_s, 1),
+        )
+    print_table(table)
+    for failure in sorted({failure for one in answers for failure in one.failures}):
+        print(failure)
+
+
+def print_run_lengths(lengths: Sequence[RunLength]) -> None:
+    """CPU in milliseconds for one user and day, and what a day writes."""
+    table = new_table(
+        ["warm worker", "server", "database", "in all", "cold worker", "server", "database", "in all"],
+        ["events", "bytes", "actions", "stored bytes", "carried bytes"],
+        first="days in a run",
+    )
+    for length in lengths:
+        table.add_row(
+            str(length.days),
+            *(
+                number(figure, 1)
+                for cost in (length.warm, length.cold)
+                for figure in (cost.worker_ms, cost.server_ms, cost.database_ms, cost.in_all_ms)
+            ),
+            number(length.warm.events, 1),
+            number(length.warm.history_bytes, 0),
+            number(length.warm.actions, 2),
+            number(length.warm.stored_bytes, 0),
+            number(length.warm.carried_bytes, 0),
+        )
+    print_table(table)
+
+
+def print_memories(memories: Sequence[Memory]) -> None:
+    """Each beside the first."""
+    table = new_table(["RSS MB", "× first"], first="users asleep")
+    for memory in memories:
+        times = memory.worker_rss_mb / memories[0].worker_rss_mb
+        table.add_row(f"{memory.sleepers:,}", number(memory.worker_rss_mb, 1), number(times, 2))
+    print_table(table)
 
 
 def new_table(*titles: Sequence[str], first: str = "") -> Table:

@@ -24,6 +24,7 @@ USERS = 5
 def midnight(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     """The rows of a run, by the module itself."""
     command = [sys.executable, "-m", "benchmarks.midnight", "--users", str(USERS), "--repeat", "1", "--json"]
+    command += ["--database", "sqlite"]
     errors = folder / "errors.txt"
     with errors.open("w") as stream:
         ran = subprocess.run([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=stream)
@@ -32,7 +33,7 @@ def midnight(folder: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_told(tmp_path: Path) -> None:
-    floor, here = midnight(tmp_path, "--rows", "floor,here", "--database", "sqlite", "--days-behind", "2")
+    floor, here = midnight(tmp_path, "--rows", "floor,here", "--days-behind", "2")
     for row in (floor, here):
         assert row["finished"] == row["users"] == USERS
         assert 0 < row["late_p50_s"] <= row["late_p99_s"] <= row["late_max_s"]
@@ -45,6 +46,26 @@ def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_told
     assert here["events"] > floor["events"]
     assert here["actions"] > floor["actions"]
     assert here["stored_bytes"] > 2 * here["history_bytes"] > 0
+
+
+def test_messages_that_are_sent_while_users_are_paid_are_timed(tmp_path: Path) -> None:
+    answers = {row["message"]: row for row in midnight(tmp_path, "--messages")}
+    assert answers["Start Earning"]["sent"] >= 1
+    for row in answers.values():
+        assert row["failures"] == []
+        assert 0 < row["p50_s"] <= row["p99_s"] <= row["max_s"]
+
+
+def test_runs_of_a_length_are_measured_warm_and_cold(tmp_path: Path) -> None:
+    (length,) = midnight(tmp_path, "--run-lengths", "1")
+    assert length["days"] == 1
+    assert length["warm"]["finished"] == length["cold"]["finished"] == USERS
+
+
+def test_a_worker_s_memory_is_told_for_each_number_of_sleepers(tmp_path: Path) -> None:
+    memories = midnight(tmp_path, "--sleepers", "4,2")
+    assert [memory["sleepers"] for memory in memories] == [2, 4]
+    assert all(memory["worker_rss_mb"] > 0 for memory in memories)
 
 
 def test_actions_are_counted_as_they_are_billed() -> None:

@@ -45,6 +45,7 @@ class Loader:
         self._sending: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
         self._answered_s: dict[str, list[float]] = {}
+        self._held: set[str] = set()
         self._failures: list[str] = []
 
     async def answer(self, question: Mapping[str, Any]) -> Any:
@@ -62,9 +63,11 @@ class Loader:
                 for user in users:
                     await self._fund(user, None)
                 return len(users)
-            case {"do": "send", "pause_s": float(pause_s), "activate": [*new], "hold": {**hold}}:
-                self._sending = asyncio.create_task(self._send(pause_s, new, hold))
+            case {"do": "send", "pause_s": float(pause_s), "messages": [*messages]}:
+                self._sending = asyncio.create_task(self._send(pause_s, messages))
                 return True
+            case {"do": "left", "group": str(group), "users": int(users), "day": str(day)}:
+                return await self._left(group, users, date.fromisoformat(day))
             case {"do": "stop sending"}:
                 return await self._stop_sending()
             case _:
@@ -97,7 +100,7 @@ class Loader:
                 occurred_at=since,
             )
 
-    async def _activate(self, user: str, activated_at: datetime | None) -> None:
+    async def _activate(self, user: str, activated_at: datetime | None = None) -> None:
         back_dating = activated_at and BackDating(
             activated_at=activated_at, operator=_OPERATOR, reason="history before the measured wake"
         )
@@ -123,27 +126,36 @@ class Loader:
             )
             return [instant.timestamp() for instant in rows]
 
-    async def _send(self, pause_s: float, new: Sequence[str], hold: Mapping[str, Sequence[str]]) -> None:
-        """One of each kind in turn, at a steady rate however long the answers take."""
-        act = Act(operator=_OPERATOR, reason="measured")
+    async def _left(self, group: str, users: int, day: date) -> int:
+        """Users of a group of so many whose day is not done and who are not held."""
+        of_group = days.c.user_id.like(f"{group}-%") & (days.c.day == day)
+        async with self._ledger.read() as connection:
+            done = await connection.scalars(
+                select(days.c.user_id).where(of_group, days.c.credited_at.is_not(None))
+            )
+            held = {user for user in self._held if user.startswith(f"{group}-")}
+            return users - len(held.union(done))
+
+    async def _send(self, pause_s: float, messages: Sequence[tuple[str, str, str]]) -> None:
+        """At a steady rate, however long the answers take: the message, what it is called, and the user."""
         async with asyncio.TaskGroup() as sent:
-            for turn in zip(new, *hold.values(), strict=True):
-                user, *held = turn
-                sent.create_task(self._timed("Start Earning", lambda user=user: self._activate(user, None)))
+            for message, name, user in messages:
+                sent.create_task(self._timed(name, self._activate if message == "activate" else self._hold, user))
                 await asyncio.sleep(pause_s)
-                for kind, user in zip(hold, held, strict=True):
-                    sent.create_task(self._timed(kind, lambda user=user: self._service.hold(user, act)))
-                    await asyncio.sleep(pause_s)
                 if self._enough.is_set():
                     break
 
-    async def _timed(self, kind: str, send: Callable[[], Awaitable[object]]) -> None:
+    async def _hold(self, user: str) -> None:
+        await self._service.hold(user, Act(operator=_OPERATOR, reason="measured"))
+        self._held.add(user)
+
+    async def _timed(self, name: str, send: Callable[[str], Awaitable[None]], user: str) -> None:
         began_s = perf_counter()
         try:
-            await send()
+            await send(user)
         except ServiceError as error:
-            self._failures.append(f"{kind}: {error}")
-        self._answered_s.setdefault(kind, []).append(perf_counter() - began_s)
+            self._failures.append(f"{name} of {user}: {error}")
+        self._answered_s.setdefault(name, []).append(perf_counter() - began_s)
 
     async def _stop_sending(self) -> Mapping[str, Any]:
         self._enough.set()
