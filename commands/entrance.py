@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -100,10 +100,16 @@ def say(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
 
-def run(work: Coroutine[Any, Any, _Answer], *, metrics: Address | None = None) -> _Answer:
+def run(
+    work: Coroutine[Any, Any, _Answer],
+    *,
+    metrics: Address | None = None,
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> _Answer:
     """Runs a command's asynchronous part to its end, or until a signal cancels it.
 
     ``metrics`` is where this process serves its metrics meanwhile. Raises BadConfiguration if it cannot.
+    ``new_event_loop`` makes another event loop than asyncio's own.
     """
 
     async def until_told_to_stop() -> _Answer:
@@ -118,7 +124,8 @@ def run(work: Coroutine[Any, Any, _Answer], *, metrics: Address | None = None) -
 
     try:
         start_runtime(metrics)
-        return asyncio.run(until_told_to_stop())
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(until_told_to_stop())
     except BadConfiguration:
         work.close()
         raise

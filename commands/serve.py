@@ -43,7 +43,7 @@ def serve(
     # Here, since importing FastAPI would take every other command a third of its time.
     from telemetry.requests import measure_requests
     from web.app import create_app
-    from web.server import serving
+    from web.server import new_event_loop, serving
     from web.service import Service
     from web.sessions import signing_secret
 
@@ -74,4 +74,4 @@ def serve(
             await stop.wait()
 
     start_logging(Settings())
-    run(work(), metrics=metrics)
+    run(work(), metrics=metrics, new_event_loop=new_event_loop)
