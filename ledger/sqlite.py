@@ -22,6 +22,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from ledger.errors import LedgerUnavailable
 from ledger.migrations import holds_a_ledger
 from ledger.options import READ_ONLY
+from ledger.sqlite_connection import WholeStatements
 
 DRIVER = "sqlite+aiosqlite"
 _DIALECT = SQLiteDialect_pysqlite()
@@ -86,7 +87,12 @@ def create_engine(file: LedgerFile, *, lock_timeout_s: float) -> AsyncEngine:
         pool_size=_CONNECTIONS_MAX,
         max_overflow=0,
         pool_timeout=lock_timeout_s,
-        connect_args={"isolation_level": None, "timeout": lock_timeout_s, "uri": True},
+        connect_args={
+            "async_creator_fn": WholeStatements.connect,
+            "isolation_level": None,
+            "timeout": lock_timeout_s,
+            "uri": True,
+        },
     )
 
     def connect_to_the_file(_: Dialect, __: object, arguments: list[Any], ___: object) -> None:
