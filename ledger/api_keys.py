@@ -1,6 +1,6 @@
 """Keys of users' own programs: whose each is, what checks its signatures, and the profile it activates with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -50,7 +50,9 @@ class Profile:
     """Accepted versions by document name."""
 
 
-_KEY_IN_USE = select(api_keys).where(api_keys.c.api_key == bindparam("key"), api_keys.c.revoked_at.is_(None))
+_KEYS_IN_USE = select(api_keys).where(
+    api_keys.c.api_key.in_(bindparam("keys", expanding=True)), api_keys.c.revoked_at.is_(None)
+)
 
 
 async def add_key(
@@ -92,8 +94,12 @@ async def add_key(
 
 async def key_in_use(connection: AsyncConnection, api_key: str) -> ApiKey | None:
     """The key, unless it is unknown or revoked."""
-    row = (await connection.execute(_KEY_IN_USE, {"key": api_key})).one_or_none()
-    return None if row is None else _key(row)
+    return (await keys_in_use(connection, [api_key])).get(api_key)
+
+
+async def keys_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict[str, ApiKey]:
+    """Those of some keys that are neither unknown nor revoked."""
+    return {row.api_key: _key(row) for row in await connection.execute(_KEYS_IN_USE, {"keys": asked})}
 
 
 async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:

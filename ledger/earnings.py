@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.journal import exact_sum, from_exact_sum
+from ledger.journal import exact_sum, from_exact_sum, from_exact_sums
 from ledger.schema import UtcInstant, accounts, days, enrolments, entries, postings, rewards, snapshots
 
 _reversals = entries.alias("reversals")
@@ -22,27 +22,43 @@ _totals = (
     .where(rewards.c.user_id == _user, rewards.c.day.not_in(_reversed_days))
     .group_by(rewards.c.asset)
 )
+_users = bindparam("users", type_=Text, expanding=True)
 _movements_after = and_(
     postings.c.account_id == accounts.c.account_id,
     postings.c.effective_at > bindparam("instant", type_=UtcInstant),
 )
-_ENROLMENT, _HOLDING, _TOTAL = "enrolment", "holding", "total"
+_ENROLMENT, _HOLDING, _TOTAL, _REVERSED = "enrolment", "holding", "total", "reversed"
 
 
 def _line(of: str) -> ColumnElement[str]:
     return literal_column(f"'{of}'", Text).label("of")
 
 
-_NONE = literal_column("0", BigInteger)
-_POSITION = union_all(
-    select(_line(_ENROLMENT), enrolments.c.enrolment_id.label("asset"), _NONE.label("balance"), *exact_sum(_NONE))
-    .where(enrolments.c.user_id == _user, enrolments.c.ended_at.is_(None))
-    .group_by(enrolments.c.enrolment_id),
-    select(_line(_HOLDING), accounts.c.asset, accounts.c.balance, *exact_sum(postings.c.amount))
+_NONE, _NO_ASSET = literal_column("0", BigInteger), literal_column("''", Text)
+_POSITIONS = union_all(
+    select(
+        _line(_ENROLMENT),
+        enrolments.c.user_id,
+        _NO_ASSET.label("asset"),
+        _NONE.label("balance"),
+        *exact_sum(_NONE),
+    )
+    .where(enrolments.c.user_id.in_(_users), enrolments.c.ended_at.is_(None))
+    .group_by(enrolments.c.user_id),
+    select(
+        _line(_HOLDING), accounts.c.user_id, accounts.c.asset, accounts.c.balance, *exact_sum(postings.c.amount)
+    )
     .join_from(accounts, postings, _movements_after, isouter=True)
-    .where(accounts.c.user_id == _user)
-    .group_by(accounts.c.account_id, accounts.c.asset, accounts.c.balance),
-    _totals.with_only_columns(_line(_TOTAL), rewards.c.asset, _NONE, *exact_sum(rewards.c.reward)),
+    .where(accounts.c.user_id.in_(_users))
+    .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance),
+    select(_line(_TOTAL), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
+    .where(rewards.c.user_id.in_(_users))
+    .group_by(rewards.c.user_id, rewards.c.asset),
+    select(_line(_REVERSED), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
+    .join_from(days, _reversals, _reversals.c.reverses == days.c.entry_id)
+    .join(rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
+    .where(days.c.user_id.in_(_users))
+    .group_by(rewards.c.user_id, rewards.c.asset),
 )
 _CREDITED = (
     select(rewards.c.asset, rewards.c.reward, snapshots.c.average, days.c.credited_at)
@@ -73,6 +89,9 @@ class Position:
     """Rewards credited ever and not reversed."""
 
 
+NOTHING = Position(is_enrolled=False, holdings={}, totals={})
+
+
 @dataclass(frozen=True)
 class CreditedReward:
     """One reward above zero, as it was credited. Amounts in units."""
@@ -92,16 +111,36 @@ class CreditedPage:
 
 
 async def position(connection: AsyncConnection, user_id: str, instant: datetime) -> Position:
-    """What a user holds at an instant and has earned, in one statement."""
-    enrolled, held, earned = False, dict[str, int](), dict[str, int]()
-    for row in await connection.execute(_POSITION, {"user": user_id, "instant": instant}):
-        if row.of == _ENROLMENT:
-            enrolled = True
-        elif row.of == _HOLDING:
-            held[row.asset] = row.balance - from_exact_sum(row)
-        elif units := from_exact_sum(row):
-            earned[row.asset] = units
-    return Position(enrolled, held, earned)
+    """What a user holds at an instant and has earned."""
+    return (await positions(connection, [user_id], instant))[user_id]
+
+
+async def positions(
+    connection: AsyncConnection, user_ids: Sequence[str], instant: datetime
+) -> dict[str, Position]:
+    """position, of several users by their ids, in one statement."""
+    enrolled: set[str] = set()
+    held: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
+    earned: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
+    for of, user_id, asset, balance, sum_high, sum_low in await connection.execute(
+        _POSITIONS, {"users": user_ids, "instant": instant}
+    ):
+        if of == _ENROLMENT:
+            enrolled.add(user_id)
+            continue
+        units = from_exact_sums(sum_high, sum_low)
+        if of == _HOLDING:
+            held[user_id][asset] = balance - units
+        else:
+            earned[user_id][asset] = earned[user_id].get(asset, 0) + (units if of == _TOTAL else -units)
+    return {
+        user_id: Position(
+            user_id in enrolled,
+            held[user_id],
+            {asset: units for asset, units in earned[user_id].items() if units},
+        )
+        for user_id in user_ids
+    }
 
 
 async def totals(connection: AsyncConnection, user_id: str) -> dict[str, int]:

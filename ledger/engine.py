@@ -20,6 +20,7 @@ from ledger.migrations import Schema, schema_in
 from ledger.observing import NOBODY, Observer
 from ledger.options import READ_ONLY, TAKES_LONG
 from ledger.patience import Patience
+from ledger.shared_reads import Question, ReadTogether, SharedReads
 
 Clock = Callable[[], datetime]
 _BATCHES_AT_ONCE = 2
@@ -111,6 +112,11 @@ class Ledger:
                 on_batch=self.observer.batch,
             )
         return self._batches[answer_day]
+
+    def shared_reads(self, read_together: ReadTogether[Question, Answer]) -> SharedReads[Question, Answer]:
+        """A queue in front of a kind of reading; questions that wait in it are answered together."""
+        # On PostgreSQL one is put together here while the database works on the other; SQLite works in here.
+        return SharedReads(self.read, read_together, at_once=1 if self._is_sqlite else _BATCHES_AT_ONCE)
 
     def check_clock(self) -> None:
         """Raises ClockIsWrong if the machine's clock differed from the database's when it was asked last."""

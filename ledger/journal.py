@@ -418,7 +418,12 @@ def exact_sum(column: ColumnElement[int]) -> tuple[ColumnElement[int | None], Co
 
 def from_exact_sum(row: AnyRow) -> int:
     """The sum in a row that has exact_sum's columns; 0 where nothing was summed."""
-    return (int(row.sum_high or 0) << 32) + int(row.sum_low or 0)
+    return from_exact_sums(row.sum_high, row.sum_low)
+
+
+def from_exact_sums(high: int | None, low: int | None) -> int:
+    """The same, of what the two columns hold."""
+    return (int(high or 0) << 32) + int(low or 0)
 
 
 @dataclass(frozen=True)

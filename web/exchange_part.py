@@ -1,12 +1,15 @@
 """A part of the application that answers existing clients: every error as they know it, every call weighed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import exchange_errors
@@ -18,27 +21,63 @@ from web.service import Service
 _USED = "used_weight"
 
 
-def exchange_part(service: Service, *, header: str, weight_of: Callable[[str], int]) -> FastAPI:
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ExchangePart(FastAPI):
     """An application of no routes yet. ``weight_of`` says what a call of a path weighs, also of one that is none;
     ``header`` tells what an address has used in this minute."""
-    part = FastAPI(
-        title="Soft Staking for existing clients",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
 
-    async def answer_to_defect(request: Request, error: Exception) -> JSONResponse:
-        # Nothing that is inside the weighing sees a defect's answer.
-        used = getattr(request.state, _USED, None)
-        return answer_to(exchange_errors.defect(), {} if used is None else {header: str(used)})
+    def __init__(self, service: Service, *, header: str, weight_of: Callable[[str], int]) -> None:
+        super().__init__(
+            title="Soft Staking for existing clients",
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        )
 
-    part.add_exception_handler(HTTPException, _answer_to_http_exception)
-    part.add_exception_handler(ExchangeError, _answer_to_exchange_error)
-    part.add_exception_handler(Exception, answer_to_defect)
-    part.add_middleware(_Weighed, service=service, header=header, weight_of=weight_of)
-    return part
+        async def answer_to_defect(request: Request, error: Exception) -> JSONResponse:
+            # Nothing that is inside the weighing sees a defect's answer.
+            used = getattr(request.state, _USED, None)
+            return answer_to(exchange_errors.defect(), {} if used is None else {header: str(used)})
+
+        self.add_exception_handler(HTTPException, _answer_to_http_exception)
+        self.add_exception_handler(ExchangeError, _answer_to_exchange_error)
+        self.add_exception_handler(Exception, answer_to_defect)
+        weighing = _Weighing(service, header=header, weight_of=weight_of)
+        self.add_middleware(_Weighed, weighing=weighing)
+        self._endpoints: dict[str, _Direct] = {}
+        weighed = _Weighed(self._ask_directly, weighing=weighing)
+        self._asked_directly = ServerErrorMiddleware(weighed, handler=answer_to_defect)
+
+    def ask_directly(self, routes: Iterable[BaseRoute]) -> None:
+        """For endpoints that read their request themselves, and are among the routes for the OpenAPI's sake: all
+        that stands between takes more of a request's time than the answer does."""
+        self._endpoints |= {
+            route.path: _Direct(route, route.endpoint) for route in routes if isinstance(route, APIRoute)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in self._endpoints:
+            await self._asked_directly(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _ask_directly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints[scope["path"]]
+        scope["route"] = endpoint.route
+        try:
+            answer = await endpoint.ask(Request(scope, receive))
+        except ExchangeError as error:
+            answer = answer_to(error)
+        await answer(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class _Direct:
+    route: APIRoute
+    ask: Endpoint
 
 
 def answer_to(error: ExchangeError, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -61,30 +100,44 @@ async def _answer_to_http_exception(request: Request, error: Exception) -> JSONR
     )
 
 
-class _Weighed:
-    """Counts what each call weighs, whatever becomes of it, and refuses what is over an address's limit."""
+class _Weighing:
+    """What each call weighs, and how much an address may use."""
 
-    def __init__(self, app: ASGIApp, *, service: Service, header: str, weight_of: Callable[[str], int]) -> None:
-        self._app = app
+    def __init__(self, service: Service, *, header: str, weight_of: Callable[[str], int]) -> None:
         self._now = service.now
         self._proxies = service.settings.trusted_proxies
         self._limit = MinuteLimit(service.settings.weight_per_minute)
-        self._header = header
         self._weight_of = weight_of
+        self.header = header.encode()
+
+    def count(self, request: Request) -> tuple[int, ExchangeError | None]:
+        """Counts a call. What its address has used by now, and the refusal if that is too much."""
+        now = self._now()
+        path: str = request.scope["path"]
+        used = self._limit.use(address_of(request, self._proxies), self._weight_of(path), now=now)
+        if self._limit.is_over(used):
+            return used, exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
+        return used, None
+
+
+class _Weighed:
+    """Counts what each call weighs, whatever becomes of it, and refuses what is over an address's limit."""
+
+    def __init__(self, app: ASGIApp, *, weighing: _Weighing) -> None:
+        self._app = app
+        self._weighing = weighing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        now = self._now()
-        used = self._limit.use(address_of(request, self._proxies), self._weight_of(scope["path"]), now=now)
+        used, refusal = self._weighing.count(request)
         setattr(request.state, _USED, used)
 
         async def send_with_weight(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[self._header] = str(used)
+                message["headers"] = [*message["headers"], (self._weighing.header, str(used).encode())]
             await send(message)
 
-        if self._limit.is_over(used):
-            error = exchange_errors.too_much_weight(self._limit.most, seconds_left(now))
-            await answer_to(error)(scope, receive, send_with_weight)
+        if refusal is not None:
+            await answer_to(refusal)(scope, receive, send_with_weight)
         else:
             await self._app(scope, receive, send_with_weight)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request
 
 from web import exchange_errors
 from web.exchange_openapi import TIME_UNIT, Nothing, ServerTime, SystemStatus, error_responses
-from web.exchange_part import exchange_part
+from web.exchange_part import ExchangePart
 from web.health import Health
 from web.parts import add_part
 from web.service import Service
@@ -19,7 +19,7 @@ _TIME_UNITS = {"MILLISECOND": milliseconds_of, "MICROSECOND": microseconds_of}
 
 def install(app: FastAPI, service: Service) -> None:
     """Adds what clients look for under /api, where everything weighs 1."""
-    part = exchange_part(service, header=_USED_WEIGHT, weight_of=lambda _path: 1)
+    part = ExchangePart(service, header=_USED_WEIGHT, weight_of=lambda _path: 1)
     part.include_router(_routes(service))
     add_part(app, "/api", part)
 

@@ -55,7 +55,21 @@ class SignedRequests:
         Raises ExchangeError, for the first that is wrong of key, parameters, timestamp, signature, the key's
         weight and permission; EncryptionKeyUnusable where an HMAC secret cannot be read.
         """
-        key = await _known_key(connection, call.request)
+        key = await key_in_use(connection, key_named_by(call))
+        return self.admit_with(key, call, names, read, changes=changes)
+
+    def admit_with(
+        self,
+        key: ApiKey | None,
+        call: Call,
+        names: tuple[str, ...],
+        read: Callable[[SignedQuery], _Asked],
+        *,
+        changes: bool = False,
+    ) -> tuple[ApiKey, _Asked]:
+        """admit, with the key that the request names, as it was read since it came; None if it is not in use."""
+        if key is None:
+            raise exchange_errors.rejected_key()
         query = SignedQuery(call.request.scope["query_string"], names)
         asked = read(query)
         query.check_time(call.now)
@@ -78,11 +92,9 @@ class SignedRequests:
         return is_public_key_signature(key.public_key or "", query.payload, query.signature)
 
 
-async def _known_key(connection: AsyncConnection, request: Request) -> ApiKey:
-    text = request.headers.get("x-mbx-apikey", "")
+def key_named_by(call: Call) -> str:
+    """The key that a request names, known or not. Raises ExchangeError for what is none."""
+    text = call.request.headers.get("x-mbx-apikey", "")
     if not _API_KEY.fullmatch(text):
         raise exchange_errors.bad_key_format()
-    key = await key_in_use(connection, text)
-    if key is None:
-        raise exchange_errors.rejected_key()
-    return key
+    return text

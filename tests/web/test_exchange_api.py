@@ -1,5 +1,7 @@
 """The endpoints that existing clients speak: what they answer, and what they say when something is missing."""
 
+import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from web_api import NOW, Program, Web, a_web, make_program, milliseconds
 from world import World, at, day, program_with
 
+from ledger.api_keys import revoke_key
 from ledger.corrections import reverse
 from web.key_encryption import EncryptionKeyUnusable
 
@@ -268,3 +271,36 @@ async def test_without_the_ledger_clients_are_told_to_come_again(web: Web, ann: 
 
     assert (response.status_code, response.json()["code"]) == (503, -1001)
     assert "accounts" not in response.text
+
+
+@pytest.mark.on_both_databases
+async def test_the_list_is_written_as_json_is_written(web: Web, ann: Program) -> None:
+    nobody = await make_program(web.world, web.settings, "nobody")
+    for program in (ann, nobody):
+        answer = await web.signed(program, "/list")
+        assert answer.text == json.dumps(answer.json(), ensure_ascii=False, separators=(",", ":"))
+        assert list(answer.json()) == ["status", "totalRewardsUsdt", "rows", "total"]
+        fields = ["asset", "minAmount", "maxCap", "apr", "stakedAmount", "totalProfit"]
+        assert [list(row) for row in answer.json()["rows"]] == [fields] * 10
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.on_both_databases
+async def test_programs_that_ask_at_the_same_time_are_each_told_their_own(web: Web, ann: Program) -> None:
+    await web.world.move("bob", "3", "SOL", at("2026-10-01"))
+    await web.world.enrol("bob", at("2026-10-01 10:00"))
+    bob, nobody = [await make_program(web.world, web.settings, user) for user in ("bob", "nobody")]
+    revoked = await make_program(web.world, web.settings, "bob")
+    await revoke_key(web.world.ledger, revoked.api_key, operator="tests", now=NOW)
+
+    asked = [ann, bob, nobody, revoked] * 5
+    answers = await asyncio.gather(*(web.signed(program, "/list") for program in asked))
+
+    told = [
+        (row_of(answer.json(), "SOL")["stakedAmount"], answer.json()["status"])
+        if answer.status_code == 200
+        else answer.json()["code"]
+        for answer in answers
+    ]
+    assert told == [("12.00052602", True), ("3", True), ("0", False), -2015] * 5

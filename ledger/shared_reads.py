@@ -1,0 +1,94 @@
+"""Questions that come together are read together: one transaction, the same few statements, for many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import islice
+from typing import Generic, TypeAlias, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.errors import LedgerUnavailable
+
+_QUESTIONS_MAX = 50
+"""In a transaction: enough that a statement's cost is spread thin, few enough that nobody waits long."""
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+ReadTogether: TypeAlias = Callable[[AsyncConnection, Sequence[Question]], Awaitable[Mapping[Question, Answer]]]
+"""Within one transaction: the answer to each of several questions, no two of them equal."""
+
+
+class SharedReads(Generic[Question, Answer]):
+    """A queue in front of one kind of reading.
+
+    A question that finds nobody at work is read alone, without delay. Those that come meanwhile are read together
+    next, and equal ones once; so that a transaction's cost is shared under load, and only then. No question is
+    answered out of a transaction that began before it was asked: what was committed before is always seen.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        read_together: ReadTogether[Question, Answer],
+        *,
+        at_once: int,
+    ) -> None:
+        self._begin = begin
+        self._read_together = read_together
+        self._at_once = at_once
+        self._waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def answer(self, question: Question) -> Answer:
+        """The answer as of now or later. Raises what hinders it, such as LedgerUnavailable."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(question, []).append(answer)
+        if len(self._readers) < self._at_once:
+            self._readers.add(asyncio.create_task(self._read_while_any_waits()))
+        return await answer
+
+    async def _read_while_any_waits(self) -> None:
+        reader = asyncio.current_task()
+        assert reader is not None, "it was started as a task"
+        asked: dict[Question, list[asyncio.Future[Answer]]] = {}
+        try:
+            while asked := self._taken():
+                await self._read(asked)
+        finally:
+            # In the step in which the queue was found empty: a question that comes later starts another reader.
+            self._readers.discard(reader)
+            for answer in _of_all(asked):  # left only where the process is being stopped
+                answer.cancel()
+
+    def _taken(self) -> dict[Question, list[asyncio.Future[Answer]]]:
+        """Before its transaction begins. The first that wait, unless everyone who asked has gone."""
+        taken = {question: self._waiting.pop(question) for question in [*islice(self._waiting, _QUESTIONS_MAX)]}
+        asked = {
+            question: answers
+            for question, answers in taken.items()
+            if any(not answer.done() for answer in answers)
+        }
+        return asked if asked or not self._waiting else self._taken()
+
+    async def _read(self, asked: dict[Question, list[asyncio.Future[Answer]]]) -> None:
+        try:
+            async with self._begin() as connection:
+                found = await self._read_together(connection, [*asked])
+            for question, answers in asked.items():
+                for answer in answers:
+                    if not answer.done():
+                        answer.set_result(found[question])
+        except Exception as error:
+            if len(asked) == 1 or isinstance(error, LedgerUnavailable):
+                for answer in _of_all(asked):
+                    answer.set_exception(error)
+                return
+            # Whose fault it was shows when each is alone.
+            for question, answers in asked.items():
+                await self._read({question: answers})
+
+
+def _of_all(asked: Mapping[Question, Sequence[asyncio.Future[Answer]]]) -> list[asyncio.Future[Answer]]:
+    return [answer for answers in asked.values() for answer in answers if not answer.done()]
