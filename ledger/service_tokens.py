@@ -1,5 +1,6 @@
 """Bearer tokens of product services: what each may do. Only a hash of a token is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -35,8 +36,8 @@ class ServiceToken:
     revoked_at: datetime | None = None
 
 
-_TOKEN_IN_USE = select(service_tokens).where(
-    service_tokens.c.token_id == bindparam("id"), service_tokens.c.revoked_at.is_(None)
+_TOKENS_IN_USE = select(service_tokens).where(
+    service_tokens.c.token_id.in_(bindparam("ids", expanding=True)), service_tokens.c.revoked_at.is_(None)
 )
 
 
@@ -66,8 +67,13 @@ async def add_token(ledger: Ledger, token: ServiceToken, *, operator: str, reaso
 
 async def token_in_use(connection: AsyncConnection, token_id: str) -> ServiceToken | None:
     """The token, unless it is unknown or revoked."""
-    row = (await connection.execute(_TOKEN_IN_USE, {"id": token_id})).one_or_none()
-    return None if row is None else _token(row)
+    return (await tokens_in_use(connection, [token_id]))[token_id]
+
+
+async def tokens_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict[str, ServiceToken | None]:
+    """Each of some tokens by its id; None if it is unknown or revoked."""
+    found = {row.token_id: _token(row) for row in await connection.execute(_TOKENS_IN_USE, {"ids": asked})}
+    return {token_id: found.get(token_id) for token_id in asked}
 
 
 async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:

@@ -16,7 +16,7 @@ from ledger.enrolments import receipt_of
 from ledger.errors import NoProgram
 from ledger.journal import holdings_before
 from ledger.owed import OwedToUser, owed_to
-from ledger.programs import all_versions, program_on
+from ledger.programs import all_versions, program_of_closed_day, program_on
 from ledger.schema import AnyRow, accounts, days, enrolments, entries, postings, rewards, snapshots, users
 from staking.average import DayHolding, day_holding
 from staking.days import ONE_DAY, day_of, end_of, start_of
@@ -289,7 +289,7 @@ async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
         holdings = await holdings_before(connection, user_id, now, inclusive=True)
         hold = await hold_of(connection, user_id)
         owed = await owed_to(connection, user_id, now=now, is_held=hold is not None)
-        program = await _program_of(connection, day_of(now))
+        program = await _program_of(ledger, connection, day_of(now))
         return Standing(
             user_id=user_id,
             enrolled=latest is not None and latest.ended_at is None,
@@ -336,8 +336,12 @@ async def first_credited_day(connection: AsyncConnection, user_id: str, from_day
     )
 
 
-async def _program_of(connection: AsyncConnection, day: date) -> Program | None:
+async def _program_of(ledger: Ledger, connection: AsyncConnection, day: date) -> Program | None:
+    has_begun = day <= day_of(ledger.clock())  # and keeps its terms, as one that is over does (I7)
     try:
-        return (await program_on(connection, day)).program
+        version = await (
+            program_of_closed_day(ledger, connection, day) if has_begun else program_on(connection, day)
+        )
     except NoProgram:
         return None
+    return version.program

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from ledger.engine import Ledger
-from ledger.service_tokens import Scope, ServiceToken, token_in_use
+from ledger.service_tokens import Scope, ServiceToken, tokens_in_use
 from settings import Settings
 from web.client_address import address_of
 from web.problems import Problem
@@ -23,7 +23,7 @@ class Bearers:
     """Tests the token of every request: in use, within its limit, with the scope that the endpoint needs."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime], settings: Settings) -> None:
-        self._ledger = ledger
+        self._tokens = ledger.shared_reads(tokens_in_use)
         self._limit = _CallLimit(now, settings)
 
     def may(self, scope: Scope) -> params.Security:
@@ -48,8 +48,7 @@ class Bearers:
 
     async def _token(self, request: Request, text: str) -> ServiceToken:
         token_id = token_id_in(text)
-        async with self._ledger.read() as connection:
-            known = None if token_id is None else await token_in_use(connection, token_id)
+        known = None if token_id is None else await self._tokens.answer(token_id)
         if not is_the_token(known, text) or known is None:
             self._limit.count_address(request)
             raise Problem(

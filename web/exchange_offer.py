@@ -44,7 +44,7 @@ def _beginning(asset: str, terms: AssetTerms) -> str:
         "maxCap": plain(terms.cap_units),
         "apr": f"{Decimal(terms.apr).normalize():f}",
     }
-    return json.dumps(fields, separators=(",", ":"))[:-1]
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]
 
 
 def _ended(beginning: str, staked: int, profit: int) -> str:

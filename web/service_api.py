@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, FastAPI, Path, Query, params
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.responses import Response
 
 from ledger.acts import check_text
 from ledger.enrolments import is_recorded
@@ -23,6 +24,7 @@ from web.known_parameters import only_known_parameters
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
+from web.shared_answers import SharedAnswers
 from workflows.client import ServiceError
 
 _PREFIX = "/v1/accounts/{user}/soft-staking"
@@ -319,22 +321,32 @@ class _Accounts:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        # A query takes a worker and Temporal more time than everything else here.
+        self._statuses = SharedAnswers(self._find_status)
 
-    async def status(self, user: User) -> AccountStatus:
-        live, is_known = None, True
+    async def status(self, user: User) -> Response:
+        return Response(await self._statuses.answer(user), media_type="application/json")
+
+    async def _find_status(self, user: str) -> bytes:
+        live, answers = None, True
         try:
             live = await self._service.client.status(user)
-            if live is not None and live.enrolment_id is not None:
-                async with self._service.ledger.read() as connection:
-                    is_known = await is_recorded(connection, live.enrolment_id)
         except ServiceError:
-            is_known = False
-        if not is_known:
-            # Of a workflow whose worker writes to another ledger than ours there is nothing to tell.
-            live = None
+            answers = False
         # The ledger second: it may be ahead of what the workflow said, but never behind it.
         known = await standing(self._service.ledger, user, now=self._service.now())
-        return _status(known, live, _state(known, live) if is_known else "unknown")
+        if live is not None and not await self._is_ours(known, live):
+            # Of a workflow whose worker writes to another ledger than ours there is nothing to tell.
+            live, answers = None, False
+        status = _status(known, live, _state(known, live) if answers else "unknown")
+        return status.model_dump_json().encode()
+
+    async def _is_ours(self, known: Standing, live: LiveStatus) -> bool:
+        """Whether the enrolment that a workflow speaks of is recorded here."""
+        if live.enrolment_id is None or (known.receipt and known.receipt.enrolment_id == live.enrolment_id):
+            return True
+        async with self._service.ledger.read() as connection:
+            return await is_recorded(connection, live.enrolment_id)
 
     async def tag(self, user: User) -> TagAnswer:
         known = await standing(self._service.ledger, user, now=self._service.now())

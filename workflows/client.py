@@ -16,9 +16,10 @@ from temporalio.client import (
     WithStartWorkflowOperation,
     WorkflowExecutionStatus,
     WorkflowHandle,
+    WorkflowQueryRejectedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -172,9 +173,18 @@ class SoftStakingClient:
         """What only the running workflow knows; None if none is running for the user."""
 
         async def send(_: bool) -> LiveStatus | None:
-            if not await self._is_running(user_id):
+            try:
+                return await self._handle(user_id).query(
+                    SoftStakingWorkflow.status,
+                    reject_condition=QueryRejectCondition.NOT_OPEN,
+                    rpc_timeout=self._timeout,
+                )
+            except WorkflowQueryRejectedError:
                 return None
-            return await self._handle(user_id).query(SoftStakingWorkflow.status, rpc_timeout=self._timeout)
+            except RPCError as error:
+                if is_no_such_workflow(error):
+                    return None
+                raise
 
         return await _answered(self._client, user_id, _QUERY, send, self._task_queue, self._timeout)
 
