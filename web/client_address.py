@@ -1,5 +1,6 @@
 """Whom a request is from: the peer, unless the peer is a proxy of ours."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.requests import HTTPConnection
@@ -34,6 +35,7 @@ def address_of(connection: HTTPConnection, proxies: Networks) -> str:
     return str(found or "")
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> _Address | None:
     """An address; an IPv4 one that is written as IPv6 is the IPv4 one."""
     try:
