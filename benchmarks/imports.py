@@ -29,7 +29,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.databases import Database, throwaway_database
-from ledger import garbage
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.history_export import parse_export
 from ledger.import_records import ImportedBy, undo_import
@@ -145,8 +144,7 @@ async def _import(url: str, content: bytes) -> Mapping[str, Any]:
     by = ImportedBy(["export.csv"], "UTC", "benchmarks")
     async with open_ledger(url) as ledger:
         started_s = time.perf_counter()
-        with garbage.left_alone():
-            export = parse_export(content, now=_NOW)
+        export = parse_export(content, now=_NOW)
         parsed_s = time.perf_counter()
         await import_export(ledger, export, now=_NOW, by=by, dry_run=True)
         checked_s = time.perf_counter()

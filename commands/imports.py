@@ -1,6 +1,6 @@
 """import, imports: transaction history exports into the ledger, each movement once; and taking one back."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
 from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger
@@ -16,11 +15,11 @@ from commands.output import (
     Column,
     JsonOption,
     instant_text,
+    lines_done,
     plain,
     print_fields,
     print_json,
     print_table,
-    progress,
 )
 from ledger.export_files import read_export_files
 from ledger.export_words import folded, is_spot
@@ -109,14 +108,14 @@ def import_(
         raise typer.BadParameter("doubtful lines are either --same or --again, not both")
     answer: Answer | None = "same" if same else "again" if again else None
     started_at = in_utc(now())
-    source = _read(files, timezone, started_at, _accounts(spot_account or [], skip_account or []))
+    accounts = _accounts(spot_account or [], skip_account or [])
+    with lines_done(quiet=as_json) as show:
+        source = _read(files, timezone, started_at, accounts, show)
     export, names = source.export, source.names
     by = ImportedBy(names, ", ".join(source.zones), operator, reason)
 
     async def work() -> ImportReport:
-        columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
-        with progress(*columns) as shown:
-            task = shown.add_task("", total=len(export.lines))
+        with lines_done(quiet=as_json) as show:
             async with the_ledger(new=new) as ledger:
                 return await import_export(
                     ledger,
@@ -126,7 +125,7 @@ def import_(
                     answer=answer,
                     partial=partial,
                     dry_run=dry_run,
-                    on_progress=lambda done: shown.update(task, completed=done),
+                    on_progress=lambda doing, done: show(doing, done, len(export.lines)),
                 )
 
     try:
@@ -168,7 +167,13 @@ def _accounts(spot: Sequence[str], skipped: Sequence[str]) -> Accounts:
     return said
 
 
-def _read(files: Sequence[Path], said: tzinfo | None, now: datetime, accounts: Accounts) -> ReadFiles:
+def _read(
+    files: Sequence[Path],
+    said: tzinfo | None,
+    now: datetime,
+    accounts: Accounts,
+    show: Callable[[str, int, int], None],
+) -> ReadFiles:
     """Raises ExportError for what is no such export, and CommandFailed if one tells no time zone."""
     zones: set[str] = set()
     names: list[str] = []
@@ -178,12 +183,17 @@ def _read(files: Sequence[Path], said: tzinfo | None, now: datetime, accounts: A
             zone = zone_of_export(part.content, part.name, said=said)
             if zone is None:
                 raise CommandFailed(_ZONE_IS_MISSING.format(file=part.name))
-            exports.append(parse_export(part.content, zone=zone, now=now, accounts=accounts))
+            tell = _telling(show, f"reading {plain(part.name)}", part.content.count(b"\n"))
+            exports.append(parse_export(part.content, zone=zone, now=now, accounts=accounts, on_progress=tell))
         zones.add(str(zone))
         names.append(part.name)
     export = combined(exports)
     check_accounts(export, names)
     return ReadFiles(export, names, sorted(zones))
+
+
+def _telling(show: Callable[[str, int, int], None], doing: str, total: int) -> Callable[[int], None]:
+    return lambda done: show(doing, done, total)
 
 
 @contextmanager
@@ -351,10 +361,17 @@ def undo(
     """
 
     async def work() -> Undone:
-        async with the_ledger() as ledger:
-            return await undo_import(
-                ledger, number, reason=reason, operator=operator, now=in_utc(now()), dry_run=dry_run
-            )
+        with lines_done(quiet=as_json) as show:
+            async with the_ledger() as ledger:
+                return await undo_import(
+                    ledger,
+                    number,
+                    reason=reason,
+                    operator=operator,
+                    now=in_utc(now()),
+                    dry_run=dry_run,
+                    on_progress=lambda done, total: show("taking back", done, total),
+                )
 
     done = run(work())
     if as_json:

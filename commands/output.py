@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -12,7 +13,14 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+)
 from rich.text import Text
 
 from ledger.statement_text import COMPUTED_COLUMNS, iso_text
@@ -69,10 +77,23 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
 
 
-def progress(*columns: ProgressColumn) -> Progress:
+def progress(*columns: ProgressColumn, quiet: bool = False) -> Progress:
     """Progress on stderr, so that stdout carries the data alone; silent where nobody watches."""
     terminal = Console(stderr=True)
-    return Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
+    return Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal)
+
+
+@contextmanager
+def lines_done(*, quiet: bool) -> Generator[Callable[[str, int, int], None]]:
+    """progress() of a long piece of work: what is being done, how many of how many, and per cent."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
+    with progress(*columns, quiet=quiet) as shown:
+        task = shown.add_task("")
+
+        def show(doing: str, done: int, total: int) -> None:
+            shown.update(task, description=doing, completed=done, total=total)
+
+        yield show
 
 
 def print_json(value: Any) -> None:

@@ -77,6 +77,11 @@ class Ledger:
         """Whether whoever opens an older one brings it up to date, since nobody operates an embedded database."""
         return self._is_sqlite
 
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether whoever writes keeps all others waiting, in other processes too."""
+        return self._is_sqlite
+
     @asynccontextmanager
     async def write(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
         """A transaction that may write; committed on leaving, rolled back on an exception.

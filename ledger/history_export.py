@@ -4,23 +4,27 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timezone, tzinfo
 from typing import TypeAlias
 
+from ledger import garbage
 from ledger.export_words import Column, column_called, folded, is_another_account, is_spot
 from staking.models import check_user_id
 from staking.money import AmountError, AmountTooFine, AmountTooLarge, parse_amount
 from staking.program import check_asset_code
 
-_TIME = re.compile(r"([0-9]{4}|[0-9]{2})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
+_TIME = re.compile(r"(?:[0-9]{2})?[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_TIME_LENGTH = len("2026-10-01 10:00:00")
+_HOUR = slice(11, 13)
 HEADERS = (
     ("User_ID", "UTC_Time", "Account", "Operation", "Coin", "Change", "Remark"),
     ("User ID", "Time", "Account", "Operation", "Coin", "Change", "Remark"),
 )
 """As they are in English; in other languages they are known too, in any order."""
 _ACCOUNTS_SHOWN_MAX = 10
+_TOLD_EVERY = 10_000
 _EXPECTED = " or ".join(",".join(header) for header in HEADERS)
 
 
@@ -133,22 +137,31 @@ class Export:
 
 
 def parse_export(
-    content: bytes, *, zone: tzinfo = UTC, now: datetime | None = None, accounts: Accounts | None = None
+    content: bytes,
+    *,
+    zone: tzinfo = UTC,
+    now: datetime | None = None,
+    accounts: Accounts | None = None,
+    on_progress: Callable[[int], None] = lambda lines: None,
 ) -> Export:
     """The lines of an export whose times are local to ``zone``.
 
     Of a local time that occurs twice the first is meant. Lines later than ``now`` are bad.
-    Raises ExportError for a file that is not such an export at all.
+    Raises ExportError for a file that is not such an export at all. ``on_progress`` hears now and then how many
+    lines are read.
     """
     records = _records(_text(content))
     header = _header(next(records, None))
     reading = _Reading(header, zone, now, accounts or Accounts())
-    for record in records:
-        if isinstance(record, BadLine):
-            reading.is_unreadable(record)
-        else:
-            reading.read(*record)
-    return reading.export()
+    with garbage.left_alone():
+        for count, record in enumerate(records):
+            if count % _TOLD_EVERY == 0:
+                on_progress(count)
+            if isinstance(record, BadLine):
+                reading.is_unreadable(record)
+            else:
+                reading.read(*record)
+        return reading.export()
 
 
 class _Reading:
@@ -183,7 +196,8 @@ class _Reading:
                 self._unknown.setdefault(name, number)
             return
         try:
-            self._users.add(check_user_id(user_id))
+            if user_id not in self._users:
+                self._users.add(check_user_id(user_id))
             instant = _instant(time, self._zone, self._now)
             if self._last_spot_instant is None or instant > self._last_spot_instant:
                 self._last_spot_instant = instant
@@ -368,16 +382,17 @@ def _header(record: tuple[int, list[str]] | BadLine | None) -> Header:
 
 
 def _instant(text: str, zone: tzinfo, now: datetime | None) -> datetime:
-    match = _TIME.fullmatch(text)
-    if not match:
+    if not _TIME.fullmatch(text):
         raise ValueError(f"{_shown(text)} is not a time such as 2026-10-01 10:00:00 or 26-10-01 10:00:00")
-    year, month, day, hour, minute, second = map(int, match.groups())
-    if len(match[1]) == 2:
-        year += 2000
+    written = text if len(text) == _TIME_LENGTH else f"20{text}"
     try:
-        local = datetime(year, month, day, hour, minute, second, tzinfo=zone)
-        instant = local.astimezone(UTC)
-        exists = instant.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None)
+        if written[_HOUR] == "24":
+            raise ValueError(text)  # which newer versions of Python take for the beginning of the next day
+        local = datetime.fromisoformat(written).replace(tzinfo=zone)
+        instant = local if zone is UTC else local.astimezone(UTC)
+        exists = isinstance(zone, timezone) or instant.astimezone(zone).replace(tzinfo=None) == local.replace(
+            tzinfo=None
+        )
     except (ValueError, OverflowError):
         raise ValueError(f"{text} is not a date and time of the calendar") from None
     if not exists:

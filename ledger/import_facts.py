@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.history_export import ExportLine
-from ledger.import_plan import Facts, Later, RecordedLine, Span, span_of
+from ledger.import_plan import Facts, Later, RecordedLine, Span
 from ledger.import_records import RecordedImport
 from ledger.journal import LockedUser, exact_sum, from_exact_sum
 from ledger.schema import accounts, entries, import_spans, imports, postings
@@ -21,22 +20,22 @@ _reversals = entries.alias("reversals")
 async def read_facts(
     connection: AsyncConnection,
     users: Mapping[str, LockedUser],
-    lines: Mapping[str, Sequence[ExportLine]],
+    spans: Mapping[str, Span],
     own: RecordedImport | None,
     *,
     in_detail: bool,
 ) -> dict[str, Facts]:
-    """What the ledger knows of each user whose lines are given, at least one of each.
+    """What the ledger knows of each user of whose lines the span is given.
 
     ``own`` is their import, where it is run again. ``in_detail``: every instant after the last line too, of which
     there may be a million; else only what these come to.
     """
-    facts = {user_id: Facts(users[user_id], {}) for user_id in lines}
-    for some in chunks(sorted(lines), _USERS_IN_A_STATEMENT):
-        spans = {user_id: span_of(lines[user_id]) for user_id in some}
-        await _read_holdings(connection, facts, spans, in_detail=in_detail)
-        await _read_imported(connection, facts, spans, own)
-        await _read_spans(connection, facts, spans, own)
+    facts = {user_id: Facts(users[user_id], {}) for user_id in spans}
+    for user_ids in chunks(sorted(spans), _USERS_IN_A_STATEMENT):
+        some = {user_id: spans[user_id] for user_id in user_ids}
+        await _read_holdings(connection, facts, some, in_detail=in_detail)
+        await _read_imported(connection, facts, some, own)
+        await _read_spans(connection, facts, some, own)
     return facts
 
 

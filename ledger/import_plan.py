@@ -96,17 +96,30 @@ class NewLine(NamedTuple):
     """As it is stored."""
     number: int
     """Of equal movements, which one: 1 for the first that was ever imported."""
+    key: str = ""
+    """Under which the database knows it; empty where nobody asks yet."""
 
-    @property
-    def key(self) -> str:
-        """The key under which the database knows it."""
-        line = self.line
-        # As json.dumps writes the list of these, but for each of a million lines.
-        said = (
-            f'[{_in_json(line.user_id)}, "{line.instant.isoformat()}", {_in_json(line.asset)}, '
-            f"{line.change}, {self.number}]"
-        )
-        return hashlib.sha256(said.encode()).hexdigest()[:_KEY_HEX_DIGITS]
+
+def numbered(lines: Iterable[ExportLine], *, with_keys: bool) -> list[NewLine]:
+    """The lines of whole instants of a user, as they are posted if no equal one was ever imported."""
+    seen: defaultdict[Moved, int] = defaultdict(int)
+    found: list[NewLine] = []
+    for line in lines:
+        instant = stored_instant(line.instant)
+        moved = (instant, line.asset, line.change)
+        seen[moved] = number = seen[moved] + 1
+        found.append(NewLine(line, instant, number, key_of(line, number) if with_keys else ""))
+    return found
+
+
+def key_of(line: ExportLine, number: int) -> str:
+    """The key under which the database knows a movement."""
+    # As json.dumps writes the list of these, but for each of a million lines.
+    said = (
+        f'[{_in_json(line.user_id)}, "{line.instant.isoformat()}", {_in_json(line.asset)}, '
+        f"{line.change}, {number}]"
+    )
+    return hashlib.sha256(said.encode()).hexdigest()[:_KEY_HEX_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -201,30 +214,28 @@ def _of_one_movement(instant: datetime, found: list[tuple[Span, list[ExportLine]
 
 def plan(
     facts: Facts,
-    lines: Sequence[ExportLine],
+    lines: Sequence[NewLine],
     span: Span,
     *,
     answer: Answer | None = None,
     without: Collection[str] = (),
 ) -> Plan:
-    """What to post of a user's lines.
+    """What to post of a user's lines, which are ``numbered``.
 
     ``span`` is that of all the lines that the export has of the user; ``without`` are assets that are skipped.
     """
-    new: list[NewLine] = []
+    wanted = [item for item in lines if item.line.asset not in without] if without else lines
     known: defaultdict[Moved, list[ExportLine]] = defaultdict(list)
-    seen: defaultdict[Moved, int] = defaultdict(int)
-    ever = facts.ever
-    for line in lines:
-        if line.asset in without:
-            continue
-        instant = stored_instant(line.instant)
-        moved = (instant, line.asset, line.change)
-        if moved in ever:
-            known[moved].append(line)
-        else:
-            seen[moved] = number = seen[moved] + 1
-            new.append(NewLine(line, instant, number))
+    if facts.ever:
+        new: list[NewLine] = []
+        for item in wanted:
+            moved = (item.instant, item.line.asset, item.line.change)
+            if moved in facts.ever:
+                known[moved].append(item.line)
+            else:
+                new.append(item)
+    else:
+        new = list(wanted)
     repeats: Counter[str] = Counter()
     doubts: list[Problem] = []
     if known:
@@ -256,7 +267,7 @@ def _further(
         further = equal[same + facts.own[moved] :]
         repeats[moved[1]] += len(equal) - len(further)
         for number, line in enumerate(further, facts.ever[moved] + 1):
-            yield NewLine(line, moved[0], number)
+            yield NewLine(line, moved[0], number, key_of(line, number))
 
 
 def in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
@@ -301,7 +312,7 @@ def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
     """Per asset the instants at whose end the balance would be below zero, and too large (I2)."""
     closed_through = stored_instant(facts.user.closed_through)
     timelines: defaultdict[str, dict[int, int]] = defaultdict(dict)
-    for line, occurred_at, _ in new:
+    for line, occurred_at, _, _ in new:
         instant = max(occurred_at, closed_through)
         timeline = timelines[line.asset]
         timeline[instant] = timeline.get(instant, 0) + line.change
@@ -339,7 +350,7 @@ def _problems_of(
 ) -> list[Problem]:
     """In words. What was posted after the last line has no instant here: whoever wants it asks for more facts."""
     closed_through = stored_instant(user.closed_through)
-    new = {max(instant, closed_through): line for line, instant, _ in lines}
+    new = {max(instant, closed_through): line for line, instant, _, _ in lines}
     below: list[_Moment] = []
     above: list[_Moment] = []
     line: ExportLine | None = None

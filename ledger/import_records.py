@@ -32,7 +32,8 @@ from staking.money import format_amount
 PART_ENTRIES = 5_000
 """What one transaction writes: well below a second, so that other writers come in between."""
 OTHERS_TURN_S = 0.025
-"""Between two parts. Whoever waits in another process for SQLite's lock asks for it every few milliseconds."""
+"""Between two parts where there is one writer: who waits in another process for SQLite's lock asks for it every
+few milliseconds. PostgreSQL's locks go to whoever has waited longest."""
 Progress: TypeAlias = Callable[[int, int], None]
 _reversals = entries.alias("reversals")
 
@@ -206,7 +207,8 @@ async def undo_import(
                 "the same command again goes on with it"
             ) from None
         on_progress(taken_back, open_count)
-        await asyncio.sleep(OTHERS_TURN_S)
+        if ledger.has_one_writer:
+            await asyncio.sleep(OTHERS_TURN_S)
     await _record_undone(ledger, import_number, reason, operator)
     return answer
 

@@ -1,10 +1,11 @@
 """Importing a transaction history export: every movement once, and nothing unless all is good."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,7 +13,19 @@ from ledger import garbage
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.history_export import BadLine, Export, ExportLine, check_accounts
 from ledger.import_facts import chunks, read_facts
-from ledger.import_plan import Answer, Facts, NewLine, Plan, Problem, Span, digest_of, merged, plan, span_of
+from ledger.import_plan import (
+    Answer,
+    Facts,
+    NewLine,
+    Plan,
+    Problem,
+    Span,
+    digest_of,
+    merged,
+    numbered,
+    plan,
+    span_of,
+)
 from ledger.import_records import (
     OTHERS_TURN_S,
     PART_ENTRIES,
@@ -36,7 +49,9 @@ from ledger.rows import update_rows
 from ledger.schema import instant_of, stored_instant, users
 from ledger.spelling import misspelt_assets
 
-Progress = Callable[[int], None]
+Doing: TypeAlias = Literal["checking", "importing"]
+_Answer = TypeVar("_Answer")
+Progress = Callable[[Doing, int], None]
 _USERS_AT_ONCE = 500
 
 
@@ -128,13 +143,16 @@ async def import_export(
     out, each whole; a line of which nobody knows whose it is stops the others too. Raises ImportRefused, with
     nothing written, if a line is bad or doubtful or a balance would leave its range at the end of an instant,
     ImportStopped if that is so only since a part was written, and ExportError if the export has an account of
-    which nobody said whether it is Spot. ``on_progress`` hears how many lines are posted.
+    which nobody said whether it is Spot. ``on_progress`` hears how many lines are checked, and
+    then how many are posted.
     """
     check_accounts(export, by.files)
+    tell = on_progress or (lambda _doing, _done: None)
+    tell("checking", 0)
     with garbage.left_alone():
         # In a thread, since it may take seconds, in which this process has others to answer.
         by_user, digest, spans = await asyncio.to_thread(_in_order, export)
-        work = _Import(ledger, by, now, answer, on_progress or (lambda _: None), digest, spans)
+        work = _Import(ledger, by, now, answer, tell, digest, spans)
         left_out = await _check(work, export, by_user, partial=partial)
         if not dry_run:
             await _write(work, by_user)
@@ -211,12 +229,16 @@ async def _check(
     bad = [BadLine(one.number, one.problem, one.user_id, one.file) for one in unfit if one.asset in in_program]
     bad += export.bad
     tallies: dict[str, _Tally] = {}
+    checked = 0
     for user_ids in chunks(sorted(by_user), _USERS_AT_ONCE):
         some = {user_id: by_user[user_id] for user_id in user_ids}
+        spans = {user_id: work.spans[user_id] for user_id in user_ids}
         async with work.ledger.read(takes_long=True) as connection:
             known = await users_as_they_are(connection, user_ids)
-            facts = await read_facts(connection, known, some, work.recorded, in_detail=True)
+            facts = await read_facts(connection, known, spans, work.recorded, in_detail=True)
         tallies |= await asyncio.to_thread(_tallies, work, facts, some)
+        checked += sum(map(len, some.values()))
+        work.on_progress("checking", checked)
     problems = [problem for tally in tallies.values() for problem in tally.problems]
     too_much = {one.asset for one in [*unfit, *(problem for problem in problems if problem.is_overflow)]}
     work.skipped = too_much - in_program
@@ -245,7 +267,8 @@ def _tallies(
     work: _Import, facts: Mapping[str, Facts], by_user: Mapping[str, Sequence[ExportLine]]
 ) -> dict[str, _Tally]:
     return {
-        user_id: _tally(_plan(work, work.recorded, facts[user_id], lines)) for user_id, lines in by_user.items()
+        user_id: _tally(_plan(work, work.recorded, facts[user_id], numbered(lines, with_keys=False)))
+        for user_id, lines in by_user.items()
     }
 
 
@@ -273,7 +296,7 @@ def _without(counts: Counter[str], skipped: set[str]) -> int:
     return sum(count for asset, count in counts.items() if asset not in skipped)
 
 
-def _plan(work: _Import, recorded: RecordedImport | None, facts: Facts, lines: Sequence[ExportLine]) -> Plan:
+def _plan(work: _Import, recorded: RecordedImport | None, facts: Facts, lines: Sequence[NewLine]) -> Plan:
     answer = (recorded and recorded.answer) or work.answer
     return plan(facts, lines, work.spans[facts.user.user_id], answer=answer, without=work.skipped)
 
@@ -282,51 +305,86 @@ async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> 
     """Writes what is new. Where nothing is, an import that was interrupted after its last line is finished."""
     if not work.imported:
         if work.recorded is not None and work.recorded.finished_at is None:
-            await _write_part(work.ledger, work, {}, is_last=True)
+            await _write_part(work.ledger, work, _prepared({}), is_last=True)
         return
     lines = [line for some in by_user.values() for line in some if line.asset not in work.skipped]
     work.already -= len(lines) - work.imported  # they are counted again where they are written
     work.imported = work.in_closed_days = 0
-    parts = list(_parts(by_user))
-    while parts:
-        part = parts.pop(0)
+    waiting = deque(_parts(by_user))
+    part = _prepared(waiting.popleft())
+    while part is not None:
+        write = _write_part(work.ledger, work, part, is_last=not waiting)
         try:
-            recorded, plans = await _write_part(work.ledger, work, part, is_last=not parts)
+            (recorded, plans), following = await _while_the_next_is_prepared(work.ledger, write, waiting)
         except ImportRefused as refusal:
-            if len(part) == 1 and parts and part.keys() == parts[0].keys():
+            if waiting and len(part.lines) == 1 and part.lines.keys() == waiting[0].keys():
                 # The user's own later postings count on what the next lines bring: these belong together.
-                ((user_id, some),) = part.items()
-                parts[0] = {user_id: [*some, *parts[0][user_id]]}
+                ((user_id, some),) = part.lines.items()
+                part = _prepared({user_id: [*(item.line for item in some), *waiting.popleft()[user_id]]})
                 continue
             if work.recorded is None or not work.imported:
                 raise
             raise ImportStopped(work.recorded.import_number, work.imported, refusal) from None
+        part = following
         work.recorded = recorded
         work.imported += sum(len(decided.new) for decided in plans)
         work.in_closed_days += sum(decided.is_late(item) for decided in plans for item in decided.new)
         work.already += sum(decided.repeats.total() for decided in plans)
-        work.on_progress(work.imported)
-        if parts:
-            await asyncio.sleep(OTHERS_TURN_S)
+        work.on_progress("importing", work.imported)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one transaction writes, as far as it is known beforehand."""
+
+    lines: dict[str, list[NewLine]]
+    """Of each user, as they are posted if no equal ones are known."""
+    spans: dict[str, Span]
+    """Of these lines."""
+    users: list[str]
+    """These users, and others of whom nothing is new."""
+
+
+def _prepared(by_user: Mapping[str, Sequence[ExportLine]]) -> _Part:
+    with_lines = {user_id: lines for user_id, lines in by_user.items() if lines}
+    return _Part(
+        {user_id: numbered(lines, with_keys=True) for user_id, lines in with_lines.items()},
+        {user_id: span_of(lines) for user_id, lines in with_lines.items()},
+        list(by_user),
+    )
+
+
+async def _while_the_next_is_prepared(
+    ledger: Ledger, write: Awaitable[_Answer], waiting: deque[dict[str, Sequence[ExportLine]]]
+) -> tuple[_Answer, _Part | None]:
+    """Awaits a part's transaction; then others have their turn. Takes the next part out of those that wait."""
+    if not waiting:
+        return await write, None
+    if ledger.has_one_writer:
+        answer = await write
+        following, _ = await asyncio.gather(asyncio.to_thread(_prepared, waiting[0]), asyncio.sleep(OTHERS_TURN_S))
+    else:
+        answer, following = await asyncio.gather(write, asyncio.to_thread(_prepared, waiting[0]))
+    waiting.popleft()
+    return answer, following
 
 
 @run_again_if_it_gave_way
 async def _write_part(
-    ledger: Ledger, work: _Import, part: Mapping[str, Sequence[ExportLine]], *, is_last: bool
+    ledger: Ledger, work: _Import, part: _Part, *, is_last: bool
 ) -> tuple[RecordedImport | None, list[Plan]]:
     """One transaction: plans the part's users under their locks, and posts what is new."""
-    with_lines = {user_id: lines for user_id, lines in part.items() if lines}
     async with ledger.write() as connection:
-        locked = await lock_or_make_users(connection, with_lines)
+        locked = await lock_or_make_users(connection, part.lines)
         # Under the locks of their users: what another import wrote meanwhile is known, the same one too.
         recorded = await import_of_content(connection, work.digest)
-        plans = await _plans(connection, work, locked, with_lines, recorded)
+        plans = await _plans(connection, work, locked, part, recorded)
         if any(decided.new for decided in plans):
             if recorded is None:
                 recorded = await begin_import(connection, work.by, work.digest, work.answer, at=ledger.clock())
             await _post(connection, plans, recorded.import_number, work.now)
         if recorded:
-            await record_spans(connection, recorded, {user_id: work.spans[user_id] for user_id in part})
+            await record_spans(connection, recorded, {user_id: work.spans[user_id] for user_id in part.users})
             if is_last:
                 await finish_import(connection, recorded, at=ledger.clock())
         return recorded, plans
@@ -336,13 +394,13 @@ async def _plans(
     connection: AsyncConnection,
     work: _Import,
     locked: Mapping[str, LockedUser],
-    part: Mapping[str, Sequence[ExportLine]],
+    part: _Part,
     recorded: RecordedImport | None,
 ) -> list[Plan]:
     """What to post of each user. Raises ImportRefused if that is doubtful, or a balance would leave its range."""
     for in_detail in (False, True):
-        facts = await read_facts(connection, locked, part, recorded, in_detail=in_detail)
-        plans = [_plan(work, recorded, facts[user_id], lines) for user_id, lines in sorted(part.items())]
+        facts = await read_facts(connection, locked, part.spans, recorded, in_detail=in_detail)
+        plans = [_plan(work, recorded, facts[user_id], lines) for user_id, lines in sorted(part.lines.items())]
         problems = [problem.line for decided in plans for problem in decided.problems]
         doubts = [doubt.line for decided in plans for doubt in decided.doubts]
         if not problems and not doubts:
@@ -366,10 +424,10 @@ async def _post(connection: AsyncConnection, plans: Sequence[Plan], import_numbe
 
 
 def _movement(item: NewLine, user_id: str, closed_through: int) -> Movement:
-    line, instant, _ = item
+    line, instant, _, key = item
     if instant >= closed_through:
-        return Movement(user_id, line.asset, line.change, instant, None, item.key, line.words)
-    return Movement(user_id, line.asset, line.change, closed_through, instant, item.key, line.words)
+        return Movement(user_id, line.asset, line.change, instant, None, key, line.words)
+    return Movement(user_id, line.asset, line.change, closed_through, instant, key, line.words)
 
 
 def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[dict[str, Sequence[ExportLine]]]:

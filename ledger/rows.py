@@ -74,7 +74,8 @@ async def insert_stored(
 ) -> None:
     """insert_rows, for the many rows of a bulk: values are as they are stored, in the order of the names."""
     if connection.dialect.name == "postgresql":
-        await connection.exec_driver_sql(_insert_literals(table, names), _literals(table, names, rows))
+        same, given = _literals(table, names, rows)
+        await connection.exec_driver_sql(_insert_literals(table, names, same), given)
     else:
         places = ", ".join("?" * len(names))
         await connection.exec_driver_sql(
@@ -88,8 +89,9 @@ async def insert_numbered_stored(
     """insert_numbered_rows, for the many rows of a bulk: see insert_stored."""
     (key,) = table.primary_key
     if connection.dialect.name == "postgresql":
-        statement = f"{_insert_literals(table, names)} RETURNING {key.name}"
-        inserted = await connection.exec_driver_sql(statement, _literals(table, names, rows))
+        same, given = _literals(table, names, rows)
+        statement = f"{_insert_literals(table, names, same)} RETURNING {key.name}"
+        inserted = await connection.exec_driver_sql(statement, given)
         return sorted(inserted.scalars())
     last: int = await connection.scalar(select(func.max(key))) or 0
     keys = range(last + 1, last + 1 + len(rows))
@@ -99,23 +101,30 @@ async def insert_numbered_stored(
 
 
 @cache
-def _insert_literals(table: Table, names: _Names) -> str:
-    """Each column's values arrive as the text of one array, which costs a fraction of an array of parameters."""
-    arrays = ", ".join(f"%({name})s::{_array_type(table.c[name])}" for name in names)
-    columns = ", ".join(names)
-    return (
-        f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
-        f"FROM unnest({arrays}) WITH ORDINALITY AS given({columns}, number) ORDER BY number"
-    )
+def _insert_literals(table: Table, names: _Names, same: _Names) -> str:
+    """Values that are the same in all rows arrive once; those of any other column as the text of one array, which
+    costs a fraction of an array of parameters."""
+    differing = tuple(name for name in names if name not in same)
+    arrays = ", ".join(f"%({name})s::{_type_of(table.c[name])}[]" for name in differing)
+    values = ", ".join(f"%({name})s::{_type_of(table.c[name])}" if name in same else name for name in names)
+    given = f"unnest({arrays}) WITH ORDINALITY AS given({', '.join(differing)}, number)"
+    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} FROM {given} ORDER BY number"
 
 
-def _array_type(column: Column[Any]) -> str:
-    return "text[]" if isinstance(column.type, Text) else "bigint[]"
+def _type_of(column: Column[Any]) -> str:
+    return "text" if isinstance(column.type, Text) else "bigint"
 
 
-def _literals(table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]) -> dict[str, str]:
-    columns = zip(*rows, strict=True)
-    return {name: _literal(table.c[name], column) for name, column in zip(names, columns, strict=True)}
+def _literals(table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]) -> tuple[_Names, dict[str, Stored]]:
+    """The names of the columns whose values are the same in all rows, and each column's parameter."""
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    same = [name for name, values in columns.items() if values.count(values[0]) == len(values)]
+    if len(same) == len(names):
+        same.pop()  # something must tell how many rows there are
+    given: dict[str, Stored] = {
+        name: values[0] if name in same else _literal(table.c[name], values) for name, values in columns.items()
+    }
+    return tuple(same), given
 
 
 def _literal(column: Column[Any], values: Sequence[Stored]) -> str:

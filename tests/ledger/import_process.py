@@ -39,6 +39,11 @@ def say(done: int) -> None:
     sys.stdout.flush()
 
 
+def say_if_written(doing: str, done: int) -> None:
+    if doing == "importing":
+        say(done)
+
+
 async def main(url: str, work: str, file: str, part: int) -> None:
     imports.PART_ENTRIES = import_records.PART_ENTRIES = PART
     async with open_ledger(url, clock=lambda: NOW) as ledger:
@@ -54,7 +59,7 @@ async def main(url: str, work: str, file: str, part: int) -> None:
             )
         else:
             export = parse_export(Path(file).read_bytes())  # noqa: ASYNC240  # nothing else runs here
-            await import_export(ledger, export, now=NOW, by=BY_A_TEST, on_progress=say)
+            await import_export(ledger, export, now=NOW, by=BY_A_TEST, on_progress=say_if_written)
 
 
 if __name__ == "__main__":

@@ -354,12 +354,14 @@ async def test_thousands_of_lines_are_one_import(world: World) -> None:
         line(f"2026-{1 + n % 9:02}-{1 + n % 28:02} {n % 24:02}:{n % 60:02}:{n % 59:02}", "1.5", user=f"u{n % 300}")
         for n in range(5_000)
     ]
-    told: list[int] = []
+    told: list[tuple[str, int]] = []
     export = parse_export("\n".join([EXPORT_HEADER, *lines]).encode())
 
-    report = await import_export(world.ledger, export, now=LONG_AGO, by=BY_A_TEST, on_progress=told.append)
+    report = await import_export(
+        world.ledger, export, now=LONG_AGO, by=BY_A_TEST, on_progress=lambda *said: told.append(said)
+    )
 
     assert (report.imported, report.users) == (5_000, 300)
     assert told == sorted(set(told))
-    assert told[-1] == 5_000
+    assert (told[0], told[1], told[-1]) == (("checking", 0), ("checking", 5_000), ("importing", 5_000))
     assert await world.sql("SELECT sum(balance) FROM accounts WHERE kind = 'spot'") == [(5_000 * units("1.5"),)]
