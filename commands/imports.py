@@ -316,7 +316,7 @@ def show(number: NumberArgument, as_json: JsonOption = False) -> None:
     """
 
     async def work() -> tuple[RecordedImport, dict[str, Any]]:
-        async with the_ledger() as ledger, ledger.read() as connection:
+        async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
             return await read_import(connection, number), await spans_of_import(connection, number)
 
     found, spans = run(work())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import check_text, write_act
@@ -98,7 +98,7 @@ async def list_imports(connection: AsyncConnection) -> list[RecordedImport]:
 
 async def read_import(connection: AsyncConnection, import_number: int) -> RecordedImport:
     """One import. Raises UnknownImport."""
-    found = await _read(connection, imports.c.import_number == import_number)
+    found = await _read(connection, import_number)
     if not found:
         raise UnknownImport(f"there is no import {import_number}; starter.py imports list shows all")
     return found[0]
@@ -370,7 +370,11 @@ def _open(import_number: int, *conditions: ColumnElement[bool]):
     )
 
 
-async def _read(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> list[RecordedImport]:
+async def _read(connection: AsyncConnection, import_number: int | None = None) -> list[RecordedImport]:
+    """One, or all; of others no movement is counted."""
+    which = (
+        entries.c.import_number.is_not(None) if import_number is None else entries.c.import_number == import_number
+    )
     counted = (
         select(
             entries.c.import_number,
@@ -380,14 +384,14 @@ async def _read(connection: AsyncConnection, *conditions: ColumnElement[bool]) -
         )
         .select_from(entries)
         .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
-        .where(entries.c.import_number.is_not(None))
+        .where(which)
         .group_by(entries.c.import_number)
         .subquery()
     )
     rows = await connection.execute(
         select(imports, counted.c.movements, counted.c.users, counted.c.taken_back)
         .outerjoin(counted, counted.c.import_number == imports.c.import_number)
-        .where(*conditions)
+        .where(literal(True) if import_number is None else imports.c.import_number == import_number)
         .order_by(imports.c.import_number)
     )
     return [_recorded(row, row.movements, row.users, row.taken_back) for row in rows]

@@ -17,6 +17,8 @@ class Patience:
     """The same for an audit or an upgrade, which a person waits for and can interrupt."""
     idle_s: float = 8
     """The database ends a transaction whose process says nothing for so long, and its locks with it."""
+    long_idle_s: float = 600
+    """The same for one that reads and takes long: it holds no locks, and its process computes for a while."""
     grace_s: float = 1
     """What is not answered this much later than the database would have given it up is not answered at all."""
     close_s: float = 7

@@ -65,9 +65,11 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
         driver = connection.connection.driver_connection
         assert isinstance(driver, _SilentNoLonger), "it was made by the engine"
         options = connection.get_execution_options()
-        statement_s = patience.long_statement_s if options.get(TAKES_LONG) else patience.statement_s
+        reads, takes_long = options.get(READ_ONLY, False), options.get(TAKES_LONG, False)
+        statement_s = patience.long_statement_s if takes_long else patience.statement_s
+        idle_s = patience.long_idle_s if takes_long and reads else patience.idle_s
         driver.turn_s = driver.answer_s = patience.turn_s
-        result = connection.exec_driver_sql(_beginning(patience, statement_s, reads=options.get(READ_ONLY, False)))
+        result = connection.exec_driver_sql(_beginning(patience, statement_s, idle_s, reads=reads))
         connection.info[CLOCK] = result.scalar_one()
         driver.answer_s = statement_s + patience.grace_s
 
@@ -75,13 +77,13 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
     return engine
 
 
-def _beginning(patience: Patience, statement_s: float, *, reads: bool) -> str:
+def _beginning(patience: Patience, statement_s: float, idle_s: float, *, reads: bool) -> str:
     """One message, so that the limits cost no round trip; and none of them outlives the transaction."""
     limits_s = {
         "lock_timeout": patience.turn_s,
         "statement_timeout": statement_s,
         # A process that was stopped in the middle of a transaction must not hold its users' locks for ever.
-        "idle_in_transaction_session_timeout": patience.idle_s,
+        "idle_in_transaction_session_timeout": idle_s,
     }
     settings = [f"set_config('{name}', '{ceil(1000 * limit_s)}', true)" for name, limit_s in limits_s.items()]
     level = "REPEATABLE READ READ ONLY" if reads else "READ COMMITTED"

@@ -229,6 +229,17 @@ async def test_an_audit_may_take_longer_than_any_other_statement(world: World) -
     assert limits == [("6s", 7), ("6h", 6 * 3600 + 1)]
 
 
+async def test_only_what_reads_and_takes_long_may_compute_for_long_within_its_transaction(world: World) -> None:
+    limits: list[str] = []
+    asked = "SHOW idle_in_transaction_session_timeout"
+    for takes_long in (False, True):
+        async with world.ledger.read(takes_long=takes_long) as connection:
+            limits.append((await connection.exec_driver_sql(asked)).scalar_one())
+    async with world.ledger.write(takes_long=True) as connection:
+        limits.append((await connection.exec_driver_sql(asked)).scalar_one())
+    assert limits == ["8s", "10min", "8s"]
+
+
 async def test_nobody_is_refused_for_connections_that_a_restart_of_the_database_ended(
     world: World, tmp_path: Path
 ) -> None:
