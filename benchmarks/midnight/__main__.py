@@ -18,13 +18,14 @@ A checkout is measured with its own code and the interpreter of its own ``.venv`
 ``--processes`` starts so many workers of one process each. References are never cold, so that ``× floor`` is
 always the ratio to a warm one. A ``--cache`` smaller than the number of users is in force once they sleep: the
 workers are restarted with it, and all wakes are cold. The floor is a day without work: its timer fires, and the
-next one starts. Beside it stands one whose workflow ends instead, which costs the server more. DBOS runs in one
-process, and keeps its own state in the database. How late a user is: when the day was credited, or the last step
-was done, after the instant of the wake. Billed actions are counted as ``benchmarks/midnight/histories.py`` says.
+next one starts. The row ``ends``, which must be asked for, ends the workflow instead; that costs more. DBOS runs
+in one process, and keeps its own state in the database. How late a user is: when the day was credited, or the
+last step was done, after the instant of the wake. Billed actions are counted as ``histories.py`` says.
 """
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +44,8 @@ from benchmarks.midnight.telling import say
 from embedded.exiting import exit_process
 
 _DEFAULT = Asked()
-_ALL_ROWS = ",".join(Kind)
+_LOAD_QUIET_MAX = 1.0
+_USUAL_ROWS = ",".join(kind for kind in Kind if kind is not Kind.ENDS)
 _Users = Annotated[
     int | None,
     typer.Option(
@@ -91,7 +93,7 @@ def main(
     ledger: _Ledger = _DEFAULT.database,
     cold: _Cold = False,
     against: _Against = None,
-    only: _Rows = _ALL_ROWS,
+    only: _Rows = _USUAL_ROWS,
     repeat: _Repeat = 3,
     patience: _Patience = _DEFAULT.patience_s,
     with_messages: _Messages = False,
@@ -103,6 +105,8 @@ def main(
     if not can_be_measured():
         raise typer.BadParameter("what other processes cost is read from /proc, which this system does not have")
     kinds = _kinds(only)
+    if (load := os.getloadavg()[0]) > _LOAD_QUIET_MAX:
+        say(f"this machine has other work (load average {load:.1f}), which shows in every figure")
     few = messages.USERS if with_messages else run_lengths.USERS if lengths else _DEFAULT.users
     asked = Asked(users or few, days_behind, cache, processes, assets, ledger, cold, against or (), patience)
     code = 0

@@ -26,8 +26,6 @@ from staking.steps import workflow_id
 HERE = Path(__file__).parents[2]
 _SCRIPTS = Path(__file__).with_name("in_checkout")
 _LOOKED_EVERY_S = 0.25
-_SETTLED_AFTER_S = 1
-"""What follows a day's credit: the timer is written."""
 _PROGRAM = """
 effective_from = 2025-01-01
 minimum_app_version = "3.1.0"
@@ -92,7 +90,6 @@ class CheckoutFleet:
         await self.loader.ask(asked)
         while await self._count(group, str(day - ONE_DAY)) < len(group.users):  # noqa: ASYNC110  # it is elsewhere
             await asyncio.sleep(_LOOKED_EVERY_S)
-        await asyncio.sleep(_SETTLED_AFTER_S)
 
     async def restart_workers(self) -> None:
         """Stops them in good order and starts them again."""

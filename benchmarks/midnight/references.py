@@ -21,8 +21,6 @@ from benchmarks.midnight.workers import Workers, working
 from embedded.temporal_server import throwaway_server
 
 _AT_ONCE = 50
-_SETTLED_AFTER_S = 1
-"""What follows a user's word: the timer is written."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class Reference:
         else:
             await self._start(self.client, group.users, wakes_at)
         await self.workers.all_told("asleep", group.users)
-        await asyncio.sleep(_SETTLED_AFTER_S)
 
     async def restart_workers(self) -> None:
         """Stops them in good order and starts them again."""

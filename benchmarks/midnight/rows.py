@@ -32,7 +32,7 @@ class Kind(StrEnum):
 class Asked:
     """What is measured."""
 
-    users: int = 300
+    users: int = 200
     days_behind: int = 1
     cache: int | None = None
     """Of each worker process of a checkout; None: as many as it keeps by itself."""

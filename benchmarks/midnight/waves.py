@@ -16,12 +16,17 @@ from benchmarks.midnight.processes import BenchmarkFailed, cpu_s, resident_bytes
 from benchmarks.midnight.telling import say
 from ledger.engine import utc_now
 
-_WARM_UP_USERS = 20
+_FIRST_USERS = 5
+"""Who make the fleet's processes load and connect to what they need."""
+_TRIAL_SHARE, _TRIAL_USERS_MAX = 6, 40
+"""Of the users, who then show how long it takes to fall asleep."""
 _ATTEMPTS = 5
 """Each with twice the time of the one before."""
 _MARGIN = 1.3
 """Of the time that falling asleep is expected to take."""
-_AT_LEAST = timedelta(seconds=4)
+_AT_LEAST = timedelta(seconds=3)
+_ASLEEP_AFTER_S = 1
+"""What follows a user's last sign: the timer is written."""
 _RESTARTED_WITHIN = timedelta(seconds=15)
 _BEFORE_THE_WAVE_S = 0.3
 _LOOKED_EVERY_S = 0.2
@@ -171,25 +176,32 @@ async def measure(fleet: Fleet, plan: Plan) -> Cost:
 
 
 async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
-    """Users who sleep until an instant that is close. How long it takes to get there is tried with a few first,
-    who wake at once."""
-    clock = asyncio.get_running_loop().time
-    began_s = clock()
-    first = Group("first", plan.days_behind[:_WARM_UP_USERS])
-    await fleet.put_to_sleep(first, utc_now())
-    await _paid(fleet, first, plan.patience_s)
-    expected = timedelta(seconds=(clock() - began_s) / len(first.users) * len(plan.days_behind))
+    """Users who sleep until an instant that is close, yet leaves them the time to fall asleep."""
+    expected = timedelta(seconds=await _seconds_to_fall_asleep(fleet, plan))
     for attempt in range(1, _ATTEMPTS + 1):
         group = Group(f"sleeper{attempt}", plan.days_behind)
         needed = _AT_LEAST + expected * _MARGIN + _RESTARTED_WITHIN * plan.cold
         wakes_at = utc_now() + needed * 2 ** (attempt - 1)
         await fleet.put_to_sleep(group, wakes_at)
+        await asyncio.sleep(_ASLEEP_AFTER_S)
         if plan.cold:
             await fleet.restart_workers()
-        if utc_now() < wakes_at - timedelta(seconds=2 * _BEFORE_THE_WAVE_S):
+        if utc_now() < wakes_at - timedelta(seconds=_BEFORE_THE_WAVE_S):
             return group, wakes_at
         say("not everybody was asleep in time; again, with more of it")
     raise BenchmarkFailed(f"the users were not asleep in time, {_ATTEMPTS} times: is the machine busy?")
+
+
+async def _seconds_to_fall_asleep(fleet: Fleet, plan: Plan) -> float:
+    """Of all users, expected from a few, who wake at once."""
+    clock, users, seconds = asyncio.get_running_loop().time, len(plan.days_behind), 0.0
+    for name, few in (("first", _FIRST_USERS), ("trial", min(max(users // _TRIAL_SHARE, 1), _TRIAL_USERS_MAX))):
+        group = Group(name, plan.days_behind[:few])
+        began_s = clock()
+        await fleet.put_to_sleep(group, utc_now())
+        seconds = (clock() - began_s) * users / len(group.users)
+        await _paid(fleet, group, plan.patience_s)
+    return seconds
 
 
 async def until(instant: datetime) -> None:
