@@ -27,7 +27,7 @@ _MARGIN = 1.3
 _AT_LEAST = timedelta(seconds=3)
 _ASLEEP_AFTER_S = 1
 """What follows a user's last sign: the timer is written."""
-_RESTARTED_WITHIN = timedelta(seconds=15)
+_RESTARTED_WITHIN = timedelta(seconds=8)
 _BEFORE_THE_WAVE_S = 0.3
 _LOOKED_EVERY_S = 0.2
 _SETTLED_AFTER_S = 1.5
