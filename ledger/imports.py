@@ -133,7 +133,7 @@ async def import_export(
     answer: Answer | None = None,
     partial: bool = False,
     dry_run: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: Progress = lambda doing, done: None,
 ) -> ImportReport:
     """Imports an export's lines; with ``dry_run`` only says what it would do.
 
@@ -147,12 +147,11 @@ async def import_export(
     then how many are posted.
     """
     check_accounts(export, by.files)
-    tell = on_progress or (lambda _doing, _done: None)
-    tell("checking", 0)
+    on_progress("checking", 0)
     with garbage.left_alone():
         # In a thread, since it may take seconds, in which this process has others to answer.
         by_user, digest, spans = await asyncio.to_thread(_in_order, export)
-        work = _Import(ledger, by, now, answer, tell, digest, spans)
+        work = _Import(ledger, by, now, answer, on_progress, digest, spans)
         left_out = await _check(work, export, by_user, partial=partial)
         if not dry_run:
             await _write(work, by_user)
