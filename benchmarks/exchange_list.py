@@ -35,6 +35,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from benchmarks.asking import Answered, ask, check_wrk, middle
 from benchmarks.databases import Database, throwaway_database
+from benchmarks.midnight.processes import can_be_measured, cpu_s
 from embedded.exiting import exit_process
 from embedded.temporal_server import throwaway_server
 from ledger.api_keys import add_key
@@ -73,6 +74,25 @@ class Line:
     bare: Answered
     ratio: float
     """Of requests answered in a second."""
+    cpu_us: float
+    bare_cpu_us: float
+    """What a request takes of the serving process, which tells more where the machine has other work; 0 where
+    the system does not tell."""
+    cpu_ratio: float
+
+
+@dataclass(frozen=True)
+class _Server:
+    where: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How requests were answered, and what each took of the serving process."""
+
+    answered: Answered
+    cpu_us: float
 
 
 @dataclass(frozen=True)
@@ -143,13 +163,13 @@ async def _measure(
             await apply_program(ledger, program, operator="benchmarks", now=utc_now())
             await _activate(ledger, service, program, users)
             endpoints = await _endpoints(ledger, program, settings, asked)
-            async with _service(settings, address) as where:
-                sizes = [await asyncio.to_thread(_body_bytes, where, endpoint) for endpoint in endpoints]
-                async with _bare_endpoints(sizes) as beside:
+            async with _service(settings, address) as ours:
+                sizes = [await asyncio.to_thread(_body_bytes, ours.where, endpoint) for endpoint in endpoints]
+                async with _bare_endpoints(sizes) as bare:
                     return await _rounds(
                         database,
                         list(zip(endpoints, sizes, strict=True)),
-                        (where, beside),
+                        (ours, bare),
                         seconds,
                         rounds,
                         connections,
@@ -159,30 +179,45 @@ async def _measure(
 async def _rounds(
     database: Database,
     endpoints: Sequence[tuple[_Endpoint, int]],
-    servers: tuple[str, str],
+    servers: tuple[_Server, _Server],
     seconds: int,
     rounds: int,
     connections: int,
 ) -> list[Line]:
-    answered: defaultdict[_Endpoint, list[tuple[Answered, Answered]]] = defaultdict(list)
+    answered: defaultdict[_Endpoint, list[tuple[_Asked, _Asked]]] = defaultdict(list)
     for number in range(1, rounds + 1):
         for endpoint, size in endpoints:
             print(f"{database}: {endpoint.name}, round {number} of {rounds} …", file=sys.stderr, flush=True)
-            ours = await ask(servers[0], endpoint.requests(), seconds=seconds, connections=connections)
-            bare = await ask(servers[1], [(f"/{size}", {})], seconds=seconds, connections=connections)
+            ours = await _asked(servers[0], endpoint.requests(), seconds, connections)
+            bare = await _asked(servers[1], [(f"/{size}", {})], seconds, connections)
             answered[endpoint].append((ours, bare))
     return [_line(database, endpoint, size, answered[endpoint]) for endpoint, size in endpoints]
 
 
-def _line(database: Database, endpoint: _Endpoint, size: int, rounds: Sequence[tuple[Answered, Answered]]) -> Line:
+async def _asked(
+    server: _Server, requests: Sequence[tuple[str, Mapping[str, str]]], seconds: int, connections: int
+) -> _Asked:
+    before_s = _cpu_s(server)
+    answered = await ask(server.where, requests, seconds=seconds, connections=connections)
+    return _Asked(answered, 1e6 * (_cpu_s(server) - before_s) / (answered.requests_per_s * seconds))
+
+
+def _cpu_s(server: _Server) -> float:
+    return cpu_s([server.pid]) if can_be_measured() else 0
+
+
+def _line(database: Database, endpoint: _Endpoint, size: int, rounds: Sequence[tuple[_Asked, _Asked]]) -> Line:
     return Line(
         database.value,
         endpoint.name,
         len(endpoint.askers),
         size,
-        middle([ours for ours, _ in rounds]),
-        middle([bare for _, bare in rounds]),
-        round(median(ours.requests_per_s / bare.requests_per_s for ours, bare in rounds), 3),
+        middle([ours.answered for ours, _ in rounds]),
+        middle([bare.answered for _, bare in rounds]),
+        round(median(ours.answered.requests_per_s / bare.answered.requests_per_s for ours, bare in rounds), 3),
+        round(median(ours.cpu_us for ours, _ in rounds)),
+        round(median(bare.cpu_us for _, bare in rounds)),
+        round(median(bare.cpu_us / max(ours.cpu_us, 1) for ours, bare in rounds), 3),
     )
 
 
@@ -207,7 +242,7 @@ def _body_bytes(where: str, endpoint: _Endpoint) -> int:
 
 
 @asynccontextmanager
-async def _service(settings: Settings, address: str) -> AsyncGenerator[str]:
+async def _service(settings: Settings, address: str) -> AsyncGenerator[_Server]:
     port = _free_port()
     variables = {
         "SOFT_STAKING_DATABASE_URL": settings.database_url,
@@ -216,20 +251,20 @@ async def _service(settings: Settings, address: str) -> AsyncGenerator[str]:
         "SOFT_STAKING_CALLS_PER_MINUTE": _NO_LIMIT,
         "TEMPORAL_ADDRESS": address,
     }
-    async with _process(str(_STARTER), "serve", "--port", str(port), variables=variables):
-        yield f"http://{LOOPBACK}:{port}"
+    async with _process(str(_STARTER), "serve", "--port", str(port), variables=variables) as pid:
+        yield _Server(f"http://{LOOPBACK}:{port}", pid)
 
 
 @asynccontextmanager
-async def _bare_endpoints(sizes: Sequence[int]) -> AsyncGenerator[str]:
+async def _bare_endpoints(sizes: Sequence[int]) -> AsyncGenerator[_Server]:
     port = _free_port()
     arguments = [str(port), *map(str, sorted(set(sizes)))]
-    async with _process("-m", "benchmarks.bare_endpoint", *arguments, variables={}):
-        yield f"http://{LOOPBACK}:{port}"
+    async with _process("-m", "benchmarks.bare_endpoint", *arguments, variables={}) as pid:
+        yield _Server(f"http://{LOOPBACK}:{port}", pid)
 
 
 @asynccontextmanager
-async def _process(*arguments: str, variables: Mapping[str, str]) -> AsyncGenerator[None]:
+async def _process(*arguments: str, variables: Mapping[str, str]) -> AsyncGenerator[int]:
     """A server that says on stderr when it serves, in a folder of its own."""
     with TemporaryDirectory() as folder:
         environment = {**os.environ, "SOFT_STAKING_DATA_DIR": folder, "PYTHONPATH": str(_ROOT), **variables}
@@ -241,7 +276,7 @@ async def _process(*arguments: str, variables: Mapping[str, str]) -> AsyncGenera
         if b"http://" not in told:
             raise typer.TyperException(f"nothing is served: {told.decode()}")
         try:
-            yield
+            yield server.pid
         finally:
             server.terminate()
             await server.wait()
@@ -285,6 +320,9 @@ def _print_table(lines: Sequence[Line]) -> None:
         "p99 ms",
         "bare requests/s",
         "ratio",
+        "CPU µs",
+        "bare CPU µs",
+        "CPU ratio",
     )
     for title in titles:
         table.add_column(title, justify="left" if title in ("database", "endpoint") else "right")
@@ -299,8 +337,11 @@ def _print_table(lines: Sequence[Line]) -> None:
             f"{line.answered.p99_ms:.1f}",
             f"{line.bare.requests_per_s:,.0f}",
             f"{line.ratio:.2f}",
+            f"{line.cpu_us:,.0f}",
+            f"{line.bare_cpu_us:,.0f}",
+            f"{line.cpu_ratio:.2f}",
         )
-    Console(width=110).print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
