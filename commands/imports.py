@@ -36,6 +36,7 @@ from ledger.import_records import (
     undo_import,
 )
 from ledger.imports import ImportRefused, ImportReport, ImportStopped, import_export
+from ledger.opening_balances import with_opening_balances
 from staking.days import in_utc
 
 app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, take one back.")
@@ -83,6 +84,14 @@ def import_(
     skip_account: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="An account in the file that is not Spot.")
     ] = None,
+    opening: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What was held when the history begins, where that is not its beginning: CSV user,asset,amount, "
+            "and at where it is not just before the user's first line.",
+        ),
+    ] = None,
     same: Annotated[
         bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
     ] = False,
@@ -111,6 +120,8 @@ def import_(
     accounts = _accounts(spot_account or [], skip_account or [])
     with lines_done(quiet=as_json) as show:
         source = _read(files, timezone, started_at, accounts, show)
+    if opening is not None:
+        source = _opened(source, opening)
     export, names = source.export, source.names
     by = ImportedBy(names, ", ".join(source.zones), operator, reason)
 
@@ -194,6 +205,16 @@ def _read(
 
 def _telling(show: Callable[[str, int, int], None], doing: str, total: int) -> Callable[[int], None]:
     return lambda done: show(doing, done, total)
+
+
+def _opened(source: ReadFiles, opening: Path) -> ReadFiles:
+    """With what a file says that the histories begin with. Raises ExportError for what is no such file."""
+    export, names = source.export, list(source.names)
+    for part in read_export_files(opening):
+        with naming(part.name):
+            export = with_opening_balances(export, part.content, file=len(names))
+        names.append(part.name)
+    return ReadFiles(export, names, source.zones)
 
 
 @contextmanager

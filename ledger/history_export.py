@@ -23,6 +23,8 @@ HEADERS = (
     ("User ID", "Time", "Account", "Operation", "Coin", "Change", "Remark"),
 )
 """As they are in English; in other languages they are known too, in any order."""
+OPENING = "Opening balance"
+"""The words of the entry of what a history begins with."""
 _ACCOUNTS_SHOWN_MAX = 10
 _TOLD_EVERY = 10_000
 _EXPECTED = " or ".join(",".join(header) for header in HEADERS)
@@ -52,6 +54,8 @@ class ExportLine:
     remark: str
     file: int = 0
     """Of several files of one export, which one."""
+    is_opening: bool = False
+    """Whether it is what the history begins with, rather than a movement."""
 
     @property
     def movement(self) -> "Movement":
@@ -150,7 +154,7 @@ def parse_export(
     Raises ExportError for a file that is not such an export at all. ``on_progress`` hears now and then how many
     lines are read.
     """
-    records = _records(_text(content))
+    records = _records(text_of(content))
     header = _header(next(records, None))
     reading = _Reading(header, zone, now, accounts or Accounts())
     with garbage.left_alone():
@@ -303,7 +307,7 @@ def _together(parts: Sequence[Export]) -> dict[str, UnknownAccount]:
 
 def header_of(content: bytes) -> Header:
     """The columns of a file. Raises ExportError for a file that is not such an export at all."""
-    return _header(next(_records(_text(content)), None))
+    return _header(next(_records(text_of(content)), None))
 
 
 def check_accounts(export: Export, files: Sequence[str]) -> None:
@@ -322,7 +326,8 @@ def check_accounts(export: Export, files: Sequence[str]) -> None:
     )
 
 
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
+    """The text of a CSV file. Raises ExportError for what is none, in UTF-8."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ExportError("the file is UTF-16 text; save it as CSV in UTF-8")
     if b"\0" in content:

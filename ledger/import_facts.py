@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.import_plan import Facts, Later, RecordedLine, Span
 from ledger.import_records import RecordedImport
 from ledger.journal import LockedUser, exact_sum, from_exact_sum
+from ledger.opening_facts import read_openings
 from ledger.schema import accounts, entries, import_spans, imports, postings
 
 _USERS_IN_A_STATEMENT = 500
@@ -36,6 +37,7 @@ async def read_facts(
         await _read_holdings(connection, facts, some, in_detail=in_detail)
         await _read_imported(connection, facts, some, own)
         await _read_spans(connection, facts, some, own)
+        await read_openings(connection, facts, some, own)
     return facts
 
 

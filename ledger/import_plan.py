@@ -35,6 +35,8 @@ class Span:
 
     first: datetime
     last: datetime
+    is_opened: bool = False
+    """Whether it begins with an opening balance."""
 
     def has_inside(self, instant: datetime) -> bool:
         """Whether it knows everything of that instant."""
@@ -66,6 +68,13 @@ class Later(NamedTuple):
 _NOTHING_LATER = Later(0, 0, 0)
 
 
+class RecordedOpening(NamedTuple):
+    """An opening balance that was imported before."""
+
+    instant: datetime
+    import_number: int
+
+
 @dataclass
 class Facts:
     """What the ledger knows of a user, as far as an export's lines reach. Instants are as they are stored."""
@@ -86,6 +95,10 @@ class Facts:
     """Imported before, taken back or not."""
     spans: list[Span] = field(default_factory=list[Span])
     """Of other imports that were not taken back."""
+    openings: dict[str, RecordedOpening] = field(default_factory=dict[str, RecordedOpening])
+    """By asset, of other imports that were not taken back."""
+    held_before: dict[str, int] = field(default_factory=dict[str, int])
+    """Where there is an opening balance among the lines: what was held before it, by asset, as things occurred."""
 
 
 class NewLine(NamedTuple):
@@ -148,10 +161,10 @@ class Plan:
         return item.line.instant < self.user.closed_through
 
 
-def span_of(lines: Iterable[ExportLine]) -> Span:
+def span_of(lines: Collection[ExportLine]) -> Span:
     """The span of some lines, at least one."""
     instants = [line.instant for line in lines]
-    return Span(min(instants), max(instants))
+    return Span(min(instants), max(instants), is_opened=any(line.is_opening for line in lines))
 
 
 def digest_of(by_user: Mapping[str, Iterable[ExportLine]]) -> str:
@@ -241,7 +254,8 @@ def plan(
     if known:
         new += _further(facts, known, span, answer, repeats, doubts)
         new.sort(key=lambda item: (item.line.file, item.line.number))
-    return Plan(facts.user, new, repeats, _problems(facts, new), doubts)
+    problems = [*_problems(facts, new), *_counted_twice(facts, new)]
+    return Plan(facts.user, new, repeats, problems, doubts)
 
 
 def _further(
@@ -332,6 +346,30 @@ def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
     return problems
 
 
+def _counted_twice(facts: Facts, new: Sequence[NewLine]) -> Iterator[Problem]:
+    """Per asset, what an opening balance has in it already: it stands for all that was before it."""
+    told: set[str] = set()
+    for line, *_ in new if facts.openings or facts.held_before else ():
+        sentence = None
+        whose = f"user {line.user_id}'s {line.asset} balance"
+        opening, held = facts.openings.get(line.asset), facts.held_before.get(line.asset)
+        if opening and line.instant <= opening.instant:
+            sentence = (
+                f"{whose} of {_moment(opening.instant)} is an opening balance of import {opening.import_number}, "
+                "which has in it what was before; take that import back "
+                f"(imports undo {opening.import_number}), then import this, and the other without the opening "
+                "balance"
+            )
+        elif held and line.is_opening:
+            sentence = (
+                f"{whose} before {_moment(line.instant)} is {format_amount(held)} by the ledger already, and an "
+                "opening balance would come on top; import what lies between, or leave this line out"
+            )
+        if sentence and line.asset not in told:
+            told.add(line.asset)
+            yield Problem(BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False)
+
+
 def _stays_in_range(holding: int, timeline: Mapping[int, int], later: Later) -> bool:
     for instant in sorted(timeline):
         holding += timeline[instant]
@@ -393,26 +431,40 @@ class _Moment:
 
 
 def _below_zero(user_id: str, asset: str, moments: list[_Moment]) -> str:
-    first = moments[0]
+    """One sentence for all instants, with every way out."""
+    first, worst = moments[0], min(moments, key=lambda moment: moment.holding)
     sentence = (
         f"user {user_id}'s {asset} balance would be {format_amount(first.holding)} after {_moment(first.instant)}"
     )
     if len(moments) > 1:
-        worst = min(moments, key=lambda moment: moment.holding)
+        later = f"{len(moments) - 1} later instant{'s' if len(moments) > 2 else ''}"
         sentence += (
-            f", and below zero after {len(moments) - 1} later instants, the last {_moment(moments[-1].instant)}, "
-            f"at worst {format_amount(worst.holding)} after {_moment(worst.instant)}"
+            f", and below zero after {later}, the last {_moment(moments[-1].instant)}, at worst "
+            f"{format_amount(worst.holding)} after {_moment(worst.instant)}"
         )
     legs = [moment for moment in moments if moment.mended_by]
-    if len(legs) == len(moments):
-        cover = first.mended_by
-        assert cover is not None, "it was looked for"
-        return (
-            f"{sentence}; line {cover.number} covers it {int((cover.instant - first.instant).total_seconds())} s "
-            f"later: if the two are legs of one movement, give line {cover.number} the time of line "
-            f"{first.line.number}" + (f" (so it is at all {len(legs)} instants)" if len(legs) > 1 else "")
+    if legs:
+        sentence += f". {_of_legs(legs, len(moments))}"
+    if len(legs) < len(moments):
+        least = min((moment for moment in moments if not moment.mended_by), key=lambda moment: moment.holding)
+        sentence += (
+            ". If the history does not begin at its beginning: import the part before it first, or say with "
+            f"--opening FILE what it began with, here at least {format_amount(-least.holding)} {asset}"
         )
-    return f"{sentence}; a history that does not begin at its beginning needs the part before it, imported first"
+    return sentence
+
+
+def _of_legs(legs: list[_Moment], count: int) -> str:
+    leg, cover = legs[0], legs[0].mended_by
+    assert cover is not None, "it was looked for"
+    apart = int((cover.instant - leg.instant).total_seconds())
+    where = (
+        "" if count == 1 else f", and so it is at {'all' if len(legs) == count else len(legs)} of these instants"
+    )
+    return (
+        f"Line {cover.number} covers what line {leg.line.number} takes {apart} s before it{where}: if two such "
+        "lines are legs of one movement, give the later one the time of the earlier"
+    )
 
 
 def _too_much(user_id: str, asset: str, moments: list[_Moment]) -> str:

@@ -166,6 +166,32 @@ def test_an_account_that_nobody_knows_is_asked_for(alone: CommandLine) -> None:
     assert "1 lines skipped, of account Funding" in told
 
 
+def test_a_history_that_does_not_begin_at_its_beginning_is_given_what_it_began_with(alone: CommandLine) -> None:
+    name = alone.write("export.csv", f"{UNDERSCORES}\n1,2026-07-01 10:00:00,Spot,Sell,SOL,-2,\n")
+    refused = alone.run("import", name)
+    assert (refused.code, "say with --opening FILE what it began with, here at least 2.0" in refused.err) == (
+        1,
+        True,
+    )
+
+    faulty = alone.run("import", name, "--opening", alone.write("faulty.csv", "user,asset,amount\n1,SOL,two\n"))
+    assert [sentence.partition(":")[0] for sentence in faulty.sentences[:2]] == [
+        "export.csv, line 2",
+        "faulty.csv, line 2",
+    ]
+    assert faulty.sentences[1].endswith("'two' is not a number")
+
+    opening = ("--opening", alone.write("opening.csv", "User,Asset,Amount,At\n1,SOL,5,2026-06-30T12:00:00Z\n"))
+    report = alone.json("import", name, *opening)
+    assert (report["imported"], report["files"]) == (2, ["export.csv", "opening.csv"])
+    assert sorted(movements(alone)) == [
+        ("2026-06-30 12:00:00", "SOL", 5 * 10**8),
+        ("2026-07-01 10:00:00", "SOL", -2 * 10**8),
+    ]
+    assert alone.json("import", name, *opening)["imported"] == 0
+    assert alone.json("imports", "undo", "1", "--reason", "a test")["taken_back"] == 2
+
+
 def test_what_is_left_out_is_told_and_the_rest_imported(alone: CommandLine) -> None:
     lines = [
         f"{user},2026-07-01 00:00:00,Spot,Deposit,SOL,{amount},"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from commandline import STARTER, CommandLine, Forks, an_empty_ledger, utc_today
 from rich.cells import cell_len
-from world import ROOT, SHIPPED_PROGRAM, World, a_world
+from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world
 
 from commands.find import print_users
 from commands.reward_tables import print_calendar, print_totals
@@ -95,6 +95,19 @@ def shell(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine
     shell.json("program", "pause", "BNB", "ALGO", "--reason", REASON)
     shell.json("tokens", "create", "the spot page of the exchange", "--scope", "read", "--scope", "activate")
     shell.json("keys", "create", "ann", "--region", "FR", "--accept-terms")
+    names = ("交易记录 [b]2025[b] (UTC+9).csv", "part-of-a-long-name-without-blanks-00001 (UTC+9).csv")
+    for number, (name, asset) in enumerate(zip(names, ("币安人生", "币" * 32), strict=True), start=1):
+        line = f"carl,2025-0{number}-01 10:00:00,现货,存款,{asset},{FORTUNE},{REASON.partition(',')[0]}"
+        shell.write(name, f"用户ID,时间,账户,操作,币种,变化,备注\n{line}\n")
+    shell.json("import", *names, "--reason", REASON, "--operator", "zoe")
+    shell.json(
+        "import",
+        shell.write(
+            "b (UTC+9).csv",
+            f"{EXPORT_HEADER.replace('UTC_', '')}\nbob,2025-01-01 10:00:00,Spot,Deposit,BTTC.OLD-1,1,",
+        ),
+    )
+    shell.json("imports", "undo", "2", "--reason", REASON)
     return shell
 
 
@@ -256,6 +269,38 @@ def act_rows(answer: Any) -> Rows:
     ]
 
 
+def import_rows(answer: Any) -> Rows:
+    return [
+        {
+            "import": one["import_number"],
+            "recorded at": to_the_second(one["recorded_at"]),
+            "state": one["state"],
+            "movements": one["movements"],
+            "users": one["users"],
+            "taken back": one["taken_back"] or "",
+            "operator": one["operator"],
+            "files": ", ".join(one["files"]),
+        }
+        for one in answer
+    ]
+
+
+def span_rows(answer: Any) -> Rows:
+    of_all = {
+        "import": answer["import_number"],
+        "state": answer["state"],
+        "zone": answer["zone"],
+        "reason": answer["reason"],
+        "operator": answer["operator"],
+        "files": ", ".join(answer["files"]),
+    }
+    spans = [
+        {"user": span["user"], "first": to_the_second(span["first"]), "last": to_the_second(span["last"])}
+        for span in answer["spans"]
+    ]
+    return [of_all, *spans]
+
+
 @dataclass(frozen=True)
 class Table:
     """A command that prints a table: where in the code, and which rows its JSON form makes."""
@@ -283,17 +328,18 @@ TABLES = [
     ),
     Table(("ledger", "show", "ann"), {"entries.print_steps"}, entry_rows),
     Table(("ledger", "show", "--pool", "SOL"), {"entries.print_pool_entries"}, pool_entry_rows),
+    Table(("ledger", "show", "carl"), {"entries.print_steps"}, entry_rows),
+    Table(("imports", "list"), {"imports.list_"}, import_rows),
+    Table(("imports", "show", "1"), {"imports.show"}, span_rows),
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]
 PRINTED_WITHOUT_A_COMMAND = {
     "find.print_users",
-    "imports.list_",
-    "imports.show",
     "reward_tables.print_calendar",
     "reward_tables.print_totals",
 }
-"""Those that need a Temporal server, an import or a whole demonstration before them."""
+"""Those that need a Temporal server or a whole demonstration before them."""
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)

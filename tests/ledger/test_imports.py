@@ -12,7 +12,10 @@ from staking.days import ONE_DAY
 
 pytestmark = pytest.mark.on_both_databases
 
-WAYS_OUT = "a history that does not begin at its beginning needs the part before it, imported first"
+WAYS_OUT = (
+    "If the history does not begin at its beginning: import the part before it first, or say with --opening FILE "
+    "what it began with, here at least 1.00000000 SOL"
+)
 D1, D2, D3 = (day("2026-10-01") + n * ONE_DAY for n in range(3))
 
 
@@ -87,7 +90,7 @@ async def test_equal_lines_of_one_export_are_as_many_movements(world: World) -> 
 
 async def test_a_balance_below_zero_at_the_end_of_an_instant_is_reported_with_its_line(world: World) -> None:
     assert await refused(world, line("09:00:00", "12"), line("11:00:00", "20"), line("10:00:00", "-13")) == [
-        (4, f"user ann's SOL balance would be -1.00000000 after 2026-10-01 10:00:00 UTC; {WAYS_OUT}")
+        (4, f"user ann's SOL balance would be -1.00000000 after 2026-10-01 10:00:00 UTC. {WAYS_OUT}")
     ]
 
 
@@ -120,7 +123,7 @@ async def test_an_earlier_line_must_leave_enough_for_what_was_posted_later(world
     await world.move("ann", "12", "SOL", at("2026-10-01 08:00"))
     await world.move("ann", "-10", "SOL", at("2026-10-01 12:00"))
     assert await refused(world, line("09:00:00", "-3"), line("13:00:00", "50")) == [
-        (2, f"user ann's SOL balance would be -1.00000000 after 2026-10-01 12:00:00 UTC; {WAYS_OUT}")
+        (2, f"user ann's SOL balance would be -1.00000000 after 2026-10-01 12:00:00 UTC. {WAYS_OUT}")
     ]
     assert (await world.import_lines(line("09:00:00", "-2"))).imported == 1
     assert (await world.audit()).is_clean

@@ -115,7 +115,7 @@ async def test_what_is_left_of_a_killed_import_is_refused_where_the_tokens_are_g
     with pytest.raises(ImportRefused) as refusal:
         await world.import_lines(*lines, "ann,2026-10-01 10:00:00,Spot,Withdraw,SOL,-30,")
     assert await world.everything() == before
-    assert [(bad.number, bad.problem.partition(";")[0]) for bad in refusal.value.bad] == [
+    assert [(bad.number, bad.problem.partition(". If")[0]) for bad in refusal.value.bad] == [
         (42, "user ann's SOL balance would be -5.00000000 after 2026-10-02 00:00:00 UTC")
     ]
 
@@ -134,7 +134,7 @@ async def test_an_import_stops_with_the_reason_if_the_tokens_go_while_it_is_writ
     await withdrawal
     with pytest.raises(ImportStopped) as stopped:
         await long
-    assert [(bad.number, bad.problem.partition(";")[0]) for bad in stopped.value.refusal.bad] == [
+    assert [(bad.number, bad.problem.partition(". If")[0]) for bad in stopped.value.refusal.bad] == [
         (3, "user ann's SOL balance would be -5.00000000 after 2026-10-02 00:00:00 UTC")
     ]
     assert await told(world) == [("unfinished", 1, 0)]
