@@ -29,8 +29,8 @@ from ledger.rows import insert_numbered_rows, insert_stored, update_rows
 from ledger.schema import AnyRow, accounts, acts, entries, import_spans, imports, postings, stored_instant, users
 from staking.money import format_amount
 
-PART_ENTRIES = 5_000
-"""What one transaction writes: well below a second, so that other writers come in between."""
+PART_ENTRIES = 2_000
+"""What one transaction takes back: well below a second, so that other writers come in between."""
 OTHERS_TURN_S = 0.025
 """Between two parts where there is one writer: who waits in another process for SQLite's lock asks for it every
 few milliseconds. PostgreSQL's locks go to whoever has waited longest."""

@@ -28,7 +28,6 @@ from ledger.import_plan import (
 )
 from ledger.import_records import (
     OTHERS_TURN_S,
-    PART_ENTRIES,
     ImportedBy,
     RecordedImport,
     begin_import,
@@ -52,6 +51,8 @@ from ledger.spelling import misspelt_assets
 Doing: TypeAlias = Literal["checking", "importing"]
 _Answer = TypeVar("_Answer")
 Progress = Callable[[Doing, int], None]
+PART_ENTRIES = 5_000
+"""What one transaction posts: well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
 
 
