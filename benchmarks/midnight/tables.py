@@ -18,9 +18,9 @@ NOTHING = "–"
 
 def print_lines(lines: Sequence[Line]) -> None:
     """Every row with its figures; CPU in milliseconds for one user and day."""
-    floor = next((line.cost.in_all_ms for line in lines if line.kind is Kind.FLOOR), None)
+    floor, ends = _in_all_ms(lines, Kind.FLOOR), _in_all_ms(lines, Kind.ENDS)
     table = new_table(
-        ["users/s", "worker", "server", "database", "CPU ms", "× floor"],
+        ["users/s", "worker", "server", "database", "CPU ms", "× floor", "× ends"],
         ["late p50 s", "p99", "max", "events", "bytes", "actions", "RSS MB"],
     )
     for line in lines:
@@ -36,6 +36,7 @@ def print_lines(lines: Sequence[Line]) -> None:
             number(cost.database_ms, 1),
             number(cost.in_all_ms, 1),
             number(floor and cost.in_all_ms / floor, 2),
+            number(ends and cost.in_all_ms / ends, 2),
             number(cost.late_p50_s, 1),
             number(cost.late_p99_s, 1),
             number(cost.late_max_s, 1),
@@ -49,13 +50,14 @@ def print_lines(lines: Sequence[Line]) -> None:
 
 def lines_json(lines: Sequence[Line]) -> str:
     """One array: of each row its medians, and every round."""
-    floor = next((line.cost.in_all_ms for line in lines if line.kind is Kind.FLOOR), None)
+    floor, ends = _in_all_ms(lines, Kind.FLOOR), _in_all_ms(lines, Kind.ENDS)
     return json.dumps(
         [
             {
                 "row": line.kind,
                 "name": line.name,
                 "times_the_floor": floor and line.cost.in_all_ms / floor,
+                "times_the_one_that_ends": ends and line.cost.in_all_ms / ends,
                 **asdict(line.cost),
                 "rounds": [asdict(cost) for cost in line.rounds],
             }
@@ -63,6 +65,10 @@ def lines_json(lines: Sequence[Line]) -> str:
         ],
         indent=2,
     )
+
+
+def _in_all_ms(lines: Sequence[Line], kind: Kind) -> float | None:
+    return next((line.cost.in_all_ms for line in lines if line.kind is kind), None)
 
 
 def print_answers(answers: Sequence[Answers]) -> None:
