@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import tomllib
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 from commandline import CommandLine, eventually, is_running, servers_under, utc_today
 from world import ROOT
+
+from commands.demo import _read
 
 SAMPLE, SAMPLE_PROGRAM = ROOT / "examples" / "transactions.csv", ROOT / "examples" / "program.toml"
 ONE_DAY = timedelta(days=1)
@@ -324,3 +327,23 @@ def test_the_environment_of_an_installation_is_none_of_the_demonstrations_busine
 
     assert nowhere.json("demo", "--movements", name) == []
     assert not (nowhere.folder / ".soft-staking").exists()
+
+
+def test_what_nobody_can_be_asked_is_taken_for_granted_and_told(tmp_path: Path) -> None:
+    """A demonstration has no options for it: unknown times are UTC, an unknown account is not Spot."""
+    header = "User ID,Time,Account,Operation,Coin,Change,Remark"
+    parts = [["Spot,Deposit,SOL,12,", "Main,Deposit,SOL,5,", "Funding,Deposit,SOL,5,"], ["Spot,Deposit,SOL,12,"]]
+    with zipfile.ZipFile(tmp_path / "movements.zip", "w") as archive:
+        for number, lines in enumerate(parts):
+            rows = [f"1001,2026-10-0{number + 1} 10:00:00,{line}" for line in lines]
+            archive.writestr(f"{number}.csv", "\n".join([header, *rows]))
+
+    export, names, remarks = _read(tmp_path / "movements.zip")
+
+    assert [line.change for line in export.lines] == [12 * 10**8] * 2
+    assert names == ["movements.zip/0.csv", "movements.zip/1.csv"]
+    assert remarks == [
+        "nothing tells in which time zone movements.zip/0.csv is; its times are taken as UTC",
+        "nothing tells in which time zone movements.zip/1.csv is; its times are taken as UTC",
+        "nothing tells whether account Main is Spot; it is taken as another one",
+    ]
