@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
 import asyncio
 import os
-import shlex
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from temporalio.worker import Worker
 
 from activities import all_activities
 from commands import entrance
-from commands.arguments import MetricsOption, listen_address
+from commands.arguments import MetricsOption, listen_address, typed
 from commands.entrance import CommandFailed, now, say
 from commands.program import read_program
 from commands.serve import DEFAULT_PORT
@@ -377,7 +376,7 @@ async def _apply_if_none(ledger: Ledger, program: Program, *, funds_pools: bool)
         )
         say(f"Program     applied: {len(program.assets)} assets, in force from {program.effective_from}")
         if not funds_pools:
-            asset = shlex.quote(next(iter(program.assets)))
+            asset = typed(next(iter(program.assets)))
             say(f"Pools       empty, so that every reward waits; for each: starter.py pool fund {asset} AMOUNT")
 
 

@@ -1,6 +1,7 @@
 """Arguments that several commands take: what they mean, and one sentence for what they cannot mean."""
 
 import getpass
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -79,6 +80,11 @@ listen_address = wrong_usage(Address.parse)
 def asset_code(text: str | None) -> str | None:
     """An asset code in the form in which it is kept, where one is given."""
     return None if text is None else check_asset_code(text)
+
+
+def typed(asset: str) -> str:
+    """An asset code as it is typed in a shell, as the first argument of a command."""
+    return f"-- {shlex.quote(asset)}" if asset.startswith("-") else shlex.quote(asset)
 
 
 AssetArgument = Annotated[

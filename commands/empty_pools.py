@@ -1,10 +1,10 @@
 """Assets that a program earns in and whose pool is empty: who applies it is told, before anybody waits."""
 
-import shlex
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from commands.arguments import typed
 from commands.bulk import counted
 from commands.entrance import CommandFailed, now, the_ledger
 from ledger.engine import Ledger, find_schema
@@ -40,7 +40,7 @@ class EmptyPools:
     def _refusal(self, each: Unfunded) -> str:
         asset = each.asset
         who = "1 user who holds" if each.users == 1 else f"{each.users or 'all'} users who hold"
-        way_out = f"starter.py pool fund {shlex.quote(asset)} AMOUNT"
+        way_out = f"starter.py pool fund {typed(asset)} AMOUNT"
         way_out = (
             f"fund it with: {way_out}; or go on with --unfunded"
             if asset in self.fundable
@@ -101,6 +101,6 @@ def unfunded_warning(empty: list[Unfunded]) -> str:
     names = ", ".join(f"{each.asset} ({counted(each.users)})" if each.users else each.asset for each in empty)
     return (
         f"nothing is in {pools} {names}: whoever earns in such an asset waits for all rewards until its pool is "
-        f"funded, with: starter.py pool fund {shlex.quote(empty[0].asset)} AMOUNT"
+        f"funded, with: starter.py pool fund {typed(empty[0].asset)} AMOUNT"
         f"{'' if len(empty) == 1 else ', and so on'}"
     )

@@ -50,6 +50,9 @@ _EXPECTED = (
 
 def main(app: typer.Typer) -> NoReturn:
     """Runs the app and ends the process with 0 done, 1 refused or failed, 2 wrong usage."""
+    # A terminal that has no such character is shown its number, rather than nothing at all.
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")
     # A terminated command stops what it started, as an interrupted one does.
     for number in stop_signals():
         signal.signal(number, signal.default_int_handler)

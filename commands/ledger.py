@@ -1,6 +1,5 @@
 """ledger show, reverse, adjust: what the journal holds of a user or a pool, and how an operator corrects it."""
 
-import shlex
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
@@ -16,6 +15,7 @@ from commands.arguments import (
     asset_code,
     idempotency_key,
     signed_amount,
+    typed,
 )
 from commands.enrolment import UserArgument
 from commands.entrance import now, run, the_ledger, user_argument
@@ -141,7 +141,7 @@ def _show_pool(asset: str, *, with_rewards: bool, last: int, as_json: bool) -> N
         )
         return
     if not known.count:
-        way_out = f"starter.py pool fund {shlex.quote(asset)} 1000"
+        way_out = f"starter.py pool fund {typed(asset)} 1000"
         print(f"there are no entries of the {asset} pool; fund it with: {way_out}")
         return
     shown = _of_how_many(len(known.entries), known.count)

@@ -98,7 +98,8 @@ def lines_done(*, quiet: bool) -> Generator[Callable[[str, int, int], None]]:
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=iso_text)
+    can_say_all = sys.stdout.encoding.lower().startswith("utf")
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=not can_say_all, default=iso_text)
     sys.stdout.write("\n")
 
 

@@ -13,6 +13,7 @@ from commands.arguments import (
     OptionalReasonOption,
     amount_above_zero,
     idempotency_key,
+    typed,
 )
 from commands.bulk import counted
 from commands.entrance import now, run, the_ledger
@@ -107,7 +108,7 @@ def show(as_json: JsonOption = False) -> None:
             waits = "waits" if pool.waiting_users == 1 else "wait"
             print(
                 f"{counted(pool.waiting_users)} {waits} for {asset}, in all their assets; go on with: "
-                f"starter.py pool fund {shlex.quote(asset)} AMOUNT"
+                f"starter.py pool fund {typed(asset)} AMOUNT"
             )
 
 

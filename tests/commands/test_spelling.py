@@ -1,7 +1,12 @@
 """An asset typed in another case than the program's is a mistake, wherever it is typed."""
 
+import json
+import shlex
+import subprocess
+import sys
+
 import pytest
-from commandline import CommandLine, assert_refused
+from commandline import STARTER, CommandLine, assert_refused
 from world import EXPORT_HEADER, ROOT
 
 REASON = ("--reason", "a test", "--operator", "zoe")
@@ -77,3 +82,33 @@ def test_what_is_held_under_another_case_already_can_be_taken_out(alone: Command
     alone.json("program", "apply", str(ROOT / "program.toml"))
     assert alone.json("withdraw", "ann", "sol", "5", "--key", "w")["balances"] == {"sol": "0.00000000"}
     assert alone.json("deposit", "ann", "SOL", "5", "--key", "d")["balances"] == {"SOL": "5.00000000"}
+
+
+ODD = ["币安人生", "O'Brien:x%", "-X"]
+
+
+@pytest.mark.parametrize("asset", ODD)
+def test_what_a_command_tells_to_type_next_is_understood_whatever_the_asset_is_called(
+    alone: CommandLine, asset: str
+) -> None:
+    terms = 'minimum = "1"\ncap = "2"\napr = "0.1"\nreference_price = "1"\n'
+    program = (ROOT / "program.toml").read_text() + f'[assets."{asset}"]\n{terms}'
+    alone.json("program", "apply", alone.write("odd.toml", program), "--unfunded")
+    told = alone.run("ledger", "show", "--pool", asset).out
+    arguments = shlex.split(told.partition("fund it with: starter.py ")[2])
+    assert alone.run(*arguments[:2], "--json", *arguments[2:]).json["asset"] == asset
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_a_code_that_a_terminal_cannot_show_is_told_by_its_numbers(alone: CommandLine, encoding: str) -> None:
+    alone.json("deposit", "ann", "币🍕", "5", "--key", "d")
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, STARTER, "ledger", "show", "ann", *arguments]
+        environment = alone.environment | {"PYTHONIOENCODING": encoding}
+        return subprocess.run(
+            command, cwd=alone.folder, env=environment, capture_output=True, check=True
+        ).stdout.decode(encoding)
+
+    assert ("币🍕" if encoding == "utf-8" else r"\u5e01\U0001f355") in said()
+    assert json.loads(said("--json"))["entries"][0]["changes"] == {"币🍕": "5.00000000"}
