@@ -5,9 +5,14 @@ from pathlib import Path
 
 import databases
 import pytest
+from hypothesis import settings
 from world import World, a_world
 
 from embedded.exiting import exit_process
+
+# A slow machine is not a broken promise.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(autouse=True)
