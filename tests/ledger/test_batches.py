@@ -13,11 +13,13 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at, day, paused_before, tamper
 
-from ledger.batches import REQUESTS_MAX
+from ledger import batches
+from ledger.batches import MANY, REQUESTS_MAX
 from ledger.engine import Ledger, open_ledger
 from ledger.errors import LedgerUnavailable, NotEnrolled
 from ledger.patience import Patience
 from ledger.pools import fund_pool, pool_balances
+from staking.days import ONE_DAY
 from staking.models import CreditReceipt, PoolShort
 
 pytestmark = pytest.mark.on_both_databases
@@ -27,6 +29,7 @@ FIRST, SECOND = day("2026-10-01"), day("2026-10-02")
 A_REWARD, A_TWELFTH = 26301, 2191
 """Units a day for 12 SOL and for 1 SOL."""
 BEFORE_CLOSING = "INSERT INTO days"
+PATIENCE_S = 60
 
 
 @contextmanager
@@ -287,3 +290,36 @@ def away(folder: Path) -> Generator[None]:
         )
         yield
         inside.execute("UPDATE pg_database SET datallowconn = true WHERE datname = current_database()")
+
+
+async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a wave of users comes, whose workflows each have a task of their own."""
+    monkeypatch.setattr(batches, "GATHER_S", PATIENCE_S)
+    monkeypatch.setattr(batches, "REQUESTS_MAX", 6)
+    first, wave = [f"first{number}" for number in range(MANY - 1)], [f"user{number}" for number in range(6)]
+    await enrolled(world, *first, *wave)
+    for user in first:
+        await world.close(user, FIRST)
+
+    with transactions_of(world.ledger) as transactions:
+        tasks: list[asyncio.Task[object]] = []
+        for user in wave:
+            tasks += begun(world, user)
+            await until_they_wait()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*tasks)
+
+    assert len(transactions) == 1
+
+
+async def test_whoever_catches_up_alone_is_waited_for_by_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "GATHER_S", 2 * PATIENCE_S)
+    await enrolled(world, "ann")
+    async with asyncio.timeout(PATIENCE_S):
+        await world.close("ann", FIRST)
+        for number in range(2 * MANY):
+            await world.close_and_credit("ann", SECOND + number * ONE_DAY)
