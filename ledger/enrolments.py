@@ -13,7 +13,13 @@ from ledger.earnings import totals
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
-from ledger.programs import ProgramVersion, first_program_day, program_of_closed_day, program_on
+from ledger.programs import (
+    ProgramVersion,
+    first_program_day,
+    program_of_closed_day,
+    program_on,
+    remembered_program,
+)
 from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
@@ -198,7 +204,14 @@ class Terms:
 
 
 async def terms_of_day(ledger: Ledger, request: ComputeRequest) -> Terms:
-    """The terms of a snapshot's day for its user. Raises NotEnrolled for an unknown enrolment, or NoProgram."""
+    """The terms of a snapshot's day for its user: neither the region of an enrolment nor the program of a day that
+    is over ever changes, so what is known of them is not asked for again.
+
+    Raises NotEnrolled for an unknown enrolment, or NoProgram.
+    """
+    in_force = remembered_program(ledger, request.snapshot.day)
+    if in_force is not None and request.region is not None:
+        return Terms(in_force, request.region)
     return await ledger.batches(_terms_of_all).answer(request.snapshot.day, request)
 
 

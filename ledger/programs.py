@@ -204,6 +204,11 @@ async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day
     return remembered[day]
 
 
+def remembered_program(ledger: Ledger, day: date) -> ProgramVersion | None:
+    """What program_of_closed_day has found for a day before, if it was asked."""
+    return _of_closed_days.get(ledger, {}).get(day)
+
+
 async def first_program_day(connection: AsyncConnection) -> date | None:
     """The first day that any program version covers."""
     earliest = func.min(program_versions.c.effective_from, type_=UtcDay)
