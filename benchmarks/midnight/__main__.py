@@ -27,6 +27,7 @@ Billed actions are counted as ``histories.py`` says.
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,6 +104,8 @@ def main(
     as_json: _Json = False,
 ) -> None:
     """Measure what a user's day costs when all users wake at one instant."""
+    # Whoever ends this with a signal ends its servers and workers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not can_be_measured():
         raise typer.BadParameter("what other processes cost is read from /proc, which this system does not have")
     kinds = _kinds(only)
