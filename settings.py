@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
 from staking.days import SPREAD_MAX
+from staking.models import DAYS_PER_RUN, DAYS_PER_RUN_MAX
 
 LOOPBACK = "127.0.0.1"
 """Where a process listens that is for this machine alone."""
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     """Where an embedded installation keeps its ledger and its Temporal server's state."""
     spread: timedelta = Field(default=timedelta(), ge=timedelta(), le=SPREAD_MAX)
     """Over how long after a boundary the loops of all users wake, in seconds or as 1:30:00; at most 7 h."""
+    days_per_run: int = Field(default=DAYS_PER_RUN, ge=1, le=DAYS_PER_RUN_MAX)
+    """Accrual days until a user's workflow continues as a new run, of the users who start; 1 to 30."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
     prepared_statements: bool = False

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.runtime import Runtime
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities import all_activities
 from commands import entrance
@@ -37,7 +37,7 @@ from fleet.supervision import Fleet
 from ledger.engine import Ledger, make_ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from settings import Settings
-from staking.models import SearchAttributeUse
+from staking.models import DAYS_PER_RUN, SearchAttributeUse
 from staking.program import Program
 from staking.steps import TASK_QUEUE
 from telemetry.address import Address
@@ -52,6 +52,12 @@ from web.samples import make_samples
 from workflows.connection import DEFAULT_ADDRESS, connect, connect_config
 from workflows.soft_staking import SoftStakingWorkflow
 
+WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
+"""The sandbox is a guard for whoever changes the workflow: goldens are replayed in it, and many tests run in it. A
+worker does without, since it takes half of what a user's day costs a process beside the ledger."""
+BACK_TO_ALL_WORKERS_AFTER = timedelta(seconds=20)
+"""A task for the worker that has its workflow in memory waits for it so long: the whole wave of those in memory is
+through by then. Of a worker that was killed its users wait as long, once."""
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 """Longer than a step's start-to-close timeout, so that every running step finishes."""
 KILLED_AFTER = GRACEFUL_SHUTDOWN + timedelta(seconds=5)
@@ -74,21 +80,27 @@ def build_worker(
     task_queue: str = TASK_QUEUE,
     spread: timedelta = timedelta(),
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
+    days_per_run: int = DAYS_PER_RUN,
 ) -> Worker:
     """A worker on an open ledger; ``client`` must use the pydantic data converter.
 
-    Spread and search attributes are those of the runs that start on it.
+    Spread, search attributes and days are those of the runs that start on it.
     """
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[SoftStakingWorkflow],
-        activities=all_activities(ledger, spread=spread, search_attributes=search_attributes),
+        workflow_runner=WORKFLOW_RUNNER,
+        activities=all_activities(
+            ledger, spread=spread, search_attributes=search_attributes, days_per_run=days_per_run
+        ),
         interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         max_cached_workflows=options.max_cached_workflows,
         max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
         max_concurrent_activities=options.max_concurrent_activities,
+        max_concurrent_local_activities=options.max_concurrent_workflow_tasks,
+        sticky_queue_schedule_to_start_timeout=BACK_TO_ALL_WORKERS_AFTER,
         workflow_task_poller_behavior=options.poller_behavior,
         activity_task_poller_behavior=options.poller_behavior,
         deployment_config=options.deployment_config,
@@ -243,7 +255,14 @@ async def _work(asked: Asked) -> None:
         attributes = await prepared_search_attributes(client, registers=asked.dev)
         say(f"Ledger      {ledger.where}")
         workers = _fleet(asked.processes, address) or Alone(
-            build_worker(client, ledger, asked.worker, spread=settings.spread, search_attributes=attributes)
+            build_worker(
+                client,
+                ledger,
+                asked.worker,
+                spread=settings.spread,
+                search_attributes=attributes,
+                days_per_run=settings.days_per_run,
+            )
         )
         health = Health(
             ledger,
@@ -317,7 +336,14 @@ async def _work_at_a_place(options: WorkerOptions) -> None:
     async with tracing() as interceptors, _ledger(settings, observer) as ledger:
         client = await connect(interceptors=interceptors)
         attributes = await known_search_attributes(client)
-        worker = build_worker(client, ledger, options, spread=settings.spread, search_attributes=attributes)
+        worker = build_worker(
+            client,
+            ledger,
+            options,
+            spread=settings.spread,
+            search_attributes=attributes,
+            days_per_run=settings.days_per_run,
+        )
 
         def state() -> State:
             if stop.is_set():

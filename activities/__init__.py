@@ -12,7 +12,7 @@ from activities.hold import HoldStep
 from activities.recall import RecallStep
 from activities.snapshot import SnapshotStep
 from ledger.engine import Ledger
-from staking.models import SearchAttributeUse
+from staking.models import DAYS_PER_RUN, SearchAttributeUse
 
 
 def all_activities(
@@ -20,10 +20,11 @@ def all_activities(
     *,
     spread: timedelta = timedelta(),
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
+    days_per_run: int = DAYS_PER_RUN,
 ) -> list[Callable[..., Any]]:
     """Every activity, on one ledger, for a worker. The settings are those of the runs that start on it."""
     return [
-        RecallStep(ledger, spread, search_attributes).recall,
+        RecallStep(ledger, spread, search_attributes, days_per_run).recall,
         EnrolStep(ledger).enrol,
         SnapshotStep(ledger).snapshot,
         ComputeStep(ledger).compute,

@@ -9,7 +9,7 @@ from activities.finality import refusals_are_final
 from ledger.engine import Ledger
 from ledger.enrolments import recall
 from staking.days import wake_offset
-from staking.models import Recollection, RunSettings, SearchAttributeUse
+from staking.models import DAYS_PER_RUN, Recollection, RunSettings, SearchAttributeUse
 from staking.steps import RECALL
 
 
@@ -20,6 +20,7 @@ class RecallStep:
     ledger: Ledger
     spread: timedelta = field(default=timedelta())
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
+    days_per_run: int = DAYS_PER_RUN
 
     @activity.defn(name=RECALL.name)
     async def recall(self, user_id: str) -> Recollection:
@@ -27,6 +28,9 @@ class RecallStep:
         with refusals_are_final():
             known = await recall(self.ledger, user_id)
         settings = RunSettings(
-            wake_offset=wake_offset(user_id, self.spread), search_attributes=self.search_attributes
+            wake_offset=wake_offset(user_id, self.spread),
+            search_attributes=self.search_attributes,
+            steps_at_once=True,
+            days_per_run=self.days_per_run,
         )
         return known.model_copy(update={"settings": settings})

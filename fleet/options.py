@@ -15,13 +15,10 @@ class WorkerOptions:
     """Of each worker process. The numbers behind the defaults are measured; docs/running-workers.md has them."""
 
     max_cached_workflows: int = 1000
-    """Users whose workflows stay in memory, at 0.17 MB each. Enough for all that are being processed at once, so
-    that a day's first task is replayed and its others are not; with all sleepers in memory the first would not be
-    either."""
-    max_concurrent_workflow_tasks: int = 20
-    """Workflows that go on at once. They share one interpreter lock, so more make none of them faster; and where
-    the cache is empty each replays its run, which takes 0.2 s: of too many at once all would miss the 10 s that
-    Temporal gives them."""
+    """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there."""
+    max_concurrent_workflow_tasks: int = 100
+    """Workflows that go on at once. A day's steps run in its task, which mostly waits for the ledger: that gathers
+    users for a moment while many come, and writes 50 in one transaction."""
     max_concurrent_activities: int = 200
     """Steps that run at once: for each of the two kinds that write, 50 in a batch being written, 50 in the next.
     They wait in the ledger's queue and cost little there; fewer would leave batches half empty."""

@@ -12,6 +12,9 @@ from staking.money import Units
 from staking.program import AppVersion, RegionCode
 from staking.rewards import Outcome
 
+DAYS_PER_RUN = 7
+"""Accrual days until a user's run continues as new, where the worker's settings say nothing else."""
+DAYS_PER_RUN_MAX = 30
 _USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -166,6 +169,10 @@ class RunSettings(Model):
     wake_offset: timedelta = timedelta()
     """How long after a boundary the loop wakes. It moves the wake, never a number."""
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
+    steps_at_once: bool = False
+    """Whether a day's steps are tried in the task that woke the loop; False in runs from before they were."""
+    days_per_run: int = 30
+    """Accrual days until a run continues as new; 30 in runs that began before it was a setting."""
 
 
 class Noted(Model):
@@ -249,6 +256,13 @@ class Recollection(Model):
         """What the ledger knows by now in place of what the run believed; the wake stays where it is."""
         settings = recalled.settings.model_copy(update={"wake_offset": self.settings.wake_offset})
         return recalled.model_copy(update={"settings": settings, "noted": self.noted})
+
+    def carried_on(self) -> "Recollection":
+        """For the next run, which takes the days as runs are to take them by now, however this one did."""
+        if self.settings.steps_at_once:
+            return self
+        changed = {"steps_at_once": True, "days_per_run": DAYS_PER_RUN}
+        return self.model_copy(update={"settings": self.settings.model_copy(update=changed)})
 
     def differs_for_the_loop(self, other: "Recollection") -> bool:
         """Whether the loop has something else to do with the other."""
@@ -362,6 +376,8 @@ class ComputeRequest(Model):
     user_id: UserId
     enrolment_id: str
     snapshot: Snapshot
+    region: str | None = None
+    """That the user enrolled from; None from runs that did not keep it."""
 
 
 class RewardLine(Model):

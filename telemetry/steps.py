@@ -55,7 +55,8 @@ class _Step(ActivityInboundInterceptor):
         try:
             answer = await self.next.execute_activity(input)
         except ApplicationError as error:
-            if error.non_retryable:
+            # What is refused at once is asked for again, as an activity.
+            if error.non_retryable and not activity.info().is_local:
                 self._telemetry.refused(step, error)
             raise
         # That a pool is short is told by the loop, once: it asks again and again.

@@ -20,7 +20,7 @@ from world import SHIPPED_PROGRAM, World, activation
 from activities import all_activities
 from ledger.schema import UtcDay, days, enrolments
 from ledger.statements import StatementLine
-from staking.models import Activation, End, Receipt, Refusal
+from staking.models import DAYS_PER_RUN, Activation, End, Receipt, Refusal
 from staking.program import Program
 from staking.steps import TASK_QUEUE, workflow_id
 from worker import build_worker
@@ -70,7 +70,13 @@ class StakingService:
 
     # Workers.
 
-    async def start_worker(self, *, forgetful: bool = False, spread: timedelta = timedelta()) -> None:
+    async def start_worker(
+        self,
+        *,
+        forgetful: bool = False,
+        spread: timedelta = timedelta(),
+        days_per_run: int = DAYS_PER_RUN,
+    ) -> None:
         """``forgetful``: replays every task from its history. On the time-skipping server a worker that others
         take over from must be so, since that server never takes a task back from a worker that is gone."""
         if forgetful:
@@ -82,7 +88,7 @@ class StakingService:
                 max_cached_workflows=0,
             )
         else:
-            worker = build_worker(self.temporal, self.world.ledger, spread=spread)
+            worker = build_worker(self.temporal, self.world.ledger, spread=spread, days_per_run=days_per_run)
         await self._worker.enter_async_context(worker)
 
     async def stop_worker(self) -> None:

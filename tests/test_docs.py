@@ -21,16 +21,13 @@ from ledger.statement_text import STATEMENT_COLUMNS
 from settings import Settings
 from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
+from staking.models import DAYS_PER_RUN
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, parse_amount
 from staking.program import AssetTerms, Program, parse_program
 from staking.rewards import outcome_and_reward
 from web.health import ANSWERS_WITHIN_S
-from workflows.soft_staking import (
-    ACCRUAL_DAYS_PER_RUN,
-    POOL_ASKED_AGAIN_AFTER,
-    POOL_ASKED_AGAIN_AFTER_MAX,
-    STEP_TIMEOUT,
-)
+from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER, POOL_ASKED_AGAIN_AFTER_MAX
+from workflows.steps import AT_ONCE_TIMEOUT, STEP_TIMEOUT
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -239,8 +236,8 @@ def test_every_room_has_its_row_in_the_architecture() -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        f"{ACCRUAL_DAYS_PER_RUN} accrual days a run",
-        f"{STEP_TIMEOUT.seconds} s for a step",
+        f"{DAYS_PER_RUN} accrual days a run ",
+        f"{AT_ONCE_TIMEOUT.seconds} s for a step at once, {STEP_TIMEOUT.seconds} s for a step",
         f"asked again after {POOL_ASKED_AGAIN_AFTER.seconds} s, doubling up to "
         f"{POOL_ASKED_AGAIN_AFTER_MAX.seconds // 60} min",
         f"{MAX_ACCOUNT_UNITS // UNITS_PER_TOKEN // 10**9} billion tokens in one account",

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowHandle
 from temporalio.converter import DataConverter
@@ -41,6 +41,7 @@ from staking.steps import (
 )
 from workflows.client import NoAnswer, ServiceError
 from workflows.failures import failure_text, is_defect
+from workflows.steps import A_TASK_LATER
 
 RETRY = "retry"
 _STEPS: dict[str, tuple[Any, Any]] = {
@@ -59,6 +60,22 @@ _NOTICED_AFTER = timedelta(minutes=1)
 """A task that waited less than this for a worker was waiting for its turn."""
 
 
+LOCAL_ACTIVITY = "core_local_activity"
+"""The SDK's name of the marker that a local activity leaves."""
+
+
+class _AtOnce(BaseModel):
+    """What such a marker says beside the answer; never encrypted."""
+
+    class Time(BaseModel):
+        seconds: int
+        nanos: int
+
+    activity_type: str
+    complete_time: Time
+    """By the server's clock. When it was begun is told too, but by the worker's own."""
+
+
 class NoHistory(ServiceError):
     """The server has no workflow of the user; the message is one sentence."""
 
@@ -69,7 +86,7 @@ class StepTaken:
 
     name: str
     request: Any
-    """Of the step's own type; None for a step that this program does not know."""
+    """Of the step's own type; None for a step that this program does not know, and for one at once."""
     scheduled_at: datetime
     closed_at: datetime | None = None
     attempts: int = 1
@@ -80,6 +97,9 @@ class StepTaken:
     """That ended the step, where no retry could mend it."""
     is_for_a_message: bool = False
     """It was begun while an update was being answered."""
+    was_at_once: bool = False
+    """It was tried once in a task of the workflow: where that failed, the same step follows as an activity. The
+    server keeps what it answered, and not what it was asked."""
 
 
 @dataclass(frozen=True)
@@ -292,10 +312,13 @@ class _Reader:
                 timed_out = event.activity_task_timed_out_event_attributes
                 step = self._steps[timed_out.scheduled_event_id]
                 step.closed_at, step.error = at, await failure_text(timed_out.failure, self._converter)
+            case EventType.EVENT_TYPE_MARKER_RECORDED:
+                await self._step_at_once(event.marker_recorded_event_attributes)
             case EventType.EVENT_TYPE_TIMER_STARTED:
-                fires_at = at + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
-                self._timers[event.event_id] = TimerSet(fires_at)
-                self.run.records.append(self._timers[event.event_id])
+                lasts = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+                self._timers[event.event_id] = TimerSet(at + lasts)
+                if lasts > A_TASK_LATER:
+                    self.run.records.append(self._timers[event.event_id])
             case EventType.EVENT_TYPE_TIMER_FIRED:
                 self._timers[event.timer_fired_event_attributes.started_event_id].is_over = True
             case EventType.EVENT_TYPE_TIMER_CANCELED:
@@ -362,6 +385,18 @@ class _Reader:
         step.last_failure = await failure_text(started.last_failure, self._converter)
         if started.attempt == 1:
             self._taken_up(started.scheduled_event_id, _instant(event.event_time))
+
+    async def _step_at_once(self, marker: MarkerRecordedEventAttributes) -> None:
+        if marker.marker_name != LOCAL_ACTIVITY:
+            return
+        told = _AtOnce.model_validate_json(marker.details["data"].payloads[0].data)
+        at = _instant(Timestamp(seconds=told.complete_time.seconds, nanos=told.complete_time.nanos))
+        step = StepTaken(told.activity_type, None, at, at, was_at_once=True)
+        if marker.HasField("failure"):
+            step.error = await failure_text(marker.failure, self._converter)
+        else:
+            step.answer = await self._decode_answer(step.name, marker.details["result"])
+        self.run.records.append(step)
 
     async def _update_accepted(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request

@@ -3,7 +3,7 @@
 A day is the one that something was about: the reward of a day is credited on the next, and stands beside the day.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -18,6 +18,7 @@ from staking.models import (
     CreditRequest,
     End,
     EndRequest,
+    EndsHere,
     Enrolment,
     EnrolRequest,
     Hold,
@@ -25,6 +26,8 @@ from staking.models import (
     Receipt,
     Recollection,
     Refusal,
+    RewardLine,
+    Rewards,
     Snapshot,
     SnapshotRequest,
 )
@@ -137,6 +140,10 @@ class _Teller:
         """Those with unfinished business, oldest first."""
         self._hold: Hold | None = None
         self._held_on: date | None = None
+        self._rewards: Rewards | None = None
+        """What was computed last."""
+        self._tried_at_once: StepTaken | None = None
+        """The step that failed last before the one that is told of, if it was tried at once."""
         self._pool: _Pool | None = None
         self._blocked: _Blocked | None = None
 
@@ -161,7 +168,9 @@ class _Teller:
         match record:
             case StepTaken():
                 self._hear_of_attempts(record)
-                if record.error is not None:
+                if record.was_at_once and record.error is not None:
+                    pass
+                elif record.error is not None:
                     self._failed(record, record.error)
                 elif record.closed_at is not None:
                     self._done(record, record.closed_at)
@@ -189,15 +198,29 @@ class _Teller:
             case CreditRequest(rewards=rewards):
                 return rewards.day
             case _:
+                pass
+        match step.answer:
+            case Snapshot(day=day) | Rewards(day=day) | EndsHere(day=day):
+                return day
+            case CreditReceipt(day=day) | PoolShort(day=day):
+                return day
+            case _:
                 return self._day_in_progress(step.scheduled_at)
 
     # Faults and what stood in the way.
 
     def _hear_of_attempts(self, step: StepTaken) -> None:
-        if step.attempts > 1:
-            text = f"{step.name} took {step.attempts} attempts"
-            text += f" · the last failure: {step.last_failure}" if step.last_failure else ""
-            facts = {"step": step.name, "attempts": step.attempts, "last_failure": step.last_failure}
+        attempts, last_failure = step.attempts, step.last_failure
+        tried, self._tried_at_once = self._tried_at_once, None
+        if step.was_at_once:
+            # What failed so goes on as an activity; that tells of both.
+            self._tried_at_once = step if step.error is not None else None
+        elif tried is not None and tried.name == step.name and step.error is None:
+            attempts, last_failure = attempts + 1, last_failure or tried.error
+        if attempts > 1:
+            text = f"{step.name} took {attempts} attempts"
+            text += f" · the last failure: {last_failure}" if last_failure else ""
+            facts = {"step": step.name, "attempts": attempts, "last_failure": last_failure}
             self._note(self._day_of_step(step), step.scheduled_at, "retried", text, facts)
 
     def _failed(self, step: StepTaken, error: str) -> None:
@@ -222,10 +245,10 @@ class _Teller:
         elif self._pool is not None:
             self._pool.asked_by = f" · then retried{_by(asked.act)}"
 
-    def _pool_was_short(self, request: CreditRequest, short: PoolShort, at: datetime) -> None:
+    def _pool_was_short(self, short: PoolShort, at: datetime) -> None:
         assets = ", ".join(short.assets)
         if self._pool is None:
-            self._pool = _Pool(request.rewards.day, at, assets)
+            self._pool = _Pool(short.day, at, assets)
         else:
             self._pool.assets, self._pool.asked_by = assets, ""
             self._pool.times += 1
@@ -260,15 +283,17 @@ class _Teller:
                 self._refused(request.activation, refusal, at)
             case str(), Recollection() as known if self._begins_with(step):
                 self._recalled(known, at)
-            case SnapshotRequest() as request, Snapshot() as snapshot:
-                self._snapshot(request, snapshot, at)
-            case CreditRequest() as request, CreditReceipt() as receipt:
+            case request, Snapshot() as snapshot:
+                self._snapshot(self._enrolment_of(request), snapshot, at)
+            case _, Rewards() as rewards:
+                self._rewards = rewards
+            case request, CreditReceipt() as receipt:
                 self._pool_is_funded(receipt.credited_at)
-                self._credited(request, receipt)
-            case CreditRequest() as request, PoolShort() as short:
-                self._pool_was_short(request, short, at)
-            case EndRequest() as request, End() as end:
-                self._ended(request, end)
+                self._credited(self._enrolment_of(request), receipt, self._lines_of(request))
+            case _, PoolShort() as short:
+                self._pool_was_short(short, at)
+            case request, End() as end:
+                self._ended(end, request.operator if isinstance(request, EndRequest) else end.operator)
             case ActRequest(), Hold() as hold if step.name == HOLD.name:
                 self._held(hold)
             case ActRequest(act=act), Hold() if step.name == RELEASE.name:
@@ -307,16 +332,25 @@ class _Teller:
             facts = {"enrolment_id": enrolment.receipt.enrolment_id}
             self._note(enrolment.next_day, at, "recalled", text, facts)
 
-    def _snapshot(self, request: SnapshotRequest, snapshot: Snapshot, at: datetime) -> None:
-        enrolment = self._enrolments.get(request.enrolment_id)
+    def _enrolment_of(self, request: object) -> Enrolment | None:
+        """Of a step at once, which keeps no request: the one that the loop is at."""
+        if isinstance(request, SnapshotRequest | CreditRequest):
+            return self._enrolments.get(request.enrolment_id)
+        return next(iter(self._enrolments.values()), None)
+
+    def _lines_of(self, request: object) -> list[RewardLine]:
+        if isinstance(request, CreditRequest):
+            return request.rewards.lines
+        return self._rewards.lines if self._rewards else []
+
+    def _snapshot(self, enrolment: Enrolment | None, snapshot: Snapshot, at: datetime) -> None:
         if enrolment is not None and snapshot.day == enrolment.activation_day:
             opening = {held.asset: format_amount(held.closing) for held in snapshot.holdings if held.closing}
             text = f"Day 2 opens with {_amounts_text(opening)}"
             self._note(snapshot.day, at, "opened", text, {"holdings": opening})
             self._know(enrolment.model_copy(update={"next_day": snapshot.day + ONE_DAY}))
 
-    def _credited(self, request: CreditRequest, receipt: CreditReceipt) -> None:
-        lines = request.rewards.lines
+    def _credited(self, enrolment: Enrolment | None, receipt: CreditReceipt, lines: Sequence[RewardLine]) -> None:
         rewards = {line.asset: format_amount(line.reward) for line in lines if line.reward}
         outcomes = {line.asset: str(line.outcome) for line in lines}
         if rewards:
@@ -327,16 +361,16 @@ class _Teller:
         text += f" · {instant_text(receipt.credited_at, receipt.day)}{' · late' if receipt.late else ''}"
         facts = {"rewards": rewards, "outcomes": outcomes, "late": receipt.late, "entry_id": receipt.entry_id}
         self._note(receipt.day, receipt.credited_at, "credited", text, facts)
-        if enrolment := self._enrolments.get(request.enrolment_id):
+        if enrolment is not None:
             self._know(enrolment.model_copy(update={"next_day": receipt.day + ONE_DAY}))
 
-    def _ended(self, request: EndRequest, end: End) -> None:
+    def _ended(self, end: End, operator: str | None) -> None:
         day = day_of(end.ended_at)
-        by = f" by {request.operator}" if request.operator else ""
+        by = f" by {operator}" if operator else ""
         last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
         owed = f", {end.owed_days} still owed" if end.owed_days else ""
         text = f"ended {instant_text(end.ended_at, day)}{by}: {end.reason} · {last}{owed}"
-        facts = {"reason": end.reason, "operator": request.operator, "last_accrual_day": end.last_accrual_day}
+        facts = {"reason": end.reason, "operator": operator, "last_accrual_day": end.last_accrual_day}
         self._note(day, end.ended_at, "ended", text, facts)
         if enrolment := self._enrolments.get(end.enrolment_id):
             last_day = end.last_accrual_day or day - ONE_DAY

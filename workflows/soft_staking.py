@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -57,17 +56,13 @@ with workflow.unsafe.imports_passed_through():
         workflow_id,
     )
     from workflows import diary, search_attributes
+    from workflows.steps import A_TASK_LATER, NotAtOnce, execute, execute_at_once, message_of, type_of
 
-ACCRUAL_DAYS_PER_RUN = 30
-"""Then the run continues as new, so that no history grows without bound."""
 FIRST_MESSAGE_WITHIN = timedelta(minutes=1)
 """A run that was started but not yet told anything waits this long for its activation."""
 POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
 POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
-STEP_TIMEOUT = timedelta(seconds=10)
-"""Short: this is the only clock that notices a killed worker. The ledger's lock timeout is shorter still."""
-RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 REASON_LENGTH_MAX = 500
 WAITING_FOR_POOL = "waiting for pool"
 _Told = TypeVar("_Told")
@@ -129,13 +124,21 @@ class SoftStakingWorkflow:
     async def _sleep_until_over(self, day: date) -> bool:
         """False if the enrolment ended first, so that the day will not be processed."""
         wakes_at = self._wakes_at(day)
+        if workflow.now() >= wakes_at:
+            await self._begin_another_task(day)
         while workflow.now() < wakes_at and not self._is_taken_back():
-            self._enter("sleeping")
+            self._state = "sleeping"
             self._note()
             await self._wait(self._is_taken_back, wakes_at - workflow.now(), f"{day} · until its boundary")
         # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
         return not self._is_taken_back()
+
+    async def _begin_another_task(self, day: date) -> None:
+        """Before steps at once: what was answered to a message leaves with the task before, and so do the steps of
+        an earlier day. So no message waits for longer than a day's steps take."""
+        if self._known.settings.steps_at_once:
+            await workflow.sleep(A_TASK_LATER, summary=diary.summary(f"{day} · is over"))
 
     async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:
         return await self._step(
@@ -155,7 +158,10 @@ class SoftStakingWorkflow:
             COMPUTE,
             snapshot.day,
             lambda: ComputeRequest(
-                user_id=self._user_id, enrolment_id=enrolment.receipt.enrolment_id, snapshot=snapshot
+                user_id=self._user_id,
+                enrolment_id=enrolment.receipt.enrolment_id,
+                snapshot=snapshot,
+                region=enrolment.region,
             ),
         )
 
@@ -174,17 +180,18 @@ class SoftStakingWorkflow:
                     now=workflow.now(),
                     generation=self._known.generation,
                 ),
+                at_once=not waits_for,
             )
             if isinstance(answer, CreditReceipt):
                 if waits_for:
                     _tell(logging.INFO, f"waits no longer for pool {', '.join(waits_for)}", rewards.day)
                 self._credited_in_this_run += 1
-                self._know(self._known.with_credit(rewards))
+                self._known = self._known.with_credit(rewards)
                 return
             if answer.assets != waits_for:
                 waits_for = answer.assets
                 _tell(logging.WARNING, f"waits for pool {', '.join(waits_for)}", rewards.day)
-            self._enter(f"{WAITING_FOR_POOL} {', '.join(answer.assets)}")
+            self._state = f"{WAITING_FOR_POOL} {', '.join(answer.assets)}"
             self._note()
             await self._wait_for_retry(ask_again_after, f"{rewards.day} · {self._state}")
             ask_again_after = min(ask_again_after * 2, POOL_ASKED_AGAIN_AFTER_MAX)
@@ -202,10 +209,10 @@ class SoftStakingWorkflow:
                 generation=self._known.generation,
             ),
         )
-        self._know(self._known.with_end(end, last_accrual_day=day - ONE_DAY))
+        self._known = self._known.with_end(end, last_accrual_day=day - ONE_DAY)
 
     def _is_done_with(self, day: date, enrolment: Enrolment) -> None:
-        self._know(self._known.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY))
+        self._known = self._known.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY)
 
     # Messages.
 
@@ -233,7 +240,7 @@ class SoftStakingWorkflow:
             diary.activation_text(activation),
         )
         if isinstance(answer, Receipt):
-            self._know(self._known.with_enrolment(answer, activation.region))
+            self._known = self._known.with_enrolment(answer, activation.region)
             self._note()
         else:
             self._was_refused = True
@@ -274,7 +281,7 @@ class SoftStakingWorkflow:
             f"{operator}: {reason}" if operator else reason,
         )
         last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
-        self._know(self._known.with_end(end, last_accrual_day=last_accrual_day))
+        self._known = self._known.with_end(end, last_accrual_day=last_accrual_day)
         self._note()
         return end
 
@@ -296,7 +303,7 @@ class SoftStakingWorkflow:
         if self._known.hold is not None:
             return self._known.hold
         held = await self._ask(HOLD, self._act_request(act), _act_text(act))
-        self._know(self._known.with_hold(held))
+        self._known = self._known.with_hold(held)
         self._note()
         return held
 
@@ -309,7 +316,7 @@ class SoftStakingWorkflow:
         if self._known.hold is None:
             return None
         ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
-        self._know(self._known.with_hold(None))
+        self._known = self._known.with_hold(None)
         self._note()
         return ended
 
@@ -342,7 +349,7 @@ class SoftStakingWorkflow:
                 # What was written may be lost: an attribute that was removed and made again is empty.
                 self._note(anew=True)
             else:  # as runs did before they were counted
-                self._know(self._known.with_search_attributes_of(recalled))
+                self._known = self._known.with_search_attributes_of(recalled)
                 self._note()
             return recalled.settings.search_attributes
 
@@ -361,46 +368,58 @@ class SoftStakingWorkflow:
 
     # What the loop and the messages share.
 
-    async def _step(self, step: Step[Request, Answer], day: date, request: Callable[[], Request]) -> Answer:
+    async def _step(
+        self,
+        step: Step[Request, Answer],
+        day: date,
+        request: Callable[[], Request],
+        *,
+        at_once: bool = True,
+    ) -> Answer:
         """One step of a day. What a retry cannot mend parks the loop until someone asks for a retry."""
+        at_once = at_once and self._known.settings.steps_at_once
         while True:
             await self._until_released(day, step)
             if self._found_elsewhere:
                 raise DayTakenBack
-            self._enter("processing")
+            self._state = "processing"
             generation = self._known.generation
             try:
                 asked = request()
-                answer = await self._execute(step, asked, diary.step_text(day, step.name, asked))
+                summary = diary.step_text(day, step.name, asked)
+                answer = await self._execute(step, asked, summary, at_once=at_once)
                 if self._found_elsewhere:
                     raise DayTakenBack
                 return answer
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                if _type(error) == SUPERSEDED:
+                if type_of(error) == SUPERSEDED:
                     await self._recall_since(generation)
                     raise DayTakenBack from error
-                self._blocked = Blocked(step=step.name, day=day, message=_message(error))
-                self._enter("blocked")
+                at_once = False
+                self._blocked = Blocked(step=step.name, day=day, message=message_of(error))
+                self._state = "blocked"
                 self._note()
                 await self._wait_for_retry(None, f"{day} · blocked at {step.name}")
                 self._blocked = None
                 self._check_still_to_do()
-                if _type(error) in FOUND_ELSEWHERE and workflow.patched("recall-before-retry"):
+                if type_of(error) in FOUND_ELSEWHERE and workflow.patched("recall-before-retry"):
                     await self._recall_since(generation)
                     raise DayTakenBack from error
 
     async def _until_released(self, day: date, step: Step[Any, Any]) -> None:
         """An operator's hold stops the loop before a step; what comes after the release is ordinary catch-up."""
         while self._known.hold is not None:
-            self._enter("held")
+            self._state = "held"
             self._note()
             await self._wait(
                 lambda: self._known.hold is None or self._is_taken_back(),
                 None,
                 f"{day} · held before {step.name}",
             )
+            self._check_still_to_do()
+            await self._begin_another_task(day)
             self._check_still_to_do()
 
     def _is_taken_back(self) -> bool:
@@ -424,7 +443,7 @@ class SoftStakingWorkflow:
     def _take_up(self, recalled: Recollection) -> None:
         """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
         self._found_elsewhere |= recalled.differs_for_the_loop(self._known)
-        self._know(self._known.superseded_by(recalled))
+        self._known = self._known.superseded_by(recalled)
 
     async def _ask(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
         """One step for a message: what a retry cannot mend is the message's answer."""
@@ -433,17 +452,16 @@ class SoftStakingWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            raise _refused(_message(error), _type(error)) from error
+            raise _refused(message_of(error), type_of(error)) from error
 
-    async def _execute(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
-        return await workflow.execute_activity(
-            step.name,
-            request,
-            result_type=step.answer,
-            start_to_close_timeout=STEP_TIMEOUT,
-            retry_policy=RETRY_WITHOUT_LIMIT,
-            summary=diary.summary(summary),
-        )
+    async def _execute(
+        self, step: Step[Request, Answer], request: Request, summary: str, *, at_once: bool = False
+    ) -> Answer:
+        if at_once:
+            with suppress(NotAtOnce):
+                return await execute_at_once(step, request, summary)
+        self._show()
+        return await execute(step, request, summary)
 
     async def _wait_for_retry(self, timeout: timedelta | None, summary: str) -> None:
         self._retry_asked = False
@@ -451,6 +469,7 @@ class SoftStakingWorkflow:
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None, summary: str) -> None:
         """The one way to wait. Messages fill a history too, so a wait ends where it grows too long."""
+        self._show()
 
         def history_is_full() -> bool:
             return workflow.info().is_continue_as_new_suggested()
@@ -464,7 +483,7 @@ class SoftStakingWorkflow:
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        workflow.continue_as_new(args=[self._user_id, self._known])
+        workflow.continue_as_new(args=[self._user_id, self._known.carried_on()])
 
     def _check_it_is_the_users_own(self) -> None:
         try:
@@ -487,12 +506,12 @@ class SoftStakingWorkflow:
 
     async def _oldest_unfinished_enrolment(self) -> Enrolment | None:
         """None only when no enrolment is open, no day is owed and no message is being answered."""
-        if self._credited_in_this_run >= ACCRUAL_DAYS_PER_RUN and self._known.first_unfinished:
+        if self._credited_in_this_run >= self._known.settings.days_per_run and self._known.first_unfinished:
             await self._continue_as_new()
         await workflow.wait_condition(
             lambda: self._known.first_unfinished is not None or workflow.all_handlers_finished()
         )
-        self._know(self._known.without_finished())
+        self._known = self._known.without_finished()
         self._found_elsewhere = False
         return self._known.first_unfinished
 
@@ -503,6 +522,7 @@ class SoftStakingWorkflow:
         await workflow.wait_condition(lambda: self._is_ready)
         async with self._one_message_at_a_time:
             yield
+        self._show()
 
     async def _answer(self, message: Callable[[], Awaitable[_Told]]) -> _Told:
         """Answers a message, after those before it; anew from where the ledger stands, if that is elsewhere."""
@@ -541,14 +561,6 @@ class SoftStakingWorkflow:
 
     # What it shows of itself.
 
-    def _know(self, known: Recollection) -> None:
-        self._known = known
-        self._show()
-
-    def _enter(self, state: str) -> None:
-        self._state = state
-        self._show()
-
     def _state_now(self) -> str:
         if self._known.first_unfinished is None:
             return "idle"
@@ -576,7 +588,7 @@ class SoftStakingWorkflow:
             return
         shows_itself = self._known.settings.search_attributes is not SearchAttributeUse.NONE
         if self._was_refused and shows_itself and workflow.patched("refusals-are-noted"):
-            self._enter(search_attributes.REFUSED)
+            self._state = search_attributes.REFUSED
             self._note()
 
     def _note(self, *, anew: bool = False) -> None:
@@ -630,13 +642,3 @@ def _check_act(act: Act) -> None:
 
 def _refused(message: str, type_name: str) -> ApplicationError:
     return ApplicationError(message, type=type_name, non_retryable=True)
-
-
-def _message(error: ActivityError) -> str:
-    cause = error.cause
-    return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
-
-
-def _type(error: ActivityError) -> str:
-    cause = error.cause
-    return (cause.type if isinstance(cause, ApplicationError) else None) or type(error).__name__

@@ -33,6 +33,8 @@ class Call:
     request: Any
     run: Callable[[], Awaitable[Any]]
     """Runs the real step; any number of times."""
+    at_once: bool = False
+    """In a task of the workflow, rather than as an activity."""
 
 
 Disturb = Callable[[Call], Awaitable[Any]]
@@ -45,7 +47,8 @@ class _Between(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         run = super().execute_activity
-        return await self._disturb(Call(activity.info().activity_type, input.args[0], lambda: run(input)))
+        info = activity.info()
+        return await self._disturb(Call(info.activity_type, input.args[0], lambda: run(input), info.is_local))
 
 
 class _Disturbing(ClientInterceptor, Interceptor):

@@ -23,8 +23,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from staking.steps import TASK_QUEUE, workflow_id
+from workflows.history import LOCAL_ACTIVITY, read_run
 from workflows.history import History as UserHistory
-from workflows.history import read_run
 from workflows.retelling import diary_lines, diary_of
 from workflows.soft_staking import SoftStakingWorkflow
 
@@ -160,7 +160,10 @@ def _command(event: HistoryEvent, updates: dict[str, str]) -> Iterator[str]:
         case "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES":
             yield f"search attributes {', '.join(sorted(attributes.search_attributes.indexed_fields))}"
         case "MARKER_RECORDED":
-            yield f"marker {attributes.marker_name} {_patch_id(attributes.details)}".rstrip()
+            if attributes.marker_name == LOCAL_ACTIVITY:
+                yield f"at once {_local_activity(attributes.details)}{_note(event)}"
+            else:
+                yield f"marker {attributes.marker_name} {_patch_id(attributes.details)}".rstrip()
         case "WORKFLOW_EXECUTION_STARTED" | "WORKFLOW_EXECUTION_TERMINATED" | "WORKFLOW_EXECUTION_TIMED_OUT":
             pass  # what others did to the workflow
         case "TIMER_FIRED" | "WORKFLOW_EXECUTION_UPDATE_ADMITTED" | "WORKFLOW_EXECUTION_SIGNALED":
@@ -179,6 +182,10 @@ def _note(event: HistoryEvent) -> str:
         return ""
     [text] = pydantic_data_converter.payload_converter.from_payloads([summary], [str])
     return f"{_NOTE}{text}"
+
+
+def _local_activity(details: Any) -> str:
+    return str(json.loads(details["data"].payloads[0].data)["activity_type"])
 
 
 def _patch_id(details: Any) -> str:

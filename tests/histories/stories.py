@@ -33,6 +33,8 @@ DAY_1 = date(2040, 3, 4)
 """Of every story. A server's clock only goes forward, so it must lie ahead."""
 MORE_THAN_AN_ACCOUNT_HOLDS = "90000000000"
 ANNA = Act(operator="anna", reason="ticket 4711: where the deposit came from is checked")
+DAYS_PER_RUN = 30
+"""As long as runs were when the first stories were told, so that each still has the same runs."""
 A_FLEETS_SPREAD = timedelta(hours=1)
 
 
@@ -280,7 +282,10 @@ class Storyteller(StakingService):
             task_queue=TASK_QUEUE,
             workflows=[SoftStakingWorkflow],
             activities=all_activities(
-                self.world.ledger, spread=self.story.spread, search_attributes=self.story.search_attributes
+                self.world.ledger,
+                spread=self.story.spread,
+                search_attributes=self.story.search_attributes,
+                days_per_run=DAYS_PER_RUN,
             ),
             max_cached_workflows=0 if forgetful or self.story.changes_workers else 10,
         )

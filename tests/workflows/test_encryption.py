@@ -24,12 +24,11 @@ from world import SHIPPED_PROGRAM, a_world, activation
 from ledger.engine import utc_now
 from settings import Settings
 from staking.days import ONE_DAY, start_of
-from staking.models import Refusal
+from staking.models import DAYS_PER_RUN, Refusal
 from staking.steps import SNAPSHOT
 from workflows.client import RequestRefused
 from workflows.connection import BadConfiguration, connect
 from workflows.encryption import PayloadEncryption, PayloadUnreadable, data_converter, is_encrypted
-from workflows.soft_staking import ACCRUAL_DAYS_PER_RUN
 
 HOUR = timedelta(hours=1)
 OLD, NEW, STRANGE = {"old": bytes(32)}, {"new": b"\1" * 32}, {"strange": b"\2" * 32}
@@ -263,7 +262,7 @@ async def test_keys_are_rotated_under_a_running_user_and_the_old_one_goes_when_a
             await service.stop_worker_at_rest()
 
         async with working_with(OLD) as service:
-            began = start_of(yesterday - (ACCRUAL_DAYS_PER_RUN + 1) * ONE_DAY)
+            began = start_of(yesterday - (DAYS_PER_RUN + 1) * ONE_DAY)
             await service.deposit(when=began)
             await service.activate(back_dated_to=began)
             await service.reaches_state("waiting for pool SOL")

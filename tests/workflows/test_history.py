@@ -59,7 +59,7 @@ def days_credited(told: Diary) -> list[str]:
 async def test_the_story_goes_back_over_runs_that_continued_and_over_one_that_was_terminated(
     service: StakingService,
 ) -> None:
-    await service.start_worker()
+    await service.start_worker(days_per_run=1)
     await service.activate(back_dated_to=TODAY - 3 * ONE_DAY)
     await service.reaches_state("sleeping")
     both = [str(day_of(TODAY) - 2 * ONE_DAY), str(day_of(TODAY) - ONE_DAY)]

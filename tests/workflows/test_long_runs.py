@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from servers import full_server
 from staking_service import StakingService, a_service, compounding, numbers
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World, a_world, at, day, program_with
 
 from ledger.statements import StatementLine
 from staking.days import ONE_DAY, day_of, end_of, start_of
-from workflows.soft_staking import ACCRUAL_DAYS_PER_RUN
+from staking.models import DAYS_PER_RUN, CreditReceipt
+from workflows.history import StepTaken, read_run
 
 EVENTS_PER_RUN_MAX = 2_000
 
@@ -22,12 +23,9 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + n * ONE_DAY for n in range((last - first).days + 1)]
 
 
-def credits_in(run: list[HistoryEvent]) -> int:
-    return sum(
-        event.activity_task_scheduled_event_attributes.activity_type.name == "credit"
-        for event in run
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
-    )
+async def credits_in(run: list[HistoryEvent]) -> int:
+    records = (await read_run(run, pydantic_data_converter)).records
+    return sum(isinstance(record, StepTaken) and isinstance(record.answer, CreditReceipt) for record in records)
 
 
 async def test_470_days_over_a_leap_day_are_each_credited_once_and_in_time(service: StakingService) -> None:
@@ -45,7 +43,8 @@ async def test_470_days_over_a_leap_day_are_each_credited_once_and_in_time(servi
     assert await service.audit_is_clean()
 
     runs = await service.runs()
-    assert [credits_in(run) for run in runs] == [ACCRUAL_DAYS_PER_RUN] * 15 + [470 - 15 * ACCRUAL_DAYS_PER_RUN]
+    whole, rest = divmod(470, DAYS_PER_RUN)
+    assert [await credits_in(run) for run in runs] == [DAYS_PER_RUN] * whole + [rest]
     assert max(len(run) for run in runs) < EVENTS_PER_RUN_MAX
 
 
@@ -122,6 +121,7 @@ async def test_a_history_that_messages_fill_is_continued_while_the_user_sleeps(w
             today = start_of(day_of(datetime.now(UTC)))
             await world.move("ann", "12", "SOL", today - 3 * ONE_DAY)
             first = await service.activate(back_dated_to=today - 2 * ONE_DAY)
+            await service.reaches_state("sleeping")
             answers = [await service.activate() for _ in range(40)]
 
             assert answers == [first] * 40

@@ -1,10 +1,12 @@
 """Rule 1, to the second."""
 
-from datetime import datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from staking_service import StakingService
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 from staking.days import ONE_DAY, day_of, end_of, start_of
 
@@ -89,6 +91,12 @@ async def test_midnight_divides_activations_to_the_microsecond(
     assert receipt.first_snapshot_at == midnight + days_until_first_snapshot * ONE_DAY
 
 
+def completed_at(marker: MarkerRecordedEventAttributes) -> datetime:
+    """When a step at once was done, in UTC."""
+    told = json.loads(marker.details["data"].payloads[0].data)["complete_time"]
+    return datetime.fromtimestamp(told["seconds"] + told["nanos"] / 1e9, UTC).replace(tzinfo=None)
+
+
 async def test_each_timer_is_set_for_the_boundary_and_never_wakes_before_it(service: StakingService) -> None:
     await service.deposit()
     receipt = await service.activate()
@@ -100,6 +108,8 @@ async def test_each_timer_is_set_for_the_boundary_and_never_wakes_before_it(serv
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
             workflow_now = event.event_time.ToDatetime()
+        elif event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+            workflow_now = completed_at(event.marker_recorded_event_attributes)  # a step takes its time
         elif event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
             timeout = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
             set_for.append(workflow_now + timeout)

@@ -6,7 +6,7 @@ import pytest
 from staking_service import StakingService, compounding, numbers
 
 from staking.days import ONE_DAY, SPREAD_MAX, day_of, end_of, wake_offset
-from workflows.soft_staking import ACCRUAL_DAYS_PER_RUN
+from staking.models import DAYS_PER_RUN
 
 HOUR = timedelta(hours=1)
 OFFSET = wake_offset("ann", SPREAD_MAX)
@@ -23,10 +23,10 @@ async def test_the_days_of_a_user_are_credited_at_the_same_offset_over_runs_and_
     await service.skip_to(receipt.first_reward_from + OFFSET - timedelta(minutes=1))
     assert await service.statement() == []
 
-    await service.skip_to(receipt.first_reward_from + ONE_DAY * ACCRUAL_DAYS_PER_RUN + OFFSET + HOUR)
-    lines = await service.credited_through(first_day + ONE_DAY * ACCRUAL_DAYS_PER_RUN)
+    await service.skip_to(receipt.first_reward_from + ONE_DAY * DAYS_PER_RUN + OFFSET + HOUR)
+    lines = await service.credited_through(first_day + ONE_DAY * DAYS_PER_RUN)
     assert len(await service.runs()) == 2
-    assert numbers(lines) == compounding("12", "0.008", ACCRUAL_DAYS_PER_RUN + 1)
+    assert numbers(lines) == compounding("12", "0.008", DAYS_PER_RUN + 1)
     delays = [line.credited_at - end_of(line.day) - OFFSET for line in lines]
     assert all(timedelta() <= delay < timedelta(minutes=1) for delay in delays)
     assert not any(line.late for line in lines)
