@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share, and an exit that keeps pytest's true exit code."""
 
+import signal
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from hypothesis import settings
 from world import World, a_world
 
 from embedded.exiting import exit_process
+
+# Tests that run in the background may have these ignored, and then so has every process that they start.
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
 
 # A slow machine is not a broken promise.
 settings.register_profile("no_deadline", deadline=None)
