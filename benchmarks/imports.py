@@ -5,10 +5,10 @@ of its own, so that the memory is the import's alone. Meanwhile this process and
 user of the file and one for somebody else, over and over, and note how long each took. What is told is the median
 of three.
 
-Measured on two cores that a dozen other processes wanted too, at a load of 6: 350,000 lines of one user (20 MB)
-at 10,400 lines/s on SQLite, with 418 MB and no deposit longer than 0.8 s; 250,000 at 9,300 lines/s on PostgreSQL.
-What they cost says more: 32 µs of CPU a line with SQLite, 47 once there are 250,000, and with PostgreSQL 24 µs
-beside 37 in the server, at the same time.
+Measured on two quiet cores, single runs: 150,000 lines of one user at 20,900 lines/s on SQLite and no deposit
+longer than 0.25 s, 45 µs of CPU a line; 350,000 (20 MB) at 12,600 lines/s on PostgreSQL with 437 MB and no deposit
+longer than 0.7 s, 30 µs of CPU a line here and some 37 in the server, half of it for foreign keys. There the two
+hardly overlap.
 """
 
 import asyncio
