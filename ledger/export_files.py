@@ -17,6 +17,15 @@ _ENCRYPTED = 0x1
 _NAMES_SHOWN_MAX = 5
 _LEFT_BY_SYSTEMS = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,  # what zipfile raises for a compression that it does not know
+    RuntimeError,
+    OSError,
+    ValueError,
+)
+
 
 @dataclass(frozen=True)
 class ExportFile:
@@ -37,7 +46,7 @@ def read_export_files(path: Path) -> list[ExportFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return list(_parts(archive, path))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         if isinstance(error, ExportError):
             raise
         way_out = "unpack it with another program, and name its CSV files"

@@ -208,19 +208,26 @@ def two_days_ago() -> datetime:
     return datetime.now(UTC) - 2 * ONE_DAY
 
 
-async def test_an_activation_is_answered_before_the_steps_of_the_days_that_are_owed(world: World) -> None:
-    go_on = asyncio.Event()
+async def test_no_task_has_an_answer_to_a_message_or_another_day_beside_a_days_steps(world: World) -> None:
+    """So an activation is answered before owed days are taken up, and whoever asks waits for one day at most."""
 
-    async def wait_at_snapshot(call: Call) -> Any:
-        if call.at_once:
-            await go_on.wait()
+    async def undisturbed(call: Call) -> Any:
         return await call.run()
 
-    async with someone_found_today(world, wait_at_snapshot) as (_, service):
-        # It answers although no step at once does, which each give up after a while.
-        receipt = await service.activate(back_dated_to=two_days_ago())
-        go_on.set()
-        await paid_once_through(service, receipt, 1)
+    async with someone_found_today(world, undisturbed) as (_, service):
+        receipt = await service.activate(back_dated_to=two_days_ago() - ONE_DAY)
+        await paid_once_through(service, receipt, 2)
+        await service.reaches_state("sleeping")
+        (events,) = await service.runs()
+    told = {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED: "answer",
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: "task",
+        EventType.EVENT_TYPE_MARKER_RECORDED: "step",
+    }
+    shape = " ".join(told[event.event_type] for event in events if event.event_type in told)
+    of_each_task = [part.split() for part in shape.split("task")]
+    assert ["answer"] in of_each_task
+    assert all(len(part) <= len(STEPS_OF_A_DAY) for part in of_each_task)
 
 
 async def test_a_hold_that_comes_during_a_days_steps_is_answered_after_them_and_stops_the_next_day(
