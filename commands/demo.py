@@ -47,7 +47,7 @@ from staking.tag import qualifies
 from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
 from workflows.connection import connect
-from workflows.soft_staking import WAITING_FOR_POOL
+from workflows.showing import pools_waited_for
 
 REGION = "FR"
 SAMPLE_MOVEMENTS_FILE = SHIPPED_PROGRAM_FILE.parent / "examples" / "transactions.csv"
@@ -264,5 +264,5 @@ async def _raise_if_stuck(client: Client, instants: dict[str, datetime]) -> None
         status = await service.status(user_id)
         if status and status.blocked:
             raise CommandFailed(f"user {user_id} is blocked at {status.blocked.step}: {status.blocked.message}")
-        if status and status.state.startswith(WAITING_FOR_POOL):
+        if status and pools_waited_for(status.state):
             raise CommandFailed(f"user {user_id} is {status.state}: these rewards pass the 90 billion of a pool")

@@ -25,7 +25,7 @@ from staking.models import Act, LiveStatus
 from workflows import search_attributes
 from workflows.client import RequestRefused, SoftStakingClient
 from workflows.connection import connect
-from workflows.soft_staking import WAITING_FOR_POOL
+from workflows.showing import pools_waited_for
 from workflows.visibility import users_in_state
 
 TRY_AGAIN = "to be tried again"
@@ -41,7 +41,7 @@ class _Many:
 
     def concerns(self, status: LiveStatus) -> bool:
         if self.waiting_for is not None:
-            return self.waiting_for in _pools_waited_for(status)
+            return self.waiting_for in pools_waited_for(status.state)
         return status.blocked is not None and (self.message is None or self.message in status.blocked.message)
 
     async def candidates(self, ledger: Ledger, client: Client) -> list[str]:
@@ -134,7 +134,7 @@ def _retry_one(user: str, act: Act, *, timeout: float, as_json: bool) -> None:
         status = await client.status(user)
         if status is None:
             await refuse_strangers(client, [user])
-        if status is None or not (status.blocked or _pools_waited_for(status)):
+        if status is None or not (status.blocked or pools_waited_for(status.state)):
             return False
         async with the_ledger() as ledger:
             return await _ask(ledger, client, user, status, act)
@@ -172,9 +172,3 @@ async def _ask(ledger: Ledger, client: SoftStakingClient, user: str, status: Liv
         raise RequestRefused("AnotherLedger", f"{user} is not retried: {another_ledger(ledger)}")
     await record_act(ledger, user, "retry", act, act_id=str(uuid4()), now=now())
     return await client.retry(user, act)
-
-
-def _pools_waited_for(status: LiveStatus) -> list[str]:
-    if not status.state.startswith(WAITING_FOR_POOL):
-        return []
-    return status.state.removeprefix(WAITING_FOR_POOL).strip().split(", ")

@@ -13,7 +13,7 @@ from world import SHIPPED_PROGRAM
 from staking.days import ONE_DAY, day_of
 from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from workflows.client import RequestRefused, SoftStakingClient
-from workflows.soft_staking import REASON_LENGTH_MAX
+from workflows.messages import REASON_LENGTH_MAX
 
 HOUR = timedelta(hours=1)
 WELL_FORMED = {"region": "FR", "channel": "web", "documents": SHIPPED_PROGRAM.documents}

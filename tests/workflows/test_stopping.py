@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from staking_service import StakingService
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus
 
 from staking.days import ONE_DAY, day_of
@@ -67,6 +68,24 @@ async def test_stopping_is_answered_while_the_credit_waits_and_the_owed_day_is_s
     [line] = await service.credited_through(day_of(receipt.first_snapshot_at))
     assert line.day == end.last_accrual_day
     await service.completes()
+
+
+async def test_the_details_of_a_run_that_has_ended_tell_its_last_credit(unfunded_service: StakingService) -> None:
+    service = unfunded_service
+    await service.deposit()
+    receipt = await service.activate()
+    await service.skip_to(receipt.first_reward_from + HOUR)
+    await service.reaches_state("waiting for pool SOL")
+    await service.deactivate()
+    await service.world.fund("SOL")
+    assert await service.client.retry("ann")
+    await service.completes()
+
+    told = await service.workflow.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    details = told.current_details.replace("\N{NO-BREAK SPACE}", " ")
+    assert "| state  | idle |" in details
+    assert f"| last credited day  | {day_of(receipt.first_snapshot_at)} |" in details
+    assert "in progress" not in details
 
 
 async def test_stopping_while_days_are_owed_pays_each_of_them_once(

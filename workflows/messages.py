@@ -1,0 +1,310 @@
+"""What others ask of a user's run, and how it answers. The daily loop is built on this: ``soft_staking.py``."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from staking.days import ONE_DAY, day_of
+    from staking.models import (
+        Act,
+        Activation,
+        ActRequest,
+        End,
+        EndRequest,
+        EnrolRequest,
+        Hold,
+        LiveStatus,
+        Noted,
+        Receipt,
+        Recollection,
+        Refusal,
+        SearchAttributeUse,
+    )
+    from staking.steps import (
+        END_ENROLMENT,
+        ENROL,
+        HOLD,
+        RECALL,
+        RELEASE,
+        STARTED_BY,
+        SUPERSEDED,
+        Answer,
+        Request,
+        Step,
+    )
+    from workflows import diary, search_attributes, showing
+    from workflows.showing import LoopState, Starting
+    from workflows.steps import NotAtOnce, execute, execute_at_once, message_of, type_of
+
+REASON_LENGTH_MAX = 500
+_Told = TypeVar("_Told")
+_FIRST_TASK_HISTORY_LENGTH = 3
+"""Started, task scheduled, task started: a message that is handled at this length came with the start."""
+
+
+class Messages:
+    """The messages of a user's run, what it knows of the user, and what it shows.
+
+    The run answers one message after the other.
+    """
+
+    def __init__(self, user_id: str, carried: Recollection | None) -> None:
+        self._user_id = user_id
+        self._known = carried or Recollection(noted=Noted())
+        if self._known.noted is None:
+            shown = workflow.info().typed_search_attributes
+            self._known = self._known.with_noted(search_attributes.noted_before(self._known, shown))
+        self._state: LoopState = Starting()
+        self._found_elsewhere = False
+        """A recall has found that the ledger does not stand where the loop believed."""
+        self._is_ready = carried is not None
+        self._was_told_something = carried is not None
+        self._was_refused = False
+        self._one_message_at_a_time = asyncio.Lock()
+
+    @workflow.update
+    async def activate(self, activation: Activation) -> Receipt | Refusal:
+        """Enrols the user, or answers the first receipt again, or every reason to refuse (rule 7)."""
+        now = self._activation_instant()
+        return await self._answer(lambda: self._enrol(activation, now))
+
+    async def _enrol(self, activation: Activation, now: datetime) -> Receipt | Refusal:
+        already_open = self._known.open_enrolment
+        if already_open is not None:
+            return already_open.receipt
+        back_dating = activation.back_dating
+        answer = await self._ask(
+            ENROL,
+            EnrolRequest(
+                user_id=self._user_id,
+                enrolment_id=str(workflow.uuid4()),
+                activation=activation,
+                activated_at=back_dating.activated_at if back_dating else now,
+                now=workflow.now(),
+                generation=self._known.generation,
+            ),
+            diary.activation_text(activation),
+        )
+        if isinstance(answer, Receipt):
+            self._known = self._known.with_enrolment(answer, activation.region)
+            self._publish()
+        else:
+            self._was_refused = True
+        return answer
+
+    def _activation_instant(self) -> datetime:
+        """The run's start where this activation started it, so that a worker gap does not move Day 1; else now."""
+        info, update = workflow.info(), workflow.current_update_info()
+        if info.continued_run_id is not None or update is None:
+            return workflow.now()
+        started_by = workflow.memo_value(STARTED_BY, None, type_hint=str)
+        if started_by is None:
+            started_the_run = info.get_current_history_length() <= _FIRST_TASK_HISTORY_LENGTH
+        else:
+            started_the_run = started_by == update.id
+        return info.workflow_start_time if started_the_run else workflow.now()
+
+    @activate.validator
+    def _activation_is_given(self, activation: Activation) -> None:
+        # The converter lets a null pass unread. Once it was accepted, such a message would hold up the loop.
+        if not isinstance(activation, Activation):  # pyright: ignore[reportUnnecessaryIsInstance]  # a null is not
+            raise refused("an activation is missing", "BadActivation")
+
+    @workflow.update
+    async def deactivate(self, reason: str, operator: str | None = None, tell: str | None = None) -> End:
+        """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer.
+
+        ``operator`` is who ended it, where it was not the user, and ``tell`` what the user reads of it.
+        """
+        ended_at = workflow.now()
+        return await self._answer(lambda: self._end(ended_at, reason, operator, tell))
+
+    async def _end(self, ended_at: datetime, reason: str, operator: str | None, tell: str | None) -> End:
+        still_open = self._known.open_enrolment
+        if still_open is None:
+            if self._known.last_end is None:
+                raise refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
+            return self._known.last_end
+        end = await self._ask(
+            END_ENROLMENT,
+            EndRequest(
+                user_id=self._user_id,
+                enrolment_id=still_open.receipt.enrolment_id,
+                ended_at=ended_at,
+                reason=reason,
+                operator=operator,
+                tell=tell,
+                generation=self._known.generation,
+            ),
+            f"{operator}: {reason}" if operator else reason,
+        )
+        last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
+        self._known = self._known.with_end(end, last_accrual_day=last_accrual_day)
+        self._publish()
+        return end
+
+    @deactivate.validator
+    def _reason_is_short(self, reason: str, operator: str | None = None, tell: str | None = None) -> None:
+        if not 1 <= len(reason) <= REASON_LENGTH_MAX:
+            raise refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", "BadReason")
+        if operator is not None and not 1 <= len(operator) <= REASON_LENGTH_MAX:
+            raise refused(f"an operator's name has 1 to {REASON_LENGTH_MAX} characters", "BadOperator")
+        if tell is not None and not 1 <= len(tell) <= REASON_LENGTH_MAX:
+            raise refused(f"a text for the user has 1 to {REASON_LENGTH_MAX} characters", "BadText")
+
+    @workflow.update
+    async def hold(self, act: Act) -> Hold:
+        """Stops the loop before its next step, until it is released. A repeat gets the first hold."""
+        return await self._answer(lambda: self._hold(act))
+
+    async def _hold(self, act: Act) -> Hold:
+        if self._known.hold is not None:
+            return self._known.hold
+        held = await self._ask(HOLD, self._act_request(act), _act_text(act))
+        self._known = self._known.with_hold(held)
+        self._publish()
+        return held
+
+    @workflow.update
+    async def release(self, act: Act) -> Hold | None:
+        """Lets a held loop go on: ordinary catch-up. Answers the hold that this ended, None if there was none."""
+        return await self._answer(lambda: self._release(act))
+
+    async def _release(self, act: Act) -> Hold | None:
+        if self._known.hold is None:
+            return None
+        ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
+        self._known = self._known.with_hold(None)
+        self._publish()
+        return ended
+
+    def _act_request(self, act: Act) -> ActRequest:
+        return ActRequest(
+            user_id=self._user_id,
+            act_id=str(workflow.uuid4()),
+            act=act,
+            now=workflow.now(),
+            generation=self._known.generation,
+        )
+
+    @hold.validator
+    def _hold_is_given(self, act: Act) -> None:
+        _check_act(act)
+
+    @release.validator
+    def _release_is_given(self, act: Act) -> None:
+        _check_act(act)
+
+    @workflow.update
+    async def refresh(self) -> SearchAttributeUse:
+        """Takes over which search attributes its worker writes by now, writes them, and answers which these are.
+
+        The hour at which the loop wakes stays as it was.
+        """
+        async with self._one_message():
+            recalled = await self._ask(RECALL, self._user_id, "which search attributes to write")
+            if recalled.generation:
+                self._take_over(recalled)
+                # An attribute that was removed and made again is empty, so all of them are written anew.
+                self._publish(anew=True)
+            else:  # an answer from before recalls were counted
+                self._known = self._known.with_search_attributes_of(recalled)
+                self._publish()
+            return recalled.settings.search_attributes
+
+    @workflow.query
+    def status(self) -> LiveStatus:
+        """What only the workflow knows; closed days and totals are in the ledger."""
+        return showing.status(self._known, self._state, workflow.now())
+
+    # How a message is answered.
+
+    async def _answer(self, message: Callable[[], Awaitable[_Told]]) -> _Told:
+        """Answers a message after those before it; once more, where the ledger turns out to stand elsewhere."""
+        async with self._one_message():
+            while True:
+                try:
+                    return await message()
+                except ApplicationError as error:
+                    if error.type != SUPERSEDED:
+                        raise
+                await self._recall_again()
+
+    @asynccontextmanager
+    async def _one_message(self) -> AsyncGenerator[None]:
+        """Messages are answered one after the other, once the run knows how its user stands."""
+        self._was_told_something = True
+        await workflow.wait_condition(lambda: self._is_ready)
+        async with self._one_message_at_a_time:
+            yield
+
+    async def _ask(self, step: Step[Request, Answer], request: Request, summary: str) -> Answer:
+        """Takes one step for a message. What a retry cannot mend is the message's answer."""
+        try:
+            return await self._execute(step, request, summary)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise refused(message_of(error), type_of(error)) from error
+
+    # What the messages and the loop share.
+
+    async def _execute(
+        self, step: Step[Request, Answer], request: Request, summary: str, *, at_once: bool = False
+    ) -> Answer:
+        if at_once:
+            with suppress(NotAtOnce):
+                return await execute_at_once(step, request, summary)
+        self._publish(details_only=True)
+        return await execute(step, request, summary)
+
+    async def _recall_since(self, generation: int) -> None:
+        """Asks the ledger how the user stands, unless a message has done so since that recollection."""
+        async with self._one_message_at_a_time:
+            if self._known.generation == generation:
+                await self._recall_again()
+
+    async def _recall_again(self) -> None:
+        self._take_over(await self._execute(RECALL, self._user_id, "where the ledger stands"))
+        self._publish()
+
+    def _take_over(self, recalled: Recollection) -> None:
+        """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
+        self._found_elsewhere |= recalled.differs_for_the_loop(self._known)
+        self._known = self._known.superseded_by(recalled)
+
+    def _publish(self, *, details_only: bool = False, anew: bool = False) -> None:
+        """Shows operators how the user stands: in the current details, and in the search attributes.
+
+        Writing search attributes is an event of the history. So only those that have changed are written, or all
+        of them where ``anew`` is true, and what soon passes by itself is shown in the details only.
+        """
+        workflow.set_current_details(showing.current_details(self._user_id, self._known, self._state))
+        if details_only:
+            return
+        before, after = self._known.noted or Noted(), showing.to_note(self._known, self._state)
+        changes = search_attributes.changes(before, after, anew=anew)
+        if changes:
+            workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
+            self._known = self._known.with_noted(after)
+
+
+def refused(message: str, type_name: str) -> ApplicationError:
+    """The failure of a message, or of a whole run, that no repetition mends; ``message`` is for who asked."""
+    return ApplicationError(message, type=type_name, non_retryable=True)
+
+
+def _act_text(act: Act) -> str:
+    return f"{act.operator}: {act.reason}"
+
+
+def _check_act(act: Act) -> None:
+    # As for an activation: the converter lets a null pass unread.
+    if not isinstance(act, Act):  # pyright: ignore[reportUnnecessaryIsInstance]  # a null is not
+        raise refused("who acts and why is missing", "BadAct")
