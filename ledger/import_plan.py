@@ -24,7 +24,6 @@ Answer: TypeAlias = Literal["same", "again"]
 """What doubtful lines are: the movements that were imported before, or further ones."""
 Moved: TypeAlias = tuple[int, str, int]
 """What a user's line moves, whatever words it has: its instant as it is stored, asset and units."""
-_KEY_HEX_DIGITS = 32
 _STRINGS_KEPT = 10_000
 _LEGS_APART_MAX = timedelta(seconds=5)
 
@@ -121,18 +120,17 @@ def numbered(lines: Iterable[ExportLine], *, with_keys: bool) -> list[NewLine]:
         instant = stored_instant(line.instant)
         moved = (instant, line.asset, line.change)
         seen[moved] = number = seen[moved] + 1
-        found.append(NewLine(line, instant, number, key_of(line, number) if with_keys else ""))
+        found.append(NewLine(line, instant, number, key_of(line, instant, number) if with_keys else ""))
     return found
 
 
-def key_of(line: ExportLine, number: int) -> str:
-    """The key under which the database knows a movement."""
-    # As json.dumps writes the list of these, but for each of a million lines.
-    said = (
-        f'[{_in_json(line.user_id)}, "{line.instant.isoformat()}", {_in_json(line.asset)}, '
-        f"{line.change}, {number}]"
-    )
-    return hashlib.sha256(said.encode()).hexdigest()[:_KEY_HEX_DIGITS]
+def key_of(line: ExportLine, instant: int, number: int) -> str:
+    """The key under which the database knows a movement; ``instant`` is the line's as it is stored.
+
+    In the order in which lines are posted: so a unique index of millions grows at one place, and none of its pages
+    is read and written again for each line. No asset has a blank, and no id has one either.
+    """
+    return f"import {line.user_id} {instant} {line.asset} {line.change} {number}"
 
 
 @dataclass(frozen=True)
@@ -281,7 +279,7 @@ def _further(
         further = equal[same + facts.own[moved] :]
         repeats[moved[1]] += len(equal) - len(further)
         for number, line in enumerate(further, facts.ever[moved] + 1):
-            yield NewLine(line, moved[0], number, key_of(line, number))
+            yield NewLine(line, moved[0], number, key_of(line, moved[0], number))
 
 
 def in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
