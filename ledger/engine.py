@@ -30,7 +30,7 @@ _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
 
-class _GaveWay(LedgerUnavailable):
+class GaveWay(LedgerUnavailable):
     """The database gave a transaction up for another's sake; nothing of it was written."""
 
 
@@ -225,7 +225,7 @@ class Ledger:
         if not self._is_sqlite and (hint := postgresql.difference_in_tls(said)):
             return LedgerUnavailable(f"{sentence}; {hint}")
         if postgresql.gave_way(error.orig):
-            return _GaveWay(sentence)
+            return GaveWay(sentence)
         if commits and error.connection_invalidated:
             # Never run again from here: whoever asked knows under which key it is safe.
             return LedgerUnavailable(f"{sentence}; it may have been recorded all the same")
@@ -254,7 +254,7 @@ def run_again_if_it_gave_way(
         for _ in range(_RUNS_MAX - 1):
             try:
                 return await operation(ledger, *args, **kwargs)
-            except _GaveWay:
+            except GaveWay:
                 pass
             except IntegrityError as error:
                 if not _is_taken(error):

@@ -2,69 +2,30 @@
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias, TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import Literal, TypeAlias
 
 from ledger import garbage
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.engine import Ledger
 from ledger.history_export import BadLine, Export, ExportLine, check_accounts
 from ledger.import_facts import chunks, read_facts
-from ledger.import_plan import (
-    Answer,
-    Facts,
-    NewLine,
-    Plan,
-    Problem,
-    Span,
-    digest_of,
-    merged,
-    numbered,
-    plan,
-    span_of,
-)
-from ledger.import_records import (
-    OTHERS_TURN_S,
-    ImportedBy,
-    RecordedImport,
-    begin_import,
-    finish_import,
-    import_of_content,
-    record_spans,
-)
-from ledger.journal import (
-    InCommon,
-    LockedUser,
-    Movement,
-    lock_or_make_users,
-    post_movements,
-    users_as_they_are,
-)
+from ledger.import_parts import Importing, ImportRefused, PartUnderWay, begin_part, in_order
+from ledger.import_plan import Answer, Facts, Plan, Problem, Span, digest_of, merged, numbered, span_of
+from ledger.import_records import ImportedBy, import_of_content
+from ledger.journal import users_as_they_are
 from ledger.programs import all_versions
-from ledger.rows import update_rows
-from ledger.schema import instant_of, stored_instant, users
+from ledger.schema import stored_instant
 from ledger.spelling import misspelt_assets
 
 Doing: TypeAlias = Literal["checking", "importing"]
-_Answer = TypeVar("_Answer")
 Progress = Callable[[Doing, int], None]
 PART_ENTRIES = 5_000
 """What one transaction posts: well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
-
-
-class ImportRefused(Exception):
-    """The export was not imported, none of it; ``bad`` names every line at fault, ``doubts`` those that a person
-    has to decide about."""
-
-    def __init__(self, bad: list[BadLine], doubts: Sequence[BadLine] = ()) -> None:
-        self.bad = in_order(bad)
-        self.doubts = in_order(doubts)
-        count = len(bad) + len(doubts)
-        super().__init__(f"{count} bad line{'s' if count != 1 else ''}")
+_PARTS_AT_ONCE = 3
+"""Where there are many writers: two that the database writes, and one that is prepared."""
 
 
 class ImportStopped(Exception):
@@ -78,11 +39,6 @@ class ImportStopped(Exception):
             f"import {import_number} stopped after {imported} movements, since the ledger changed meanwhile; "
             f"mend what is said and run the same command again, or take it back: imports undo {import_number}"
         )
-
-
-def in_order(lines: Sequence[BadLine]) -> list[BadLine]:
-    """Lines as they stand in their files."""
-    return sorted(lines, key=lambda line: (line.file, line.number))
 
 
 @dataclass(frozen=True)
@@ -107,19 +63,10 @@ class ImportReport:
 
 
 @dataclass
-class _Import:
-    """One export on its way into the ledger."""
+class _Import(Importing):
+    """One export on its way into the ledger, and how far it is."""
 
-    ledger: Ledger
-    by: ImportedBy
-    now: datetime
-    answer: Answer | None
-    on_progress: Progress
-    digest: str
-    spans: dict[str, Span]
-    skipped: set[str] = field(default_factory=set[str])
-    """Assets whose lines are skipped."""
-    recorded: RecordedImport | None = None
+    on_progress: Progress = lambda doing, done: None
     imported: int = 0
     already: int = 0
     in_closed_days: int = 0
@@ -152,7 +99,7 @@ async def import_export(
     with garbage.left_alone():
         # In a thread, since it may take seconds, in which this process has others to answer.
         by_user, digest, spans = await asyncio.to_thread(_in_order, export)
-        work = _Import(ledger, by, now, answer, on_progress, digest, spans)
+        work = _Import(ledger, by, now, answer, digest, spans, on_progress=on_progress)
         left_out = await _check(work, export, by_user, partial=partial)
         if not dry_run:
             await _write(work, by_user)
@@ -198,16 +145,20 @@ class _Tally:
     doubts: list[Problem]
     instants: set[int] | None
     """At which something is new; None where everything is."""
+    half_known: set[int]
+    """Of these, those at which something is not."""
 
 
-def _tally(decided: Plan) -> _Tally:
+def _tally(decided: Plan, facts: Facts) -> _Tally:
+    instants = {item.instant for item in decided.new} if decided.repeats else None
     return _Tally(
         new=Counter([item.line.asset for item in decided.new]),
         late=Counter([item.line.asset for item in decided.new if decided.is_late(item)]),
         repeats=decided.repeats,
         problems=decided.problems,
         doubts=decided.doubts,
-        instants={item.instant for item in decided.new} if decided.repeats else None,
+        instants=instants,
+        half_known=instants & {instant for instant, _, _ in facts.ever} if instants else set(),
     )
 
 
@@ -260,6 +211,7 @@ async def _check(
         work.in_closed_days += _without(tally.late, work.skipped)
         work.already += _without(tally.repeats, work.skipped)
         by_user[user_id] = _with_something_new(by_user[user_id], tally)
+        work.half_known[user_id] = tally.half_known
     return left_out
 
 
@@ -267,7 +219,7 @@ def _tallies(
     work: _Import, facts: Mapping[str, Facts], by_user: Mapping[str, Sequence[ExportLine]]
 ) -> dict[str, _Tally]:
     return {
-        user_id: _tally(_plan(work, work.recorded, facts[user_id], numbered(lines, with_keys=False)))
+        user_id: _tally(work.plan(work.recorded, facts[user_id], numbered(lines, with_keys=False)), facts[user_id])
         for user_id, lines in by_user.items()
     }
 
@@ -296,141 +248,66 @@ def _without(counts: Counter[str], skipped: set[str]) -> int:
     return sum(count for asset, count in counts.items() if asset not in skipped)
 
 
-def _plan(work: _Import, recorded: RecordedImport | None, facts: Facts, lines: Sequence[NewLine]) -> Plan:
-    answer = (recorded and recorded.answer) or work.answer
-    return plan(facts, lines, work.spans[facts.user.user_id], answer=answer, without=work.skipped)
-
-
 async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> None:
     """Writes what is new. Where nothing is, an import that was interrupted after its last line is finished."""
     if not work.imported:
         if work.recorded is not None and work.recorded.finished_at is None:
-            await _write_part(work.ledger, work, _prepared({}), is_last=True)
+            await begin_part(work, {}, None, is_last=True).task
         return
     lines = [line for some in by_user.values() for line in some if line.asset not in work.skipped]
     work.already -= len(lines) - work.imported  # they are counted again where they are written
     work.imported = work.in_closed_days = 0
     waiting = deque(_parts(by_user))
-    part = _prepared(waiting.popleft())
-    while part is not None:
-        write = _write_part(work.ledger, work, part, is_last=not waiting)
-        try:
-            (recorded, plans), following = await _while_the_next_is_prepared(work.ledger, write, waiting)
-        except ImportRefused as refusal:
-            if waiting and len(part.lines) == 1 and part.lines.keys() == waiting[0].keys():
-                # The user's own later postings count on what the next lines bring: these belong together.
-                ((user_id, some),) = part.lines.items()
-                part = _prepared({user_id: [*(item.line for item in some), *waiting.popleft()[user_id]]})
-                continue
-            if work.recorded is None or not work.imported:
-                raise
-            raise ImportStopped(work.recorded.import_number, work.imported, refusal) from None
-        part = following
-        work.recorded = recorded
-        work.imported += sum(len(decided.new) for decided in plans)
-        work.in_closed_days += sum(decided.is_late(item) for decided in plans for item in decided.new)
-        work.already += sum(decided.repeats.total() for decided in plans)
-        work.on_progress("importing", work.imported)
+    under_way: deque[PartUnderWay] = deque()
+    try:
+        while waiting or under_way:
+            _begin_more(work, waiting, under_way)
+            first = under_way.popleft()
+            try:
+                plans = await first.task
+            except ImportRefused as refusal:
+                waiting.extendleft(reversed(await _given_up(under_way)))
+                if waiting and len(first.lines) == 1 and first.lines.keys() == waiting[0].keys():
+                    # The user's own later postings count on what the next lines bring: these belong together.
+                    ((user_id, some),) = first.lines.items()
+                    waiting[0] = {user_id: [*some, *waiting[0][user_id]]}
+                    continue
+                if work.recorded is None or not work.imported:
+                    raise
+                raise ImportStopped(work.recorded.import_number, work.imported, refusal) from None
+            _count(work, plans)
+    finally:
+        await _given_up(under_way)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What one transaction writes, as far as it is known beforehand."""
-
-    lines: dict[str, list[NewLine]]
-    """Of each user, as they are posted if no equal ones are known."""
-    spans: dict[str, Span]
-    """Of these lines."""
-    users: list[str]
-    """These users, and others of whom nothing is new."""
-
-
-def _prepared(by_user: Mapping[str, Sequence[ExportLine]]) -> _Part:
-    with_lines = {user_id: lines for user_id, lines in by_user.items() if lines}
-    return _Part(
-        {user_id: numbered(lines, with_keys=True) for user_id, lines in with_lines.items()},
-        {user_id: span_of(lines) for user_id, lines in with_lines.items()},
-        list(by_user),
-    )
+def _begin_more(
+    work: _Import, waiting: deque[Mapping[str, Sequence[ExportLine]]], under_way: deque[PartUnderWay]
+) -> None:
+    """One at a time where there is one writer. Else the database writes some while others are computed here."""
+    at_once = 1 if work.ledger.has_one_writer else _PARTS_AT_ONCE
+    while waiting and len(under_way) < at_once:
+        lines = waiting.popleft()
+        after = under_way[-1] if under_way else None
+        under_way.append(begin_part(work, lines, after, is_last=not waiting))
 
 
-async def _while_the_next_is_prepared(
-    ledger: Ledger, write: Awaitable[_Answer], waiting: deque[dict[str, Sequence[ExportLine]]]
-) -> tuple[_Answer, _Part | None]:
-    """Awaits a part's transaction; then others have their turn. Takes the next part out of those that wait."""
-    if not waiting:
-        return await write, None
-    if ledger.has_one_writer:
-        answer = await write
-        following, _ = await asyncio.gather(asyncio.to_thread(_prepared, waiting[0]), asyncio.sleep(OTHERS_TURN_S))
-    else:
-        answer, following = await asyncio.gather(write, asyncio.to_thread(_prepared, waiting[0]))
-    waiting.popleft()
-    return answer, following
+async def _given_up(under_way: deque[PartUnderWay]) -> list[Mapping[str, Sequence[ExportLine]]]:
+    """Ends the parts, and answers their lines."""
+    parts = list(under_way)
+    under_way.clear()
+    for part in reversed(parts):
+        await part.give_up()
+    return [part.lines for part in parts]
 
 
-@run_again_if_it_gave_way
-async def _write_part(
-    ledger: Ledger, work: _Import, part: _Part, *, is_last: bool
-) -> tuple[RecordedImport | None, list[Plan]]:
-    """One transaction: plans the part's users under their locks, and posts what is new."""
-    async with ledger.write() as connection:
-        locked = await lock_or_make_users(connection, part.lines)
-        # Under the locks of their users: what another import wrote meanwhile is known, the same one too.
-        recorded = await import_of_content(connection, work.digest)
-        plans = await _plans(connection, work, locked, part, recorded)
-        if any(decided.new for decided in plans):
-            if recorded is None:
-                recorded = await begin_import(connection, work.by, work.digest, work.answer, at=ledger.clock())
-            await _post(connection, plans, recorded.import_number, work.now)
-        if recorded:
-            await record_spans(connection, recorded, {user_id: work.spans[user_id] for user_id in part.users})
-            if is_last:
-                await finish_import(connection, recorded, at=ledger.clock())
-        return recorded, plans
+def _count(work: _Import, plans: Sequence[Plan]) -> None:
+    work.imported += sum(len(decided.new) for decided in plans)
+    work.in_closed_days += sum(decided.is_late(item) for decided in plans for item in decided.new)
+    work.already += sum(decided.repeats.total() for decided in plans)
+    work.on_progress("importing", work.imported)
 
 
-async def _plans(
-    connection: AsyncConnection,
-    work: _Import,
-    locked: Mapping[str, LockedUser],
-    part: _Part,
-    recorded: RecordedImport | None,
-) -> list[Plan]:
-    """What to post of each user. Raises ImportRefused if that is doubtful, or a balance would leave its range."""
-    for in_detail in (False, True):
-        facts = await read_facts(connection, locked, part.spans, recorded, in_detail=in_detail)
-        plans = [_plan(work, recorded, facts[user_id], lines) for user_id, lines in sorted(part.lines.items())]
-        problems = [problem.line for decided in plans for problem in decided.problems]
-        doubts = [doubt.line for decided in plans for doubt in decided.doubts]
-        if not problems and not doubts:
-            return plans
-    raise ImportRefused(problems, doubts)
-
-
-async def _post(connection: AsyncConnection, plans: Sequence[Plan], import_number: int, now: datetime) -> None:
-    new: list[Movement] = []
-    latest: list[dict[str, object]] = []
-    for decided in plans:
-        if not decided.new:
-            continue
-        user = decided.user
-        of_user = [_movement(item, user.user_id, stored_instant(user.closed_through)) for item in decided.new]
-        last = instant_of(max(movement.effective_at for movement in of_user))
-        latest.append({"user_id": user.user_id, "latest_effective_at": max(user.latest_effective_at, last)})
-        new += of_user
-    await post_movements(connection, new, InCommon("movement", recorded_at=now, import_number=import_number))
-    await update_rows(connection, users, latest)
-
-
-def _movement(item: NewLine, user_id: str, closed_through: int) -> Movement:
-    line, instant, _, key = item
-    if instant >= closed_through:
-        return Movement(user_id, line.asset, line.change, instant, None, key, line.words)
-    return Movement(user_id, line.asset, line.change, closed_through, instant, key, line.words)
-
-
-def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[dict[str, Sequence[ExportLine]]]:
+def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[Mapping[str, Sequence[ExportLine]]]:
     """The lines in parts: whole users, and of a user with more lines than one part, whole instants in order."""
     part: dict[str, Sequence[ExportLine]] = {}
     size = 0

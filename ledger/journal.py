@@ -289,40 +289,81 @@ class InCommon:
     reason: str | None = None
 
 
+Changed: TypeAlias = tuple[str, str]
+"""A user and an asset."""
+Sides: TypeAlias = Mapping[Changed, tuple[int, int]]
+"""The ids of two accounts: the user's, and the one outside."""
+
+
+def accounts_of(changes: Iterable[Changed]) -> set[AccountKey]:
+    """The accounts of both sides."""
+    return {account for changed in changes for account in (_spot_of(changed), _outside_of(changed))}
+
+
+def sides_of(changes: Iterable[Changed], known: Mapping[AccountKey, Account]) -> Sides:
+    """The ids of the accounts of both sides, which are known."""
+    return {
+        changed: (known[_spot_of(changed)].account_id, known[_outside_of(changed)].account_id)
+        for changed in changes
+    }
+
+
+def _spot_of(changed: Changed) -> AccountKey:
+    return SPOT, *changed
+
+
+def _outside_of(changed: Changed) -> AccountKey:
+    return OUTSIDE, None, changed[1]
+
+
 async def post_movements(
     connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon
 ) -> Sequence[int]:
     """post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
     if not new:
         return []
-    changes: defaultdict[tuple[str, str], int] = defaultdict(int)
+    changes: defaultdict[Changed, int] = defaultdict(int)
     for movement in new:
         changes[movement.user_id, movement.asset] += movement.amount
-    spots = {changed: (SPOT, *changed) for changed in changes}
-    outside = {asset: (OUTSIDE, None, asset) for _, asset in changes}
-    known = await _open_accounts(connection, {*spots.values(), *outside.values()})
-    accounts_of = {
-        changed: (known[spot].account_id, known[outside[changed[1]]].account_id) for changed, spot in spots.items()
-    }
+    known = await _open_accounts(connection, accounts_of(changes))
+    sides = sides_of(changes, known)
     for changed, change in changes.items():
-        check_range(known[spots[changed]], change)
-    entry_ids = await insert_numbered_stored(connection, entries, *_entry_rows(new, in_common))
+        check_range(known[_spot_of(changed)], change)
+    entry_ids = await insert_numbered_stored(connection, entries, *entry_rows(new, in_common))
     rows: list[tuple[int, int, int, int]] = []
     for entry_id, movement in zip(entry_ids, new, strict=True):
-        spot, other = accounts_of[movement.user_id, movement.asset]
+        spot, other = sides[movement.user_id, movement.asset]
         rows.append((entry_id, spot, movement.effective_at, movement.amount))
         rows.append((entry_id, other, movement.effective_at, -movement.amount))
     await insert_stored(connection, postings, ("entry_id", "account_id", "effective_at", "amount"), rows)
+    await _write_balances(connection, changes, known)
+    return entry_ids
+
+
+async def settle(connection: AsyncConnection, changes: Mapping[Changed, int]) -> None:
+    """Writes the balances that changes in units make whose postings are written already; the users are locked.
+
+    Raises InsufficientBalance or AccountFull if one would leave its range.
+    """
+    known = await find_accounts(connection, {_spot_of(changed) for changed in changes})
+    for changed, change in changes.items():
+        check_range(known[_spot_of(changed)], change)
+    await _write_balances(connection, changes, known)
+
+
+async def _write_balances(
+    connection: AsyncConnection, changes: Mapping[Changed, int], known: Mapping[AccountKey, Account]
+) -> None:
+    of_users = {changed: known[_spot_of(changed)] for changed in changes}
     balances_after = [
-        {"account_id": known[spots[changed]].account_id, "balance": (known[spots[changed]].balance or 0) + change}
+        {"account_id": of_users[changed].account_id, "balance": (of_users[changed].balance or 0) + change}
         for changed, change in sorted(changes.items())
         if change
     ]
     await update_rows(connection, accounts, balances_after)
-    return entry_ids
 
 
-def _entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
+def entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
     """The names of the columns, and the rows."""
     same: dict[str, Stored] = {
         "kind": in_common.kind,
@@ -521,7 +562,7 @@ def _lock_order(key: AccountKey) -> tuple[bool, str, str, str]:
 
 async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
     """The accounts, made where missing; pools are locked, and users' accounts by their users' locks."""
-    found = await _find_accounts(connection, wanted)
+    found = await find_accounts(connection, wanted)
     missing = sorted(wanted - found.keys(), key=_lock_order)
     if missing:
         await check_spelling(connection, {asset for kind, _, asset in missing if kind == SPOT})
@@ -536,11 +577,12 @@ async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
             for kind, user_id, asset in missing
         ]
         await insert_missing(connection, accounts, new)
-        found |= await _find_accounts(connection, set(missing))
+        found |= await find_accounts(connection, set(missing))
     return found
 
 
-async def _find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+async def find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+    """Those of the accounts that there are. Pools are locked, in the order of their accounts."""
     of_users = {key for key in wanted if key[0] == SPOT}
     of_the_system = wanted - of_users
     found: dict[AccountKey, Account] = {}

@@ -74,7 +74,7 @@ async def insert_stored(
 ) -> None:
     """insert_rows, for the many rows of a bulk: values are as they are stored, in the order of the names."""
     if connection.dialect.name == "postgresql":
-        same, given = _literals(table, names, rows)
+        same, given = literals_of(texts_of(table), names, rows)
         await connection.exec_driver_sql(_insert_literals(table, names, same), given)
     else:
         places = ", ".join("?" * len(names))
@@ -89,7 +89,7 @@ async def insert_numbered_stored(
     """insert_numbered_rows, for the many rows of a bulk: see insert_stored."""
     (key,) = table.primary_key
     if connection.dialect.name == "postgresql":
-        same, given = _literals(table, names, rows)
+        same, given = literals_of(texts_of(table), names, rows)
         statement = f"{_insert_literals(table, names, same)} RETURNING {key.name}"
         inserted = await connection.exec_driver_sql(statement, given)
         return sorted(inserted.scalars())
@@ -101,34 +101,56 @@ async def insert_numbered_stored(
 
 
 @cache
+def texts_of(table: Table) -> frozenset[str]:
+    """The names of the columns that hold text."""
+    return frozenset(column.name for column in table.c if isinstance(column.type, Text))
+
+
+@cache
 def _insert_literals(table: Table, names: _Names, same: _Names) -> str:
-    """Values that are the same in all rows arrive once; those of any other column as the text of one array, which
-    costs a fraction of an array of parameters."""
-    differing = tuple(name for name in names if name not in same)
-    arrays = ", ".join(f"%({name})s::{_type_of(table.c[name])}[]" for name in differing)
-    values = ", ".join(f"%({name})s::{_type_of(table.c[name])}" if name in same else name for name in names)
-    given = f"unnest({arrays}) WITH ORDINALITY AS given({', '.join(differing)}, number)"
+    given, values = given_literals(tuple((name, type_of(table.c[name])) for name in names), same)
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} FROM {given} ORDER BY number"
 
 
-def _type_of(column: Column[Any]) -> str:
+def given_literals(types: Sequence[tuple[str, str]], same: Collection[str]) -> tuple[str, str]:
+    """What rows are selected from that travel as ``literals_of`` has them, and what is selected of each.
+
+    ``types`` are the columns' names and types in PostgreSQL. Values that are the same in all rows arrive once;
+    those of any other column as the text of one array, which costs a fraction of an array of parameters. The rows
+    have a ``number``, in whose order they were given.
+    """
+    differing = [(name, kind) for name, kind in types if name not in same]
+    arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in differing)
+    values = ", ".join(f"%({name})s::{kind} AS {name}" if name in same else name for name, kind in types)
+    names = ", ".join(name for name, _ in differing)
+    return f"unnest({arrays}) WITH ORDINALITY AS given({names}, number)", values
+
+
+def type_of(column: Column[Any]) -> str:
+    """A column's type in PostgreSQL, where there is no other than these."""
     return "text" if isinstance(column.type, Text) else "bigint"
 
 
-def _literals(table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]) -> tuple[_Names, dict[str, Stored]]:
-    """The names of the columns whose values are the same in all rows, and each column's parameter."""
+def literals_of(
+    texts: Collection[str], names: _Names, rows: Sequence[tuple[Stored, ...]]
+) -> tuple[_Names, dict[str, Stored]]:
+    """The names of the columns whose values are the same in all rows, and each column's parameter.
+
+    ``texts`` are the names of the columns that hold text.
+    """
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     same = [name for name, values in columns.items() if values.count(values[0]) == len(values)]
     if len(same) == len(names):
         same.pop()  # something must tell how many rows there are
     given: dict[str, Stored] = {
-        name: values[0] if name in same else _literal(table.c[name], values) for name, values in columns.items()
+        name: values[0] if name in same else _literal(values, is_text=name in texts)
+        for name, values in columns.items()
     }
     return tuple(same), given
 
 
-def _literal(column: Column[Any], values: Sequence[Stored]) -> str:
-    if isinstance(column.type, Text):
+def _literal(values: Sequence[Stored], *, is_text: bool) -> str:
+    if is_text:
         written = {value: _quoted(value) for value in set(values)}
         return f"{{{','.join([written[value] for value in values])}}}"
     return f"{{{','.join(map(str, values))}}}".replace("None", "NULL")
