@@ -1,4 +1,4 @@
-"""What a failed request says: the service refuses it, Temporal does not take it, or nobody has decided yet."""
+"""What a failed request means: the service refuses it, Temporal does not take it, or nobody has decided yet."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,13 +23,13 @@ NOT_TAKEN = frozenset(
         RPCStatusCode.OUT_OF_RANGE,
     }
 )
-"""What Temporal answers where it will not take a request, however often it is sent. Any other status leaves open
+"""The statuses of a request that Temporal will never take, however often it is sent. Any other status leaves open
 whether the request is carried out: a limit, a broken connection, a run that closed meanwhile."""
 _CLOSED_UNDER_IT = "AcceptedUpdateCompletedWorkflow"
 _NO_CONNECTION = "Failed client connect"
 _REPEATED_AFTER_S = 0.25
 _REPEATED_AFTER_S_MAX = 4.0
-"""And after twice as long each time, up to the maximum."""
+"""A request is sent again after this time, then after twice as long each time, up to the maximum."""
 _Answer = TypeVar("_Answer")
 
 
@@ -54,7 +54,7 @@ class NoAnswer(ServiceError):
 
 
 class Undecided(Exception):
-    """Time is up; ``last`` is what was heard last, None where nothing was."""
+    """Nobody has decided in time. ``last`` is the last failure that was heard of, None where there was none."""
 
     def __init__(self, last: str | None) -> None:
         self.last = last
@@ -127,12 +127,12 @@ def is_not_taken(error: RPCError) -> bool:
 
 
 def not_taken(what: str, error: RPCError) -> NotTaken:
-    """In a sentence."""
+    """The refusal of Temporal as a sentence."""
     return NotTaken(f"Temporal does not take the {what}, so nothing came of it: {error.message}")
 
 
 def _decision(what: str, error: Exception) -> ServiceError | None:
-    """What a failure decides; None where nobody has decided."""
+    """The decision that a failure tells of; None where it leaves open what becomes of the request."""
     if isinstance(error, RuntimeError):
         if not str(error).startswith(_NO_CONNECTION):
             raise error

@@ -64,7 +64,7 @@ __all__ = [
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 _DESCRIBE_TIMEOUT = timedelta(seconds=3)
-"""In all: left to itself, the SDK asks a server that is away again for ten seconds."""
+"""The limit for a request with all its repetitions. By default the SDK repeats for ten seconds."""
 _QUERY = "query"
 _NO_SUCH_WORKFLOW = "NoSuchWorkflow"
 _Answer = TypeVar("_Answer")
@@ -129,7 +129,7 @@ class SoftStakingClient:
         return await self._ask_or_start(user_id, "hold", "hold", [act], Hold)
 
     async def release(self, user_id: str, act: Act) -> Hold | None:
-        """Lets a held loop go on, which catches up; answers the hold that this ended, None if there was none."""
+        """Lets a held loop go on and catch up. Answers the hold that this ended, or None if there was none."""
         return await self._ask_or_start(user_id, "release", "release", [act], Hold | None)
 
     async def resume(self, user_id: str) -> None:
@@ -270,8 +270,8 @@ async def send_activation(
 
 
 def _under_one_id(send: Callable[[str], Awaitable[_Answer]]) -> Callable[[bool], Awaitable[_Answer]]:
-    """Repetitions have the id of the first, so that a run takes up but one. After a run that closed there is a
-    new one: that run's failure would be answered to the same id for ever."""
+    """Sends repetitions under the id of the first request, so that a run carries out only one of them. After a run
+    that closed the id is new, since Temporal would for ever answer the old one with that run's failure."""
     update_id = str(uuid4())
 
     def send_again(has_closed: bool) -> Awaitable[_Answer]:
@@ -302,7 +302,8 @@ def _start(
 async def _sent(
     request: Awaitable[_Answer], start: "WithStartWorkflowOperation[SoftStakingWorkflow, None]"
 ) -> _Answer:
-    """The answer. The SDK keeps a failure in ``start`` too, and asyncio prints one that nobody looks at."""
+    """The answer to the request. The SDK keeps a failure in ``start`` too. It is read here, since asyncio prints
+    an error about a failure that nobody reads."""
     try:
         return await request
     except (RPCError, WorkflowAlreadyStartedError, WorkflowUpdateRPCTimeoutOrCancelledError):
@@ -331,7 +332,7 @@ async def _answered(
 async def _no_answer(
     looking: Awaitable[Unanswered], what: str, last: str | None, timeout: timedelta
 ) -> ServiceError:
-    """Which part is missing, what was recorded, and what to do."""
+    """The error for a request without an answer: which part is missing, what was recorded, and what to do."""
     try:
         why = await within(_DESCRIBE_TIMEOUT, looking)
     except TimeoutError:

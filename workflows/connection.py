@@ -1,4 +1,4 @@
-"""Connecting to Temporal as the standard client configuration says: TEMPORAL_* variables and temporal.toml."""
+"""The connection to Temporal that the standard client configuration names: TEMPORAL_* variables, temporal.toml."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ class BadConfiguration(ServiceError):
 
 
 def connect_config() -> ClientConnectConfig:
-    """The connection that the environment and temporal.toml name, by default the embedded server's address.
+    """The connection that the environment and temporal.toml name; the default address is the embedded server's.
 
     Raises BadConfiguration.
     """
@@ -105,7 +105,7 @@ def _checked(address: str) -> str:
 
 
 async def _check_namespace(client: Client, timeout: timedelta) -> None:
-    """Otherwise a request would take a missing namespace for a missing workflow."""
+    """Raises BadConfiguration for a missing namespace, which a request would mistake for a missing workflow."""
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace), timeout=timeout

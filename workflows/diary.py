@@ -7,7 +7,7 @@ from staking.models import Activation, CreditRequest, EndRequest, Hold
 from staking.money import format_amount
 
 _SUMMARY_BYTES_MAX = 150
-"""A server allows 400 bytes, of a payload in which every character may be escaped and all of it encrypted."""
+"""A server allows 400 bytes for the payload, in which every character may be escaped and all may be encrypted."""
 STEPS_OF_A_DAY = (
     "One execution per user. At every boundary (00:00 UTC) it runs `snapshot`, `compute` and `credit` for the day "
     "that closed. It waits while a pool is short, while an operator holds the user, or while a step is blocked, "
@@ -16,7 +16,7 @@ STEPS_OF_A_DAY = (
 
 
 def summary(text: str) -> str:
-    """The text, short enough for a server that refuses a workflow's task for a longer one."""
+    """The text on one line, cut where it is too long, since a server refuses the task for a longer summary."""
     line = "".join(character if character.isprintable() else " " for character in text)
     data = line.encode()
     return line if len(data) <= _SUMMARY_BYTES_MAX else data[:_SUMMARY_BYTES_MAX].decode(errors="ignore") + "…"
@@ -28,7 +28,7 @@ def user_summary(user_id: str) -> str:
 
 
 def start_details(cause: str) -> str:
-    """What stays with a run that a request has started."""
+    """The details of a start. They stay with the run that the request started."""
     return f"Started by {cause}.\n\n{STEPS_OF_A_DAY}"
 
 

@@ -1,4 +1,4 @@
-"""What the service puts into Temporal, encrypted: whoever keeps histories need not be able to read them."""
+"""Encryption of what the service stores in Temporal, so whoever keeps histories need not be able to read them."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 _NONCE_BYTES = 12
 _FAILURE_BYTES_MAX = 3_000
-"""Temporal keeps 4 KiB of an activity's failure; encryption adds some to what is counted here."""
+"""A limit below the 4 KiB that Temporal keeps of an activity's failure, since encryption adds some bytes."""
 _FAILURE_MESSAGE_LENGTH_MAX, _STACK_TRACE_LENGTH_MAX = 1_500, 600
 _VARIABLE = "SOFT_STAKING_PAYLOAD_KEYS"
 
 
 class PayloadUnreadable(ServiceError):
-    """A payload cannot be decrypted; the message is a sentence for the operator and tells no content."""
+    """A payload cannot be decrypted. The message is a sentence for the operator, without any content."""
 
 
 class PayloadEncryption(PayloadCodec):
@@ -53,11 +53,11 @@ class PayloadEncryption(PayloadCodec):
         return self._encrypts_under is not None
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Each payload encrypted, under a random nonce of its own."""
+        """Encrypts each payload with a random nonce of its own, if there is a key."""
         return [self._sealed(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Each payload as it was. Raises PayloadUnreadable."""
+        """Decrypts each payload that is encrypted. Raises PayloadUnreadable."""
         return [self._opened(payload) for payload in payloads]
 
     def _sealed(self, payload: Payload) -> Payload:
@@ -101,7 +101,7 @@ class BriefFailures(DefaultFailureConverter):
     """
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """As the base class, which comes back here for each cause."""
+        """Does what the base class does, which calls this for each cause, and makes the failure brief."""
         super().to_failure(exception, payload_converter, failure)
         said = {
             "message": failure.message[:_FAILURE_MESSAGE_LENGTH_MAX],
@@ -121,7 +121,7 @@ def _without_last_cause(failure: Failure) -> None:
 
 
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
-    """The pydantic data converter, which encrypts payloads and what failures say, if there are keys."""
+    """The pydantic data converter. With keys it encrypts payloads, and what failures say."""
     converter = replace(pydantic_data_converter, payload_codec=PayloadEncryption(keys))
     if not keys:
         # Still with its codec: whoever lacks the keys is told so where an encrypted payload is met.
@@ -130,7 +130,7 @@ def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
 
 
 def is_encrypted(client: Client) -> bool:
-    """Whether what a client, or a worker on it, sends to Temporal is encrypted. Search attributes never are."""
+    """Whether a client, and so its worker, encrypts what it sends. Search attributes are never encrypted."""
     codec = client.data_converter.payload_codec
     return isinstance(codec, PayloadEncryption) and codec.encrypts
 
@@ -143,5 +143,5 @@ def _ciphers(keys: Mapping[str, bytes]) -> "dict[str, AESGCM]":
 
 
 def _authenticated(key_id: bytes) -> bytes:
-    """What a payload shows and an attacker must not change. The rest of its metadata is within."""
+    """The metadata that an encrypted payload shows, which nobody can change unnoticed. The rest is encrypted."""
     return ENCODING + b"\0" + key_id

@@ -1,4 +1,4 @@
-"""What Temporal keeps of a failure, in a sentence."""
+"""What Temporal keeps of a failure, as text for a person."""
 
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
@@ -19,12 +19,12 @@ _IN_PASSING = frozenset(
 
 
 def is_defect(cause: "WorkflowTaskFailedCause.ValueType") -> bool:
-    """Whether a workflow task failed of something that must be mended; others fail in the ordinary course."""
+    """Whether a workflow task failed for a reason that somebody must mend. Some failures are normal."""
     return cause not in _IN_PASSING
 
 
 async def failure_text(failure: Failure, converter: DataConverter) -> str | None:
-    """What went wrong at the root of a failure; None where there is none."""
+    """The message of the root cause of a failure; None where there is no failure."""
     if not failure.ByteSize():
         return None
     error: BaseException = await converter.decode_failure(failure)

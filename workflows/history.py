@@ -1,4 +1,4 @@
-"""A workflow's history, decoded into what the service did: steps, retries asked for, timers. It judges nothing.
+"""A user's history, decoded into records of what the service did: steps, requests to retry, timers.
 
 Payloads are decoded with the client's data converter, so that encrypted histories are read like others.
 """
@@ -54,10 +54,10 @@ _STEPS: dict[str, tuple[Any, Any]] = {
     HOLD.name: (ActRequest, HOLD.answer),
     RELEASE.name: (ActRequest, RELEASE.answer),
 }
-"""What goes in and comes out of each step."""
+"""The types of the request and of the answer of each step, by its name."""
 _OPTIONAL_ACT: Any = Act | None
 _NOTICED_AFTER = timedelta(minutes=1)
-"""A task that waited less than this for a worker was waiting for its turn."""
+"""A task that waits less than this for a worker waits for its turn only, which is nothing to tell."""
 
 
 LOCAL_ACTIVITY = "core_local_activity"
@@ -65,7 +65,7 @@ LOCAL_ACTIVITY = "core_local_activity"
 
 
 class _AtOnce(BaseModel):
-    """What such a marker says beside the answer; never encrypted."""
+    """What the marker of a local activity says beside its answer. This part is never encrypted."""
 
     class Time(BaseModel):
         seconds: int
@@ -73,7 +73,7 @@ class _AtOnce(BaseModel):
 
     activity_type: str
     complete_time: Time
-    """By the server's clock. When it was begun is told too, but by the worker's own."""
+    """When the activity ended, by the server's clock. The marker also has its begin, but by the worker's clock."""
 
 
 class NoHistory(ServiceError):
@@ -86,25 +86,26 @@ class StepTaken:
 
     name: str
     request: Any
-    """Of the step's own type; None for a step that this program does not know, and for one at once."""
+    """The request, of the step's own type. None for a step at once, whose request is not kept, and for a step that
+    this program does not know."""
     scheduled_at: datetime
     closed_at: datetime | None = None
     attempts: int = 1
     last_failure: str | None = None
-    """Of the attempt before the last one."""
+    """Why the attempt before the last one failed; None if there was none."""
     answer: Any = None
     error: str | None = None
-    """That ended the step, where no retry could mend it."""
+    """Why the step failed for good, where no retry could mend it."""
     is_for_a_message: bool = False
-    """It was begun while an update was being answered."""
+    """Whether the step began while an update was being answered."""
     was_at_once: bool = False
-    """It was tried once in a task of the workflow: where that failed, the same step follows as an activity. The
-    server keeps what it answered, and not what it was asked."""
+    """Whether the step was tried once, within a task of the workflow. Where that failed, the same step follows as
+    an activity. The server keeps the answer of such a step, and does not keep its request."""
 
 
 @dataclass(frozen=True)
 class RetryAsked:
-    """A request to take up what is blocked or waits."""
+    """Somebody asked for a blocked step, or for an empty pool, to be tried again."""
 
     at: datetime
     act: Act | None
@@ -112,7 +113,7 @@ class RetryAsked:
 
 @dataclass
 class TimerSet:
-    """A wait that ends by itself."""
+    """The workflow waits, at most until an instant."""
 
     fires_at: datetime
     is_over: bool = False
@@ -120,7 +121,7 @@ class TimerSet:
 
 @dataclass(frozen=True)
 class NoWorker:
-    """A task that no worker took for longer than a turn takes."""
+    """No worker took a task of the workflow or a step, for longer than waiting for a turn takes."""
 
     since: datetime
     until: datetime
@@ -144,10 +145,10 @@ class Run:
     run_id: str
     started_at: datetime
     continues: str | None
-    """The run that continued as this one."""
+    """The id of the run that continued as this one; None for the first run of an execution."""
     carried: Recollection | None
     records: list[Record] = field(default_factory=list[Record])
-    """In the order in which they began."""
+    """The records, in the order in which they began."""
     closed_at: datetime | None = None
     closed_by: str | None = None
     """How it closed: ``completed``, ``continued as new``, ``terminated``, ``failed`` and why."""
@@ -169,18 +170,20 @@ class History:
 
     user_id: str
     runs: list[Run]
-    """Oldest first."""
+    """The runs that were read, oldest first."""
     pending: list[Pending]
     failed_tasks: int
     """How often the workflow's present task has failed in a row."""
     is_cut: bool
-    """There are older runs, which were not asked for."""
+    """Whether the server has older runs, which the caller did not ask for."""
 
 
 async def history_of(
     client: Client, user_id: str, *, runs_max: int | None, timeout: timedelta, progress: Callable[[int], None]
 ) -> History:
-    """The latest runs of a user's workflow, as many as the server still has; ``progress`` is told their number.
+    """The latest ``runs_max`` runs of a user's workflow that the server still has; None stands for all of them.
+
+    ``progress`` is called after each run, with the number of those that have been read.
 
     Raises NoHistory, NoAnswer if the server does not answer, and ServiceError where the payloads cannot be read.
     """
@@ -216,7 +219,7 @@ async def history_of(
 
 
 async def _run_before(client: Client, id_of_workflow: str, run: Run, timeout: timedelta) -> str | None:
-    """The run before a run of the same user; None if the server has none, or none any more."""
+    """The id of the same user's run before this one; None if there was none, or if the server has dropped it."""
     before = run.continues or await _execution_before(client, id_of_workflow, run, timeout)
     if before is None:
         return None
@@ -230,7 +233,7 @@ async def _run_before(client: Client, id_of_workflow: str, run: Run, timeout: ti
 
 
 async def _execution_before(client: Client, id_of_workflow: str, run: Run, timeout: timedelta) -> str | None:
-    """The latest run that began before an execution of the same user."""
+    """The id of the user's latest run that began before this one, where this one does not continue another."""
     executions = client.list_workflows(f"WorkflowId = '{id_of_workflow}'", rpc_timeout=timeout)
     try:
         before = [one async for one in executions if one.start_time < run.started_at and one.run_id != run.run_id]
@@ -257,7 +260,7 @@ async def _pending(activity: PendingActivityInfo, converter: DataConverter) -> P
 
 
 async def read_run(events: Iterable[HistoryEvent], converter: DataConverter) -> Run:
-    """A run, from all of its events."""
+    """The run that these events tell of. They must be all of its events, from the first."""
     first, *others = events
     reader = _Reader(await _begun(first, converter), converter)
     for event in others:
@@ -279,13 +282,13 @@ async def _begun(event: HistoryEvent, converter: DataConverter) -> Run:
 
 
 class _Reader:
-    """Takes the events of a run one after the other."""
+    """Turns the events of a run into records, one event after the other."""
 
     def __init__(self, run: Run, converter: DataConverter) -> None:
         self.run = run
         self._converter = converter
         self._begun: dict[int, HistoryEvent] = {}
-        """Tasks and steps that wait for a worker, by the id of the event that began them."""
+        """The events of tasks and steps that wait for a worker, by the ids of these events."""
         self._steps: dict[int, StepTaken] = {}
         self._timers: dict[int, TimerSet] = {}
         self._messages: set[str] = set()
@@ -378,7 +381,7 @@ class _Reader:
         self.run.records.append(step)
 
     async def _step_started(self, event: HistoryEvent) -> None:
-        """Written with the end of a step: it tells of the last attempt, and of the failure before."""
+        """The server writes this event when a step ends. It tells of the last attempt and the failure before."""
         started = event.activity_task_started_event_attributes
         step = self._steps[started.scheduled_event_id]
         step.attempts = started.attempt

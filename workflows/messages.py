@@ -49,7 +49,7 @@ _FIRST_TASK_HISTORY_LENGTH = 3
 
 
 class Messages:
-    """The messages of a user's run, what it knows of the user, and what it shows.
+    """The messages of a user's run, what the run knows of the user, and how it publishes that.
 
     The run answers one message after the other.
     """

@@ -1,4 +1,6 @@
-"""The diary of a user, retold from the histories of the user's workflow: what happened on which day. Pure.
+"""The diary of a user, retold from the histories of the user's workflow: what happened on which day.
+
+All functions here are pure.
 
 A day is the one that something was about: the reward of a day is credited on the next, and stands beside the day.
 """
@@ -46,35 +48,35 @@ class Note:
     """One thing that happened. Instants are UTC."""
 
     day: date
-    """That it was about."""
+    """The day that this was about: a reward stands at the day for which it was paid."""
     at: datetime
     kind: str
     """``activated``, ``opened``, ``credited``, ``ended``, ``refused``, ``recalled``, ``held``, ``blocked``,
     ``waited_for_pool``, ``retried`` (a step, by itself), ``no_worker`` or ``code_failed``."""
     text: str
     until: datetime | None = None
-    """Where it lasted."""
+    """The end of something that lasted; None for what happened at one instant."""
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
-    """The numbers and names of the text, for programs; amounts as decimal text."""
+    """The numbers and names that the text contains, for programs. Amounts are decimal text."""
 
 
 @dataclass(frozen=True)
 class Diary:
-    """A user's story, as far as the server still has it."""
+    """What has happened to a user, as far as the server still has the histories."""
 
     user_id: str
     runs: list[Run]
-    """That it was read from, oldest first."""
+    """The runs from which the diary was read, oldest first."""
     begins: str | None
-    """Why something is missing before; None if nothing is."""
+    """Where the diary begins and why what came before is missing; None if nothing is missing."""
     notes: list[Note]
-    """By day, then by instant."""
+    """The notes, ordered by their day and then by their instant."""
     now: list[str]
-    """What the workflow does or waits for, or how it closed."""
+    """Sentences about what the workflow does or waits for just now, or about how it closed."""
 
 
 def diary_of(history: History) -> Diary:
-    """What the runs of a user's workflow tell."""
+    """The diary that the runs of a user's workflow add up to."""
     teller = _Teller(history.user_id)
     for run in history.runs:
         teller.tell(run)
@@ -90,7 +92,7 @@ def diary_of(history: History) -> Diary:
 
 
 def diary_lines(diary: Diary) -> list[tuple[str, str, str]]:
-    """The diary to be read: day, kind and text of each line. The day stands on its first line alone."""
+    """The lines of a diary as a person reads them: day, kind and text. Only the first line of a day names it."""
     lines = [(str(note.day), note.kind, note.text) for note in diary.notes]
     lines += [("now", "now", text) for text in diary.now]
     return [
@@ -100,7 +102,7 @@ def diary_lines(diary: Diary) -> list[tuple[str, str, str]]:
 
 
 def instant_text(instant: datetime, beside: date | None = None) -> str:
-    """An instant in UTC for a person, to the second; beside its own day without the day."""
+    """An instant in UTC for a person, to the second, and without its day where it stands ``beside`` that day."""
     return f"{instant:%H:%M:%S}" if day_of(instant) == beside else f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
@@ -130,25 +132,25 @@ class _Blocked:
 
 
 class _Teller:
-    """Reads the records of one run after the other, and knows where the user stands in between."""
+    """Turns the records of one run after the other into notes, and keeps track of how the user stands."""
 
     def __init__(self, user_id: str) -> None:
         self.notes: list[Note] = []
         self._user_id = user_id
         self._run: Run | None = None
         self._enrolments: dict[str, Enrolment] = {}
-        """Those with unfinished business, oldest first."""
+        """The enrolments that are open or are owed days, oldest first."""
         self._hold: Hold | None = None
         self._held_on: date | None = None
         self._rewards: Rewards | None = None
-        """What was computed last."""
+        """The rewards that were computed last."""
         self._tried_at_once: StepTaken | None = None
-        """The step that failed last before the one that is told of, if it was tried at once."""
+        """The step before the present one, if it was tried at once and failed."""
         self._pool: _Pool | None = None
         self._blocked: _Blocked | None = None
 
     def tell(self, run: Run) -> None:
-        """What a run adds to the story."""
+        """Adds what happened in a run, which must be the one after those that were told before."""
         if run.carried is None:
             # Another execution. What the one before waited for is over, and the ledger says where it stands.
             self._pool = self._blocked = None
@@ -320,7 +322,7 @@ class _Teller:
         self._note(day_of(at), at, "refused", text, facts)
 
     def _begins_with(self, step: StepTaken) -> bool:
-        """The run does; a later recall asks about something else."""
+        """Whether the present run begins with this step. A later recall is made for another reason."""
         records = self._run.records if self._run else []
         return step is next((record for record in records if isinstance(record, StepTaken)), None)
 
@@ -333,7 +335,7 @@ class _Teller:
             self._note(enrolment.next_day, at, "recalled", text, facts)
 
     def _enrolment_of(self, request: object) -> Enrolment | None:
-        """Of a step at once, which keeps no request: the one that the loop is at."""
+        """The enrolment that a step was for. A step at once keeps no request: it was for the oldest enrolment."""
         if isinstance(request, SnapshotRequest | CreditRequest):
             return self._enrolments.get(request.enrolment_id)
         return next(iter(self._enrolments.values()), None)
@@ -396,7 +398,7 @@ class _Teller:
     # What is so just now.
 
     def waits(self) -> list[str]:
-        """What the latest run waits for, an operator's hold first; or how it closed."""
+        """Sentences about what the latest run waits for, an operator's hold first, or about how it closed."""
         if self._run is None:
             return []
         if self._run.closed_by is not None:

@@ -1,4 +1,5 @@
-"""What operators filter workflows by. Typed, never encrypted, and written only when they change.
+"""The search attributes by which operators filter workflows. They are typed, never encrypted, and written only
+when they change.
 
 A server must know them before a workflow may write them (``workflows/setup.py``); a run writes them only if its
 worker saw that at its start (``SearchAttributeUse``).
@@ -15,9 +16,9 @@ from temporalio.common import (
 from staking.models import End, Hold, Noted, Recollection, SearchAttributeUse
 
 EARNING, WAITING_FOR_POOL, BLOCKED, ENDED = "earning", "waiting_for_pool", "blocked", "ended"
-"""Where a user's loop stands; ``earning`` where nothing is in its way."""
+"""The states of a user's loop. It is ``earning`` where nothing is in its way."""
 REFUSED = "refused"
-"""Of a user who was never enrolled: the activation was refused, and the run did nothing else."""
+"""The state of a user who was never enrolled: the activation was refused, and the run did nothing else."""
 
 STATE = SearchAttributeKey.for_keyword("SoftStakingState")
 REGION = SearchAttributeKey.for_keyword("SoftStakingRegion")
@@ -26,10 +27,10 @@ END_REASON = SearchAttributeKey.for_keyword("SoftStakingEndReason")
 ALL_KEYS = (STATE, REGION, HELD, END_REASON)
 
 DEACTIVATED, REGION_RESTRICTED = "deactivated", "region_restricted"
-"""All that is told of an end's reason where histories are encrypted."""
+"""The only reasons of an end that are shown where histories are encrypted."""
 
 _LENGTH_MAX = 255
-"""Of a keyword, in the databases behind Temporal."""
+"""How many characters of a keyword the databases behind Temporal take."""
 
 
 def to_note(
@@ -41,8 +42,11 @@ def to_note(
     hold: Hold | None,
     end: End | None,
 ) -> Noted:
-    """What should be written by now, in place of ``before``; ``end`` is that of a user with no open enrolment.
-    No state: never enrolled."""
+    """What the search attributes should say by now, in place of ``before``.
+
+    ``state`` is None for a user who was never enrolled. ``end`` is the last end of a user without an open
+    enrolment, and None for any other user.
+    """
     if use is SearchAttributeUse.NONE:
         return before
     tells_terms = use is SearchAttributeUse.ALL
@@ -55,7 +59,7 @@ def to_note(
 
 
 def changes(before: Noted, after: Noted, *, anew: bool = False) -> list[SearchAttributeUpdate[Any]]:
-    """What must be written; ``anew``: also what was written already, and may be lost."""
+    """The values that must be written; with ``anew`` also those that were written before and may be lost."""
     updates: list[SearchAttributeUpdate[Any]] = []
     for key, was, value in (
         (STATE, before.state, after.state),
@@ -72,7 +76,7 @@ def changes(before: Noted, after: Noted, *, anew: bool = False) -> list[SearchAt
 
 
 def noted_before(carried: Recollection, shown: TypedSearchAttributes) -> Noted:
-    """What the runs before had written, for a run that carries no memory of it.
+    """What earlier runs have written, for a run that does not carry it.
 
     It follows from what was carried, but for the state of a loop that met an obstacle last. ``shown`` is what the
     run's first event shows. That depends on the names that the namespace has today: an attribute that was removed,
@@ -91,7 +95,7 @@ def noted_before(carried: Recollection, shown: TypedSearchAttributes) -> Noted:
 
 
 def _end_reason(reason: str, *, in_full: bool) -> str:
-    """In full, or only its kind: what follows the colon of a rule's reason names a region."""
+    """The reason of an end, or only its kind, since a rule's reason names a region after its colon."""
     if in_full:
         return reason[:_LENGTH_MAX]
     return REGION_RESTRICTED if reason.startswith(f"{REGION_RESTRICTED}:") else DEACTIVATED

@@ -34,12 +34,12 @@ _ABOUT_ALL = " AND ".join(
 
 
 class SetupRefused(ServiceError):
-    """The server does not let us prepare it; the message says who can."""
+    """The server does not let this client add search attributes. The message says who can."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The search attributes by name: which were added now, and which the server knew."""
+    """The names of the search attributes that were added now, and of those that the server had already."""
 
     added: list[str]
     known: list[str]
@@ -87,7 +87,7 @@ async def _known_types(client: Client) -> Mapping[str, "IndexedValueType.ValueTy
 
 
 async def _are_known(client: Client) -> bool:
-    """Whether the server understands a question about each, by its type. Temporal Cloud lets nobody list them."""
+    """Whether the server accepts a query about all of them, by type. Temporal Cloud lets nobody list them."""
     try:
         await client.count_workflows(_ABOUT_ALL, rpc_timeout=_TIMEOUT)
     except RPCError as error:
@@ -98,7 +98,7 @@ async def _are_known(client: Client) -> bool:
 
 
 def _check(client: Client, known: Mapping[str, "IndexedValueType.ValueType"]) -> None:
-    """A server takes another type for a name that it knows without a word, and keeps the old one."""
+    """Raises SetupRefused for a name of another type. A server would silently keep the old type."""
     wrong = [name for name, kind in _TYPES.items() if known.get(name, kind) != kind]
     if wrong:
         raise SetupRefused(

@@ -68,7 +68,7 @@ class DayTakenBack(Exception):
 
 @workflow.defn(name=WORKFLOW_TYPE)
 class SoftStakingWorkflow(Messages):
-    """Belongs to the user, not to one enrolment: a later activation enrols anew while owed days still wait."""
+    """The runs of one user, not of one enrolment: a later activation enrols anew while owed days still wait."""
 
     @workflow.init
     def __init__(self, user_id: str, carried: Recollection | None = None) -> None:
@@ -94,7 +94,7 @@ class SoftStakingWorkflow(Messages):
             with suppress(DayTakenBack):
                 await self._sleep_until_over(day)
                 snapshot = await self._snapshot(day, enrolment)
-                if day != enrolment.activation_day:
+                if day != enrolment.activation_day:  # which earns nothing, and gives the next day its opening
                     rewards = await self._compute(snapshot, enrolment)
                     if isinstance(rewards, EndsHere):
                         await self._end_before(day, rewards.reason, enrolment)
@@ -115,7 +115,7 @@ class SoftStakingWorkflow(Messages):
         return self._known.first_unfinished is not None
 
     def _turn_to_the_oldest(self) -> Enrolment:
-        """The oldest unfinished enrolment, which from here on is the first that the run knows of."""
+        """Makes the oldest unfinished enrolment the first one that the run knows of, and returns it."""
         self._known = self._known.without_finished()
         self._found_elsewhere = False
         return self._known.enrolments[0]
@@ -246,7 +246,7 @@ class SoftStakingWorkflow(Messages):
     async def _wait_while_held(self, day: date) -> None:
         """An operator's hold stops the loop before a step; what comes after the release is ordinary catch-up."""
         while self._known.hold is not None:
-            # The hold is shown for as long as there is one, whatever the loop is at.
+            # What is shown is the hold, for as long as there is one.
             self._state = Processing()
             self._publish()
             await self._wait(lambda: self._known.hold is None or self._is_taken_back())
@@ -305,7 +305,7 @@ class SoftStakingWorkflow(Messages):
             await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
 
     async def _begin_another_task(self, day: date) -> None:
-        """Steps at once are in a task without the answers to messages and without another day's steps. So nobody
+        """Steps at once share a task neither with the answers to messages nor with another day's steps. So nobody
         who sends a message waits for longer than the steps of one day take."""
         if self._known.settings.steps_at_once:
             await workflow.sleep(A_TASK_LATER, summary=diary.summary(f"{day} · is over"))

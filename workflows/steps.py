@@ -1,4 +1,4 @@
-"""How a workflow executes a step: at once, in its task that is under way, or as an activity of its own."""
+"""How a workflow executes a step: at once, within the task that is under way, or as an activity of its own."""
 
 from datetime import timedelta
 
@@ -10,22 +10,25 @@ from staking.steps import Answer, Request, Step
 from workflows import diary
 
 STEP_TIMEOUT = timedelta(seconds=10)
-"""Short: this is the only clock that notices a killed worker. The ledger's lock timeout is shorter still."""
+"""This limit is short, since nothing else notices a killed worker. The ledger's lock timeout is shorter still."""
 RETRY_WITHOUT_LIMIT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 AT_ONCE_TIMEOUT = timedelta(seconds=2)
-"""Three such steps, one after the other, end before Temporal wants a sign of life of the task (8 of its 10 s)."""
+"""Three such steps, one after the other, end before the task must say that it is alive (after 8 of its 10 s)."""
 A_TASK_LATER = timedelta(milliseconds=1)
-"""The shortest timer: what comes after it is in another task of the workflow."""
+"""The shortest timer. What comes after it is in another task of the workflow."""
 _ONE_TRY = RetryPolicy(maximum_attempts=1)
-"""A second one would wait within the task, and hold a place that other users' tasks need."""
+"""A second try would wait within the task, and would occupy a place that other users' tasks need."""
 
 
 class NotAtOnce(Exception):
-    """The step did not succeed in the task that is under way."""
+    """The step did not succeed within the task that is under way, and has to go on as an activity."""
 
 
 async def execute(step: Step[Request, Answer], request: Request, summary: str) -> Answer:
-    """As an activity: three events and a task of its own, retries without limit, any worker."""
+    """Executes a step as an activity, which any worker may take and which is retried without limit.
+
+    It costs three events and a task of the workflow. Raises ActivityError for what a retry cannot mend.
+    """
     return await workflow.execute_activity(
         step.name,
         request,
@@ -37,7 +40,7 @@ async def execute(step: Step[Request, Answer], request: Request, summary: str) -
 
 
 async def execute_at_once(step: Step[Request, Answer], request: Request, summary: str) -> Answer:
-    """As a local activity, tried once: one event of the task that is under way, and no other cost to Temporal.
+    """Executes a step as a local activity, which is tried once. It costs one event in the task that is under way.
 
     Raises NotAtOnce for whatever reason it does not succeed. What only seemed to fail may be recorded in the
     ledger: the same step as an activity then gets the answer that was recorded.

@@ -1,4 +1,4 @@
-"""Whether two sides that do not understand each other differ in TLS, which the SDK's words tell experts only."""
+"""Whether a connection failed because of TLS. The SDK's own message says so only to experts."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ _CERTIFICATE = re.compile(r"InvalidCertificate\((\w+)")
 
 
 async def difference_in_tls(address: str, error: Exception, *, wants_tls: bool) -> str | None:
-    """What there is to say, as a clause, of a connection that did not come about; None if it is not about TLS."""
+    """A clause that says what about TLS made a connection fail; None if it failed for another reason."""
     speaks_tls = await _speaks_tls(address)
     if speaks_tls is None or (not speaks_tls and not wants_tls):
         return None
@@ -32,7 +32,7 @@ async def difference_in_tls(address: str, error: Exception, *, wants_tls: bool) 
 
 
 async def _speaks_tls(address: str) -> bool | None:
-    """None if nothing can be said. Sends the beginning of TLS and nothing else."""
+    """Whether the server speaks TLS; None if that cannot be found out. Sends only the first message of TLS."""
     host, _, port = address.rpartition(":")
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE

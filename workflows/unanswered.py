@@ -1,4 +1,4 @@
-"""Why nobody has answered a request: what Temporal knows of the workflow's task, of its step, and of workers."""
+"""Why nobody has answered a request, found out from Temporal: the workflow's task, its step, and the workers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from workflows.failures import failure_text, is_defect
 _LATEST_EVENTS = 50
 _TASK_QUEUES = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 _POLL_TAKES_AT_MOST = timedelta(seconds=70)
-"""A worker with nothing to do asks again after a minute; one that has not by now is not there any more."""
+"""A worker without work asks for some again after a minute. One that has not asked for this long has ended."""
 _TOLD_IN_SECONDS = timedelta(seconds=100)
 _FAILURE_LENGTH_MAX = 180
 _WAYS_OUT = {
@@ -42,17 +42,17 @@ _LOOK_INTO_THE_LOG = "mend that; the worker's log says more"
 
 @dataclass(frozen=True)
 class Unanswered:
-    """Both are clauses: the part that is missing, with what to do, and what became of the workflow."""
+    """Two clauses of a sentence: which part is missing and what to do, and what became of the workflow."""
 
     missing: str
     workflow: str
     is_certain: bool = False
-    """A failure that Temporal tells of, and no conclusion from what is silent."""
+    """Whether Temporal itself tells of a failure. If not, ``missing`` is concluded from who has been silent."""
 
 
 @dataclass(frozen=True)
 class _Poll:
-    """When a worker last asked for work, or took some; by the server's clock, in UTC."""
+    """When a worker last asked for work or took some, in UTC by the server's clock."""
 
     at: datetime
     identity: str
@@ -61,7 +61,7 @@ class _Poll:
 async def why_unanswered(
     client: Client, user_id: str, task_queue: str, *, asked_at: datetime, now: datetime
 ) -> Unanswered:
-    """What there is to say of a request that was sent at an instant, in UTC. Raises RPCError."""
+    """Why a request that was sent at ``asked_at``, in UTC, has no answer yet. Raises RPCError."""
     described = await _described(client, user_id)
     if described is None:
         missing = _of_workers(await _polls(client, task_queue), task_queue, asked_at, now)
@@ -104,7 +104,7 @@ async def _failing_task(client: Client, described: DescribeWorkflowExecutionResp
 async def _last_task_failure(
     client: Client, execution: WorkflowExecution
 ) -> WorkflowTaskFailedEventAttributes | None:
-    """Of the latest task, if it failed. Its later tries are not in the history."""
+    """The failure of the latest task; None if that succeeded. A history has only the first try of a task."""
     answer = await client.workflow_service.get_workflow_execution_history_reverse(
         GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace, execution=execution, maximum_page_size=_LATEST_EVENTS
@@ -142,7 +142,7 @@ async def _polls(client: Client, task_queue: str) -> list[_Poll]:
 
 
 def _taken_up(described: DescribeWorkflowExecutionResponse) -> list[_Poll]:
-    """A worker is handed its next step with the answer to a task, and asks for none."""
+    """The workers that took the pending steps. They may get a step with the answer to a task, without a poll."""
     steps: Sequence[PendingActivityInfo] = described.pending_activities
     return [
         _Poll(_instant(step.last_started_time), step.last_worker_identity)

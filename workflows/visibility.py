@@ -15,26 +15,26 @@ _IDS_AT_ONCE = 100
 _OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 _RUNNING = "ExecutionStatus = 'Running'"
 _TASK_FAILS = "TemporalReportedProblems IS NOT NULL"
-"""The server's own attribute: of a workflow whose task has failed some times in a row, until it succeeds."""
+"""The server itself sets this attribute, of a workflow whose task has failed several times in a row."""
 _LAST_OF_ITS_CHAIN = "ExecutionStatus != 'ContinuedAsNew'"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What to look for. Nothing: whoever's workflow is running."""
+    """Conditions that must all be true of a user. Without any, all users whose workflow is running match."""
 
     state: str | None = None
     region: str | None = None
-    """With its subdivisions, if it is a country (rule 7)."""
+    """A region. A country includes its subdivisions (rule 7)."""
     is_held: bool = False
     end_reason: str | None = None
-    """How it begins."""
+    """The beginning of the reason for which the enrolment ended."""
     is_failing: bool = False
-    """Whose workflow task fails again and again, so that nothing happens for the user until it is mended."""
+    """Whether the workflow's task fails again and again, so that nothing happens until it is mended."""
 
     @property
     def query(self) -> str:
-        """In the server's language."""
+        """The conditions as a query in the server's language."""
         parts = [_OURS, _LAST_OF_ITS_CHAIN if self._may_be_closed else _RUNNING]
         if self.state is not None:
             parts.append(f"{STATE.name} = {_quoted(self.state)}")
@@ -56,7 +56,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class FoundUser:
-    """A user, as the latest run of the workflow shows it. None: its runs write no search attributes."""
+    """A user, as the search attributes of the latest run show it. They are None where runs write none."""
 
     user_id: str
     state: str | None
@@ -68,7 +68,7 @@ class FoundUser:
 
 
 async def found_users(client: Client, wanted: Filter, *, limit: int) -> list[FoundUser]:
-    """At most so many of the users who match, those running first and of the others the latest closed first.
+    """At most ``limit`` of the users who match: first those whose workflow runs, then those whose closed last.
 
     Raises ServiceError, for a server that does not know the search attributes too.
     """
@@ -105,14 +105,14 @@ async def failing_user_count(client: Client) -> int:
 
 
 async def outdated_users(client: Client, *, is_encrypted: bool) -> list[str]:
-    """The users whose workflow is running and shows not what one that starts now would. Raises ServiceError."""
+    """The users whose running workflow shows other attributes than one that starts now. Raises ServiceError."""
     region = f"{REGION.name} IS {'NOT ' if is_encrypted else ''}NULL"
     query = f"{_OURS} AND {_RUNNING} AND ({STATE.name} IS NULL OR {region})"
     return [user_of(execution.id) async for execution in _executions(client, query)]
 
 
 async def _latest(client: Client, page: Sequence[WorkflowExecution]) -> list[FoundUser]:
-    """Of the executions, those that no later run of the same user has outdated."""
+    """Those of the executions after which no other run of the same user began."""
     closed = [execution for execution in page if execution.status != WorkflowExecutionStatus.RUNNING]
     newest = {execution.id: execution for execution in closed}
     if closed:
@@ -152,7 +152,7 @@ async def _executions(client: Client, query: str) -> AsyncGenerator[WorkflowExec
 
 
 def _quoted(text: str) -> str:
-    """As a value in the server's language, which cannot say a backslash."""
+    """The text as a value in the server's query language, which has no way to write a backslash."""
     if "\\" in text:
         raise ServiceError("a text with a backslash cannot be asked for: leave it out, and what follows")
     return "'" + text.replace("'", "''") + "'"
