@@ -15,7 +15,7 @@ from commands.output import JsonOption, amounts, instant_text, print_fields, pri
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.statements import Standing, standing
+from ledger.standing import Standing, standing
 from staking.days import day_of
 from staking.eligibility import DOCUMENT_NOT_ACCEPTED
 from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal

@@ -1,5 +1,6 @@
 """What operators do: recorded with who and why, in the transaction that does it, and never changed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -186,6 +187,12 @@ HOLDS_IN_FORCE: Select[tuple[object, ...]] = select(acts).where(
 async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
     """The hold that a user is under."""
     return _hold_in(await _last(connection, user_id))
+
+
+async def holds_of(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, Hold]:
+    """hold_of, of those of several users who are held, by user id."""
+    rows = await connection.execute(HOLDS_IN_FORCE.where(acts.c.user_id.in_(user_ids)))
+    return {row.user_id: _hold(row) for row in rows}
 
 
 async def held_users(connection: AsyncConnection, region: str | None = None) -> dict[str, Hold]:

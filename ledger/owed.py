@@ -4,7 +4,8 @@ An enrolment's days are credited in order. So the last one that is over tells, b
 no more of the days is read than that, and of those who are owed the last credited one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.programs import first_restricted_day
+from ledger.programs import ProgramVersion, all_versions, first_restricted_day
 from ledger.regions import in_region
 from ledger.schema import AnyRow, UtcDay, days, enrolments
 from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, credit_deadline, day_of, last_day_past_its_deadline
@@ -152,20 +153,36 @@ class OwedToUser:
     not come there yet. Neither that day nor a later one is owed."""
 
 
-async def owed_to(connection: AsyncConnection, user_id: str, *, now: datetime, is_held: bool) -> OwedToUser:
-    """A user's owed days, and since when the user's rewards are delayed.
+NOTHING_OWED = OwedToUser((), None, {})
+
+
+async def owed_to_each(
+    connection: AsyncConnection, user_ids: Sequence[str], *, now: datetime, held: Container[str]
+) -> dict[str, OwedToUser]:
+    """Users' owed days, by user id, and since when their rewards are delayed; of those alone who are owed some.
 
     They are delayed once the oldest owed day of an enrolment has passed its deadline (rule 11), and while the user
     is held as soon as any day is owed. A day that had closed before its enrolment was recorded is not late; it has
     until 08:00 UTC of the day after that on which the enrolment was recorded.
     """
-    query = spans.where(enrolments.c.user_id == user_id)
-    rows = (await connection.execute(query, {"yesterday": day_of(now) - ONE_DAY})).all()
+    query = spans.where(enrolments.c.user_id.in_(user_ids))
+    by_user: defaultdict[str, list[AnyRow]] = defaultdict(list)
+    for row in await connection.execute(query, {"yesterday": day_of(now) - ONE_DAY}):
+        by_user[row.user_id].append(row)
+    versions = await all_versions(connection) if by_user else []
+    return {
+        user_id: _owed_to(rows, versions, now=now, is_held=user_id in held) for user_id, rows in by_user.items()
+    }
+
+
+def _owed_to(
+    rows: Sequence[AnyRow], versions: Sequence[ProgramVersion], *, now: datetime, is_held: bool
+) -> OwedToUser:
     owed_days: list[date] = []
     restricted: dict[str, date] = {}
     is_delayed = False
     for row in rows:
-        ends_before = await first_restricted_day(connection, row.region, row.first_day, row.last_day)
+        ends_before = first_restricted_day(versions, row.region, row.first_day, row.last_day)
         if ends_before is not None:
             restricted[row.enrolment_id] = ends_before
         last = row.last_day if ends_before is None else ends_before - ONE_DAY

@@ -221,11 +221,11 @@ async def all_versions(connection: AsyncConnection) -> list[ProgramVersion]:
     return [_version(row) for row in rows]
 
 
-async def first_restricted_day(connection: AsyncConnection, region: str, first: date, last: date) -> date | None:
-    """Rule 7: the first day, from one to another, on which a region is restricted."""
+def first_restricted_day(versions: Sequence[ProgramVersion], region: str, first: date, last: date) -> date | None:
+    """Rule 7: the first day, from one to another, on which a region is restricted; of all versions in order."""
     restricting = (
         max(span.first_day, first)
-        for span in timetable(await all_versions(connection))
+        for span in timetable(versions)
         if span.version.program.restricts(region)
         and span.first_day <= last
         and (span.last_day is None or span.last_day >= first)

@@ -1,4 +1,4 @@
-"""What the ledger tells: a user's standing, and a line for every accrual day and asset."""
+"""What the ledger tells of credited days: a line for every accrual day and asset."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
@@ -9,21 +9,13 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import hold_of
-from ledger.earnings import totals
 from ledger.engine import Ledger
-from ledger.enrolments import receipt_of
-from ledger.errors import NoProgram
 from ledger.journal import holdings_before
-from ledger.owed import OwedToUser, owed_to
-from ledger.programs import all_versions, program_of_closed_day, program_on
-from ledger.schema import AnyRow, accounts, days, enrolments, entries, postings, rewards, snapshots, users
+from ledger.programs import all_versions
+from ledger.schema import accounts, days, entries, postings, rewards, snapshots, users
 from staking.average import DayHolding, day_holding
-from staking.days import ONE_DAY, day_of, end_of, start_of
-from staking.models import Hold, Receipt
-from staking.program import Program
+from staking.days import ONE_DAY, end_of, start_of
 from staking.rewards import Outcome
-from staking.tag import tagged_asset
 
 _DAYS_PER_PART = 366
 _reversals = entries.alias("reversals")
@@ -61,51 +53,6 @@ class StatementLine:
     def kept(self) -> int:
         """The reward, net of its reversal."""
         return self.reward if self.reversed_by is None else 0
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a user stands, from the ledger alone."""
-
-    user_id: str
-    enrolled: bool
-    receipt: Receipt | None
-    """Of the open enrolment, or else the latest."""
-    region: str | None
-    """That the user gave with it."""
-    restricted_since: date | None
-    """Rule 7: the day on which the open enrolment ends, since its region is restricted. The loop is still to end
-    it, and no day earns any more."""
-    ended_at: datetime | None
-    end_reason: str | None
-    """Of a rule, of who asked, or of an operator; an operator's is never for the user."""
-    end_operator: str | None
-    """Who ended it, where it was neither the user nor a rule."""
-    end_tell: str | None
-    """What that operator has for the user."""
-    last_credited_day: date | None
-    owed_days: list[date]
-    """Accrual days that are over and not yet credited."""
-    delayed_since: date | None
-    """The first owed day, if rewards are delayed; see ledger.owed.owed_to."""
-    hold: Hold | None
-    """An operator's, that the user is under."""
-    holdings: dict[str, int]
-    """Units by asset."""
-    totals: dict[str, int]
-    """Rewards credited ever and not reversed, units by asset."""
-    tagged_asset: str | None
-    """Rule 8; the tag is yellow while enrolled, else grey."""
-
-    @property
-    def is_on(self) -> bool:
-        """Enrolled, and rule 7 has not ended it, whether or not the loop has come there."""
-        return self.enrolled and self.restricted_since is None
-
-    @property
-    def told(self) -> list[str]:
-        """What operators have for the user: of the hold, and of the end until the next activation."""
-        return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
 
 
 async def statement(
@@ -269,57 +216,6 @@ async def credited_days(connection: AsyncConnection, *, last: date) -> int:
     return count or 0
 
 
-async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
-    """How a user stands at an instant; an unknown user is simply not enrolled."""
-    async with ledger.read() as connection:
-        latest = (
-            await connection.execute(
-                select(enrolments)
-                .where(enrolments.c.user_id == user_id)
-                .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.activated_at.desc())
-                .limit(1)
-            )
-        ).one_or_none()
-        last_credited: date | None = await connection.scalar(
-            select(days.c.day)
-            .where(days.c.user_id == user_id, days.c.credited_at.is_not(None))
-            .order_by(days.c.day.desc())
-            .limit(1)
-        )
-        holdings = await holdings_before(connection, user_id, now, inclusive=True)
-        hold = await hold_of(connection, user_id)
-        owed = await owed_to(connection, user_id, now=now, is_held=hold is not None)
-        program = await _program_of(ledger, connection, day_of(now))
-        return Standing(
-            user_id=user_id,
-            enrolled=latest is not None and latest.ended_at is None,
-            receipt=None if latest is None else receipt_of(latest),
-            region=None if latest is None else latest.region,
-            restricted_since=_restricted_since(latest, owed, program, day_of(now)),
-            ended_at=None if latest is None else latest.ended_at,
-            end_reason=None if latest is None else latest.end_reason,
-            end_operator=None if latest is None else latest.end_operator,
-            end_tell=None if latest is None else latest.end_tell,
-            last_credited_day=last_credited,
-            owed_days=list(owed.days),
-            delayed_since=owed.delayed_since,
-            hold=hold,
-            holdings={asset: units for asset, units in sorted(holdings.items()) if units},
-            totals=await totals(connection, user_id),
-            tagged_asset=program and tagged_asset(holdings, program),
-        )
-
-
-def _restricted_since(
-    latest: AnyRow | None, owed: OwedToUser, program: Program | None, today: date
-) -> date | None:
-    if latest is None or latest.ended_at is not None:
-        return None
-    is_restricted_today = program is not None and program.restricts(latest.region)
-    begins_today = today if is_restricted_today and latest.first_accrual_day <= today else None
-    return owed.restricted.get(latest.enrolment_id, begins_today)
-
-
 async def known_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
     """Those of the users of whom anything was ever recorded."""
     rows = await connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids)))
@@ -334,14 +230,3 @@ async def first_credited_day(connection: AsyncConnection, user_id: str, from_day
         .order_by(days.c.day)
         .limit(1)
     )
-
-
-async def _program_of(ledger: Ledger, connection: AsyncConnection, day: date) -> Program | None:
-    has_begun = day <= day_of(ledger.clock())  # and keeps its terms, as one that is over does (I7)
-    try:
-        version = await (
-            program_of_closed_day(ledger, connection, day) if has_begun else program_on(connection, day)
-        )
-    except NoProgram:
-        return None
-    return version.program

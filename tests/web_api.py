@@ -189,8 +189,16 @@ async def a_web(world: World, folder: Path, *, client: SoftStakingClient | None 
 class LiveWeb:
     """A whole installation in a thread of its own: Temporal, a worker, and the application on a real socket."""
 
-    def __init__(self, loop: AbstractEventLoop, world: World, settings: Settings, address: str) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        world: World,
+        client: SoftStakingClient,
+        settings: Settings,
+        address: str,
+    ) -> None:
         self._loop = loop
+        self.client = client
         self.world = world
         self.settings = settings
         self.address = address
@@ -251,7 +259,8 @@ async def _serving(folder: Path, settings: Settings) -> AsyncGenerator[LiveWeb]:
         a_world(folder, clock=utc_now) as world,
         build_worker(temporal, world.ledger),
     ):
-        app = create_app(Service(world.ledger, SoftStakingClient(temporal), utc_now, settings))
+        client = SoftStakingClient(temporal)
+        app = create_app(Service(world.ledger, client, utc_now, settings))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none", proxy_headers=False
         )
@@ -261,7 +270,7 @@ async def _serving(folder: Path, settings: Settings) -> AsyncGenerator[LiveWeb]:
             await sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         try:
-            yield LiveWeb(get_running_loop(), world, settings, f"http://127.0.0.1:{port}")
+            yield LiveWeb(get_running_loop(), world, client, settings, f"http://127.0.0.1:{port}")
         finally:
             server.should_exit = True
             await serving

@@ -34,21 +34,34 @@ class Bearers:
             scopes: SecurityScopes,
             credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
         ) -> None:
-            token = await self._token(request, credentials.credentials if credentials else "")
-            if scope not in token.scopes:
-                raise Problem(
-                    HTTPStatus.FORBIDDEN,
-                    "insufficient-scope",
-                    "Insufficient scope",
-                    f"this token does not have the scope {scope}",
-                    headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-                )
+            text = credentials.credentials if credentials else ""
+            token_id = token_id_in(text)
+            known = None if token_id is None else await self._tokens.answer(token_id)
+            self.admit(request, text, known, scope)
 
         return params.Security(check, scopes=[scope.value])
 
-    async def _token(self, request: Request, text: str) -> ServiceToken:
-        token_id = token_id_in(text)
-        known = None if token_id is None else await self._tokens.answer(token_id)
+    async def text_in(self, request: Request) -> str:
+        """What a request says is its token; empty if it names none."""
+        credentials = await _bearer(request)
+        return credentials.credentials if credentials else ""
+
+    def admit(self, request: Request, text: str, known: ServiceToken | None, scope: Scope) -> None:
+        """Lets a request pass whose text is that of a token in use, as the ledger knows it, with a scope.
+
+        Raises Problem for every other, and for one that is over its limit.
+        """
+        token = self._counted(request, text, known)
+        if scope not in token.scopes:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "insufficient-scope",
+                "Insufficient scope",
+                f"this token does not have the scope {scope}",
+                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+            )
+
+    def _counted(self, request: Request, text: str, known: ServiceToken | None) -> ServiceToken:
         if not is_the_token(known, text) or known is None:
             self._limit.count_address(request)
             raise Problem(

@@ -19,8 +19,9 @@ from starlette.types import Scope
 
 from ledger.errors import LedgerUnavailable
 from ledger.reward_entries import reward_entries
+from ledger.standing import Standing, standing
 from ledger.statement_text import ENTRY_COLUMNS, csv_header, csv_text, entries_csv_text
-from ledger.statements import Standing, standing, statement_in_parts
+from ledger.statements import statement_in_parts
 from staking.days import day_of
 from staking.models import Receipt, Refusal, RefusalReason, check_user_id
 from staking.rewards import Outcome

@@ -10,7 +10,7 @@ from ledger.engine import Ledger
 from ledger.movements import post_movement
 from ledger.pools import fund_pool
 from ledger.programs import program_on
-from ledger.statements import Standing, standing
+from ledger.standing import Standing, standing
 from staking.days import ONE_DAY, day_of, first_accrual_day, start_of
 from staking.models import Activation, BackDating
 from staking.money import parse_amount

@@ -1,30 +1,36 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
 import re
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import APIRouter, Body, FastAPI, Path, Query, params
+from fastapi import APIRouter, Body, FastAPI, Path, Query, Request, params
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from ledger.acts import check_text
 from ledger.enrolments import is_recorded
-from ledger.service_tokens import Scope
-from ledger.statements import Standing, StatementLine, first_credited_day, standing, statement
-from staking.days import ONE_DAY
+from ledger.service_tokens import Scope, ServiceToken, tokens_in_use
+from ledger.standing import Standing, standing, standings
+from ledger.statements import StatementLine, first_credited_day, statement
+from staking.days import ONE_DAY, day_of, end_of
 from staking.models import Blocked, End, Instant, LiveStatus, Model, Receipt, Refusal, UserId
 from staking.money import Units
 from staking.rewards import Outcome
 from web.bearer import Bearers
 from web.body_limits import route_with_bodies_up_to
+from web.direct_routes import DirectRoute
 from web.known_parameters import only_known_parameters
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
 from web.service import Service
 from web.shared_answers import SharedAnswers
+from web.tokens import token_id_in
 from workflows.client import ServiceError
 
 _PREFIX = "/v1/accounts/{user}/soft-staking"
@@ -36,6 +42,7 @@ _END_REASON = (
     "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
     f"`{ENDED_BY_OPERATOR}` where an operator ended it, whose own reason is not told."
 )
+_USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -52,9 +59,14 @@ def _reason(text: str) -> str:
 
 User = Annotated[
     UserId,
-    Path(description="The user's opaque id.", pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["1001"]),
+    Path(description="The user's opaque id.", pattern=f"^{_USER_ID.pattern}$", examples=["1001"]),
 ]
 Day = Annotated[date, BeforeValidator(_iso_day)]
+
+
+_Reading: TypeAlias = tuple[ServiceToken | None, Standing | None]
+"""A token in use, and an account, which is read for no other."""
+_NOBODY: _Reading = (None, None)
 
 
 class ActivationRequest(Model):
@@ -114,8 +126,9 @@ class AccountStatus(BaseModel):
     user: str
     enrolled: bool
     state: str = Field(
-        description="Of the workflow: `sleeping`, `processing`, `waiting for pool …`, `blocked`, `held`, "
-        "`not running`; `ended` or `not enrolled` where none is needed; `unknown` while it does not answer."
+        description="Where nothing is to do before the next boundary: `sleeping`, `ended` or `not enrolled`. "
+        "Else of the workflow: `processing`, `waiting for pool …`, `blocked`, `held`; `not running` if there is "
+        "none; `unknown` while it does not answer."
     )
     tag: Tag | None
     enrolment_id: str | None = Field(description="Of the open enrolment, or else the latest.")
@@ -246,7 +259,12 @@ def install(app: FastAPI, service: Service) -> None:
         redirect_slashes=False,
     )
     install_problems(part)
-    part.include_router(_routes(_Accounts(service), Bearers(service.ledger, service.now, service.settings)))
+    bearers = Bearers(service.ledger, service.now, service.settings)
+    accounts = _Accounts(service)
+    routes = _routes(accounts, bearers)
+    for route in _Direct(service, accounts, bearers).routes(routes):
+        part.router.routes.append(route)
+    part.include_router(routes)
     add_part(app, "/v1", part)
 
 
@@ -269,8 +287,9 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         dependencies=for_callers_with(Scope.READ),
         operation_id="getAccountStatus",
         summary="How an account stands",
-        description="Enrolment, tag, holdings, owed days and totals from the ledger, and what the workflow does "
-        "just now. An account that nobody knows is answered as one that is not enrolled.",
+        description="Enrolment, tag, holdings, owed days and totals from the ledger, and, where days are owed or "
+        "an operator holds the user, what the workflow does just now. An account that nobody knows is answered as "
+        "one that is not enrolled.",
     )
     router.add_api_route(
         "/tag",
@@ -321,13 +340,25 @@ class _Accounts:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._standings = service.ledger.shared_reads(self._read_standings)
         # A query takes a worker and Temporal more time than everything else here.
-        self._statuses = SharedAnswers(self._find_status)
+        self._live_statuses = SharedAnswers(self._find_live_status)
 
     async def status(self, user: User) -> Response:
-        return Response(await self._statuses.answer(user), media_type="application/json")
+        return await self.status_of(await self._standings.answer(user))
 
-    async def _find_status(self, user: str) -> bytes:
+    async def status_of(self, known: Standing) -> Response:
+        """The status of a user of whom the ledger was just asked."""
+        if _may_be_at_work(known):
+            text = await self._live_statuses.answer(known.user_id)
+        else:
+            text = _json(_status(known, _nothing_to_do(known, day_of(self._service.now()))))
+        return Response(text, media_type="application/json")
+
+    async def _read_standings(self, connection: AsyncConnection, asked: Sequence[str]) -> dict[str, Standing]:
+        return await standings(self._service.ledger, connection, asked, now=self._service.now())
+
+    async def _find_live_status(self, user: str) -> bytes:
         live, answers = None, True
         try:
             live = await self._service.client.status(user)
@@ -338,8 +369,7 @@ class _Accounts:
         if live is not None and not await self._is_ours(known, live):
             # Of a workflow whose worker writes to another ledger than ours there is nothing to tell.
             live, answers = None, False
-        status = _status(known, live, _state(known, live) if answers else "unknown")
-        return status.model_dump_json().encode()
+        return _json(_status(known, _doing(known, live) if answers else _Doing("unknown")))
 
     async def _is_ours(self, known: Standing, live: LiveStatus) -> bool:
         """Whether the enrolment that a workflow speaks of is recorded here."""
@@ -348,9 +378,12 @@ class _Accounts:
         async with self._service.ledger.read() as connection:
             return await is_recorded(connection, live.enrolment_id)
 
-    async def tag(self, user: User) -> TagAnswer:
-        known = await standing(self._service.ledger, user, now=self._service.now())
-        return TagAnswer(user=user, tag=_tag(known))
+    async def tag(self, user: User) -> Response:
+        return await self.tag_of(await self._standings.answer(user))
+
+    async def tag_of(self, known: Standing) -> Response:
+        """The tag of a user of whom the ledger was just asked."""
+        return Response(_json(TagAnswer(user=known.user_id, tag=_tag(known))), media_type="application/json")
 
     async def rewards(
         self,
@@ -399,12 +432,85 @@ class _Accounts:
         return _end(await self._service.client.deactivate(user, request.reason))
 
 
-def _state(known: Standing, live: LiveStatus | None) -> str:
+class _Direct:
+    """What product services ask for all the time. Token and account are read together, and FastAPI's reading of a
+    request, which takes more time than the answer does, is left out."""
+
+    def __init__(self, service: Service, accounts: _Accounts, bearers: Bearers) -> None:
+        self._service = service
+        self._accounts = accounts
+        self._bearers = bearers
+        self._readings = service.ledger.shared_reads(self._read)
+
+    def routes(self, router: APIRouter) -> list[DirectRoute]:
+        """In front of the routes that answer the same to any request, and have the OpenAPI's words."""
+        answers = {"status": self._accounts.status_of, "tag": self._accounts.tag_of}
+        return [
+            DirectRoute(route, self._endpoint(answers[name]), user=_USER_ID)
+            for route in router.routes
+            if isinstance(route, APIRoute) and (name := route.path.removeprefix(f"{_PREFIX}/")) in answers
+        ]
+
+    def _endpoint(
+        self, answer: Callable[[Standing], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            text = await self._bearers.text_in(request)
+            token_id = token_id_in(text)
+            token, known = (
+                _NOBODY
+                if token_id is None
+                else await self._readings.answer((token_id, request.path_params["user"]))
+            )
+            self._bearers.admit(request, text, token, Scope.READ)
+            assert known is not None, "an account is read for whoever has a token"
+            return await answer(known)
+
+        return endpoint
+
+    async def _read(
+        self, connection: AsyncConnection, asked: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], _Reading]:
+        """By token and user."""
+        tokens = await tokens_in_use(connection, sorted({token_id for token_id, _ in asked}))
+        users = sorted({user for token_id, user in asked if tokens[token_id]})
+        known = await standings(self._service.ledger, connection, users, now=self._service.now()) if users else {}
+        return {(token_id, user): (tokens[token_id], known.get(user)) for token_id, user in asked}
+
+
+@dataclass(frozen=True)
+class _Doing:
+    """What a user's workflow does just now."""
+
+    state: str
+    day_in_progress: date | None = None
+    next_boundary: datetime | None = None
+    blocked: Blocked | None = None
+
+
+def _may_be_at_work(known: Standing) -> bool:
+    """Whether the workflow has, or may have, anything to do before the next boundary.
+
+    Then it alone knows how far it is, or what hinders it. In all other cases the ledger knows what it does: it
+    sleeps, or there is none.
+    """
+    return bool(known.is_behind or known.owed_days or known.hold or known.restricted_since)
+
+
+def _nothing_to_do(known: Standing, today: date) -> _Doing:
+    return _Doing("sleeping", today, end_of(today)) if known.enrolled else _not_enrolled(known)
+
+
+def _doing(known: Standing, live: LiveStatus | None) -> _Doing:
     if live is not None:
-        return live.state
+        return _Doing(live.state, live.day_in_progress, live.next_boundary, live.blocked)
     if known.enrolled or known.owed_days:
-        return "not running"
-    return "ended" if known.receipt else "not enrolled"
+        return _Doing("not running")
+    return _not_enrolled(known)
+
+
+def _not_enrolled(known: Standing) -> _Doing:
+    return _Doing("ended" if known.receipt else "not enrolled")
 
 
 def _end(end: End) -> EndAnswer:
@@ -418,18 +524,22 @@ def _end(end: End) -> EndAnswer:
     )
 
 
+def _json(answer: BaseModel) -> bytes:
+    return answer.model_dump_json().encode()
+
+
 def _tag(known: Standing) -> Tag | None:
     if known.tagged_asset is None:
         return None
     return Tag(asset=known.tagged_asset, colour="yellow" if known.enrolled else "grey")
 
 
-def _status(known: Standing, live: LiveStatus | None, state: str) -> AccountStatus:
+def _status(known: Standing, doing: _Doing) -> AccountStatus:
     receipt = known.receipt
     return AccountStatus(
         user=known.user_id,
         enrolled=known.enrolled,
-        state=state,
+        state=doing.state,
         tag=_tag(known),
         enrolment_id=receipt and receipt.enrolment_id,
         activated_at=receipt and receipt.activated_at,
@@ -441,9 +551,9 @@ def _status(known: Standing, live: LiveStatus | None, state: str) -> AccountStat
         message=" ".join(known.told) or None,
         last_credited_day=known.last_credited_day,
         owed_days=known.owed_days,
-        day_in_progress=live and live.day_in_progress,
-        next_boundary=live and live.next_boundary,
-        blocked=live and live.blocked,
+        day_in_progress=doing.day_in_progress,
+        next_boundary=doing.next_boundary,
+        blocked=doing.blocked,
         holdings=known.holdings,
         totals=known.totals,
     )

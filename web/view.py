@@ -11,15 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.statements import (
-    Standing,
-    StatementLine,
-    day_if_nothing_moves,
-    rewarded_assets,
-    standing,
-    statement,
-    statement_page,
-)
+from ledger.standing import Standing, standing
+from ledger.statements import StatementLine, day_if_nothing_moves, rewarded_assets, statement, statement_page
 from staking.days import ONE_DAY, credit_deadline, day_of, end_of, first_accrual_day, start_of
 from staking.program import Program
 from staking.rewards import Outcome, formula_on, outcome_and_reward

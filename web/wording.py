@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from ledger.statements import Standing, StatementLine
+from ledger.standing import Standing
+from ledger.statements import StatementLine
 from staking.days import credit_deadline
 from staking.models import RefusalReason
 from staking.money import DECIMALS, UNITS_PER_TOKEN, format_amount

@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.movements import deposit, trade, withdraw
 from ledger.pools import fund_pool, pool_balances
-from ledger.statements import standing
+from ledger.standing import standing
 from staking.models import CreditReceipt
 from staking.money import MAX_ACCOUNT_UNITS
 

@@ -22,7 +22,7 @@ from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, fu
 from ledger.acts import hold, release
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.movements import deposit
-from ledger.statements import standing
+from ledger.standing import standing
 from staking.days import ONE_DAY, end_of, start_of
 from staking.models import Act, ActRequest, ComputeRequest, CreditReceipt, Rewards
 

@@ -40,7 +40,7 @@ from ledger.imports import ImportRefused
 from ledger.movements import deposit, post_movement, trade, withdraw
 from ledger.pools import fund_pool
 from ledger.programs import Applied, apply_program, program_on, switch_assets
-from ledger.statements import standing
+from ledger.standing import standing
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import (
     CreditReceipt,

@@ -5,7 +5,16 @@ from datetime import date
 import pytest
 from world import World, at, day, program_with
 
-from ledger.owed import AllOwed, Owed, OwedToUser, enrolled_users, owed, owed_to, unfinished_users
+from ledger.owed import (
+    NOTHING_OWED,
+    AllOwed,
+    Owed,
+    OwedToUser,
+    enrolled_users,
+    owed,
+    owed_to_each,
+    unfinished_users,
+)
 from staking.days import ONE_DAY, credit_deadline, is_late, last_day_past_its_deadline
 
 pytestmark = pytest.mark.on_both_databases
@@ -117,7 +126,8 @@ async def test_days_that_were_over_before_the_enrolment_was_recorded_are_owed_an
 
 async def owed_to_ann(world: World, when: str, *, is_held: bool = False) -> OwedToUser:
     async with world.ledger.read() as connection:
-        return await owed_to(connection, "ann", now=at(when), is_held=is_held)
+        held = ["ann"] if is_held else []
+        return (await owed_to_each(connection, ["ann"], now=at(when), held=held)).get("ann", NOTHING_OWED)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with, tamper
 
 from ledger import statements
 from ledger.journal import POOL, Leg, NewEntry, Spot, lock_user, post
-from ledger.statements import Standing, standing, statement, statement_in_parts
+from ledger.standing import Standing, standing
+from ledger.statements import statement, statement_in_parts
 from staking.days import ONE_DAY
 from staking.rewards import outcome_and_reward
 
@@ -168,6 +169,7 @@ async def test_an_unknown_user_is_simply_not_enrolled(world: World) -> None:
         end_tell=None,
         last_credited_day=None,
         owed_days=[],
+        is_behind=False,
         delayed_since=None,
         hold=None,
         holdings={},

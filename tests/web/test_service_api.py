@@ -286,6 +286,27 @@ async def test_a_path_or_method_that_is_none_is_a_problem(
     assert problem_in(response, status, None)["title"] == title
 
 
+async def test_only_of_a_user_for_whom_something_is_to_do_the_workflow_is_asked(
+    web: Web, reader: dict[str, str], ann: str
+) -> None:
+    await web.world.close_and_credit(ann, day("2026-10-04"))
+    await web.world.move("new", "12", "SOL", at("2026-10-05 10:00"))
+    await web.world.enrol("new", at("2026-10-05 11:00"))
+
+    await web.world.move("since-yesterday", "12", "SOL", at("2026-10-04 10:00"))
+    await web.world.enrol("since-yesterday", at("2026-10-04 11:00"))
+    users = (ann, "new", "nobody", "since-yesterday")
+
+    statuses = [(await web.get(of(user, "status"), reader)).json() for user in users]
+
+    assert [(status["state"], status["day_in_progress"], status["next_boundary"]) for status in statuses] == [
+        ("sleeping", "2026-10-05", "2026-10-06T00:00:00Z"),
+        ("sleeping", "2026-10-05", "2026-10-06T00:00:00Z"),
+        ("not enrolled", None, None),
+        ("unknown", None, None),
+    ]
+
+
 async def test_without_the_ledger_services_are_told_to_come_again(
     web: Web, reader: dict[str, str], ann: str
 ) -> None:
@@ -303,13 +324,17 @@ async def test_without_a_worker_nothing_is_confirmed_and_both_apis_say_so(world:
         web = await a_web(world, tmp_path, client=SoftStakingClient(temporal, timeout=timedelta(seconds=1)))
         program = await make_program(world, web.settings)
         response = await web.post(of("ann", "activate"), SHOWN, service)
-        status = await web.get(of("ann", "status"), service)
+        recorded = await web.get(of("ann", "status"), service)
+        await world.move("ann", "12", "SOL", at("2026-10-01"))
+        await world.enrol("ann", at("2026-10-03 10:00"))
+        owed = await web.get(of("ann", "status"), service)
         switched = await web.signed(program, "/set", {"softStaking": "FALSE"})
 
     problem = problem_in(response, 503, "no-answer")
     assert "the activation may be carried out or not, and repeating it is safe" in problem["detail"]
     assert response.headers["Retry-After"] == "5"
-    assert (status.status_code, status.json()["state"]) == (200, "unknown")
+    assert (recorded.status_code, recorded.json()["state"]) == (200, "not enrolled")
+    assert (owed.status_code, owed.json()["state"], owed.json()["owed_days"]) == (200, "unknown", ["2026-10-04"])
     assert (switched.status_code, switched.json()["code"]) == (503, -1007)
     assert switched.headers["Retry-After"] == "1"
 
@@ -469,6 +494,7 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     before = service.get(of(user, "status")).json()
     receipts = [service.post(of(user, "activate"), json=SHOWN) for _ in range(2)]
     during = service.get(of(user, "status")).json()
+    told_by_the_workflow = live.do(live.client.status(user))
     ends = [service.post(of(user, "deactivate"), json={"reason": "moved away"}) for _ in range(2)]
     after = service.get(of(user, "status")).json()
 
@@ -481,6 +507,9 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     assert receipt["first_reward_until"] == (day_2 + ONE_DAY).strftime("%Y-%m-%dT08:00:00Z")
     assert (during["enrolled"], during["state"], during["tag"]["colour"]) == (True, "sleeping", "yellow")
     assert (during["enrolment_id"], during["holdings"]) == (receipt["enrolment_id"], {"SOL": "12.00000000"})
+    assert told_by_the_workflow is not None
+    live_part = told_by_the_workflow.model_dump(mode="json", exclude={"hold"})
+    assert {name: during[name] for name in live_part} == live_part
     assert [end.status_code for end in ends] == [200, 200]
     assert ends[0].json() == ends[1].json()
     assert (ends[0].json()["reason"], ends[0].json()["owed_days"]) == ("moved away", 0)

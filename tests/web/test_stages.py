@@ -10,7 +10,7 @@ from stages import NOW, STAGES, every_stage
 from visitor import Page, Visitor, a_site, a_visitor, page_of
 from world import World, a_world_after, at, day
 
-from ledger.statements import standing
+from ledger.standing import standing
 from web.samples import stage_text
 from web.wording import MONTHS
 
