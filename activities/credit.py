@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.finality import refusals_are_final
-from ledger.crediting import credit_day
+from ledger.day.together import credit_day
 from ledger.engine import Ledger
 from staking.models import CreditReceipt, CreditRequest, PoolShort
 from staking.steps import CREDIT

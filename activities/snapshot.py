@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.finality import refusals_are_final
-from ledger.closing import close_day
+from ledger.day.together import close_day
 from ledger.engine import Ledger
 from staking.models import Snapshot, SnapshotRequest
 from staking.steps import SNAPSHOT

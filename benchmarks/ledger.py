@@ -25,8 +25,7 @@ from sqlalchemy import create_engine, text
 from activities.compute import ComputeStep
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish, sync_url
-from ledger.closing import close_day
-from ledger.crediting import credit_day
+from ledger.day.together import close_day, credit_day
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.journal import balances
 from settings import SHIPPED_PROGRAM_FILE, Settings

@@ -20,6 +20,7 @@ from ledger.migrations import Schema, schema_in
 from ledger.observing import NOBODY, Observer
 from ledger.options import READ_ONLY, TAKES_LONG
 from ledger.patience import Patience
+from ledger.program_memory import ProgramMemory
 from ledger.shared_reads import Question, ReadTogether, SharedReads
 
 Clock = Callable[[], datetime]
@@ -61,6 +62,7 @@ class Ledger:
         self._clock_problem: str | None = None
         self.clock = clock
         self.observer = observer
+        self.program_memory = ProgramMemory()
         self.has_written = False
         """Whether a transaction that may write was committed."""
 

@@ -1,31 +1,22 @@
 """Enrolments: recording one, ending one, and recalling what is unfinished (rules 1, 7 and 10)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import hold_of, record_deactivation, write_act
 from ledger.earnings import totals
 from ledger.engine import Ledger, run_again_if_it_gave_way
-from ledger.errors import BackDatingRefused, ContentDiffers, LedgerError, NotEnrolled
+from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
-from ledger.programs import (
-    ProgramVersion,
-    first_program_day,
-    program_of_closed_day,
-    program_on,
-    remembered_program,
-)
+from ledger.programs import first_program_day, program_on
 from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 from staking.models import (
     Act,
-    ComputeRequest,
     End,
     EndRequest,
     Enrolment,
@@ -192,55 +183,6 @@ async def is_recorded(connection: AsyncConnection, enrolment_id: str) -> bool:
     """Whether an enrolment was ever recorded here."""
     known = select(enrolments.c.enrolment_id).where(enrolments.c.enrolment_id == enrolment_id)
     return await connection.scalar(known) is not None
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What decides a closed day's rewards beside its snapshot."""
-
-    in_force: ProgramVersion
-    region: str
-    """That the user enrolled from."""
-
-
-async def terms_of_day(ledger: Ledger, request: ComputeRequest) -> Terms:
-    """The terms of a snapshot's day for its user: neither the region of an enrolment nor the program of a day that
-    is over ever changes, so what is known of them is not asked for again.
-
-    Raises NotEnrolled for an unknown enrolment, or NoProgram.
-    """
-    in_force = remembered_program(ledger, request.snapshot.day)
-    if in_force is not None and request.region is not None:
-        return Terms(in_force, request.region)
-    return await ledger.batches(_terms_of_all).answer(request.snapshot.day, request)
-
-
-_REGIONS = select(enrolments.c.user_id, enrolments.c.enrolment_id, enrolments.c.region).where(
-    enrolments.c.enrolment_id.in_(bindparam("enrolment_ids", expanding=True))
-)
-
-
-async def _terms_of_all(
-    ledger: Ledger, day: date, requests: Sequence[ComputeRequest]
-) -> Mapping[str, Terms | LedgerError]:
-    async with ledger.read() as connection:
-        try:
-            in_force = await program_of_closed_day(ledger, connection, day)
-        except LedgerError as refusal:
-            return dict.fromkeys([request.user_id for request in requests], refusal)
-        rows = await connection.execute(
-            _REGIONS, {"enrolment_ids": [request.enrolment_id for request in requests]}
-        )
-        regions = {(row.user_id, row.enrolment_id): row.region for row in rows}
-    answers: dict[str, Terms | LedgerError] = {}
-    for request in requests:
-        region = regions.get((request.user_id, request.enrolment_id))
-        answers[request.user_id] = (
-            NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id}")
-            if region is None
-            else Terms(in_force, region)
-        )
-    return answers
 
 
 def receipt_of(row: AnyRow) -> Receipt:

@@ -1,15 +1,10 @@
 """What the ledger refuses, as sentences for the person who meets them."""
 
-
-class LedgerError(Exception):
-    """The ledger refuses, and the same request will be refused again: a retry cannot mend it."""
-
-
-class ContentDiffers(LedgerError):
-    """A repeat of a request does not say what was recorded the first time; the message names both."""
-
-    def __init__(self, what: str, *, recorded: object, asked: object) -> None:
-        super().__init__(f"{what} was recorded as {recorded}, and is now asked as {asked}")
+# What the rules of a user's day refuse, the ledger refuses; it is defined where the rules are.
+from staking.refusals import ContentDiffers as ContentDiffers
+from staking.refusals import LedgerError as LedgerError
+from staking.refusals import NotEnrolled as NotEnrolled
+from staking.refusals import OutOfOrder as OutOfOrder
 
 
 class InsufficientBalance(LedgerError):
@@ -18,10 +13,6 @@ class InsufficientBalance(LedgerError):
 
 class AccountFull(LedgerError):
     """An account would hold more than 90 billion."""
-
-
-class OutOfOrder(LedgerError):
-    """A day cannot be closed or credited yet, or not any more."""
 
 
 class Superseded(LedgerError):
@@ -42,10 +33,6 @@ class ProgramRefused(LedgerError):
 
 class BackDatingRefused(LedgerError):
     """An activation cannot be dated back to where it was asked."""
-
-
-class NotEnrolled(LedgerError):
-    """There is no enrolment to act on."""
 
 
 class UnknownAsset(LedgerError):

@@ -160,22 +160,6 @@ async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> di
     }
 
 
-def fenced_off(
-    locked: Mapping[str, LockedUser], requests: Iterable[FencedRequest]
-) -> dict[str, Superseded | LedgerRestored]:
-    """Of the requests of a day's steps, those that no run may make any more, with the refusal, by user."""
-    refused: dict[str, Superseded | LedgerRestored] = {}
-    for request in requests:
-        user = locked.get(request.user_id)
-        try:
-            if user is not None:
-                user.check_fence(request)
-                user.check_not_restored(request)
-        except (Superseded, LedgerRestored) as refusal:
-            refused[request.user_id] = refusal
-    return refused
-
-
 async def users_as_they_are(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
     """What the users' locks would tell, without taking them: for a look ahead, never for a posting."""
     asked = sorted(user_ids)

@@ -6,7 +6,6 @@ from datetime import date, datetime
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,24 +14,11 @@ from ledger.acts import check_words, write_act
 from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
 from ledger.journal import lock_all_users
+from ledger.program_memory import ProgramVersion
 from ledger.schema import AnyRow, UtcDay, program_versions, users
 from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
 from staking.program import Program, likeness, other_spelling
-
-_CLOSED_DAYS_REMEMBERED_MAX = 100
-
-
-@dataclass(frozen=True)
-class ProgramVersion:
-    """A program as it was applied."""
-
-    version: int
-    program: Program
-    applied_at: datetime
-
-
-_of_closed_days: WeakKeyDictionary[Ledger, dict[date, ProgramVersion]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -195,18 +181,13 @@ async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
 
 
 async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
-    """program_on, of a day that is over: its terms never change any more (I7), so they are asked for once."""
-    remembered = _of_closed_days.setdefault(ledger, {})
-    if day not in remembered:
-        if len(remembered) >= _CLOSED_DAYS_REMEMBERED_MAX:
-            remembered.clear()
-        remembered[day] = await program_on(connection, day)
-    return remembered[day]
-
-
-def remembered_program(ledger: Ledger, day: date) -> ProgramVersion | None:
-    """What program_of_closed_day has found for a day before, if it was asked."""
-    return _of_closed_days.get(ledger, {}).get(day)
+    """program_on, of a day that has begun: its terms never change any more (I7), so they are asked for once."""
+    remembered = ledger.program_memory.find(day)
+    if remembered is not None:
+        return remembered
+    version = await program_on(connection, day)
+    ledger.program_memory.keep(day, version)
+    return version
 
 
 async def first_program_day(connection: AsyncConnection) -> date | None:

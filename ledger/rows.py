@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+Row: TypeAlias = Mapping[str, object]
+"""One row's values, by the names of a table's columns."""
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Stored: TypeAlias = int | str | None
 """A value as the database has it: instants are microseconds since 1970-01-01 UTC."""

@@ -16,8 +16,7 @@ from sqlalchemy import event, text
 from sqlalchemy.util import await_only
 
 from ledger.audit import Audit, audit
-from ledger.closing import close_day
-from ledger.crediting import credit_day
+from ledger.day.together import close_day, credit_day
 from ledger.engine import Clock, Ledger, make_ledger, open_ledger, upgrade_ledger
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.history_export import parse_export
@@ -31,6 +30,7 @@ from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on
 from ledger.schema import metadata
 from ledger.statements import StatementLine, statement
+from staking.day import Terms, rewards_of
 from staking.days import end_of
 from staking.models import (
     Activation,
@@ -44,14 +44,12 @@ from staking.models import (
     Receipt,
     Recollection,
     Refusal,
-    RewardLine,
     Rewards,
     Snapshot,
     SnapshotRequest,
 )
 from staking.money import parse_amount
 from staking.program import Program, parse_program
-from staking.rewards import formula_on, outcome_and_reward
 
 ROOT = Path(__file__).parent.parent
 SHIPPED_PROGRAM = parse_program((ROOT / "program.toml").read_text())
@@ -168,24 +166,9 @@ class World:
         """What the rules make of a snapshot."""
         async with self.ledger.read() as connection:
             version = await program_on(connection, snapshot.day)
-        lines: list[RewardLine] = []
-        for held in snapshot.holdings:
-            terms = version.program.assets[held.asset]
-            formula = formula_on(snapshot.day)
-            outcome, reward = outcome_and_reward(held.average, terms, formula)
-            lines.append(
-                RewardLine(
-                    asset=held.asset,
-                    average=held.average,
-                    minimum=terms.minimum,
-                    cap=terms.cap,
-                    apr=terms.apr,
-                    reward=reward,
-                    outcome=outcome,
-                    formula=formula,
-                )
-            )
-        return Rewards(day=snapshot.day, program_version=version.version, lines=lines)
+        rewards = rewards_of(snapshot, Terms(version.version, version.program, region="FR"))
+        assert isinstance(rewards, Rewards), "no program of a test restricts the region of a world's users"
+        return rewards
 
     async def credit(
         self, user: str, rewards: Rewards, *, enrolment_id: str | None = None, now: datetime | None = None

@@ -7,8 +7,7 @@ import pytest
 from world import World, activation, at, day
 
 from ledger.acts import hold, release
-from ledger.closing import close_day
-from ledger.crediting import credit_day
+from ledger.day.together import close_day, credit_day
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.errors import LedgerError, LedgerRestored, Superseded
 from staking.models import (

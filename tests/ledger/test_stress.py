@@ -20,7 +20,7 @@ import databases
 import pytest
 from world import ROOT, World, a_world, program_with
 
-from ledger.closing import read_snapshot
+from ledger.day.facts import read_snapshot
 from staking.days import ONE_DAY
 from staking.money import parse_amount
 
