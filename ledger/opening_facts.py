@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, case, func, literal, or_, select
+from sqlalchemy import Select, and_, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.history_export import OPENING
@@ -12,6 +13,8 @@ from ledger.import_records import RecordedImport
 from ledger.journal import exact_sum, from_exact_sum
 from ledger.schema import UtcInstant, accounts, entries, import_spans, imports, postings
 
+_IN_A_STATEMENT = 5_000
+"""Databases limit the parameters of one."""
 _reversals = entries.alias("reversals")
 
 
@@ -23,7 +26,7 @@ async def read_openings(
 ) -> None:
     """Adds to the facts of some users, of whose lines the span is given, what an opening balance counts twice.
 
-    ``own`` is the import of the lines, where it is run again.
+    The facts have the spans of other imports already. ``own`` is the import of the lines, where it is run again.
     """
     await _recorded_openings(connection, facts, sorted(spans), own)
     begins = {user_id: span.first for user_id, span in spans.items() if span.is_opened}
@@ -34,35 +37,61 @@ async def read_openings(
 async def _recorded_openings(
     connection: AsyncConnection, facts: Mapping[str, Facts], users: Sequence[str], own: RecordedImport | None
 ) -> None:
-    """An opening balance is where the span of its import begins, or it was taken back."""
-    first = import_spans.c.first_instant
-    is_there = or_(
-        and_(entries.c.occurred_at.is_(None), entries.c.effective_at == first), entries.c.occurred_at == first
-    )
-    of_import = and_(
-        entries.c.user_id == import_spans.c.user_id,
-        entries.c.import_number == import_spans.c.import_number,
-        is_there,
-    )
-    of_user = and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id)
-    rows = await connection.execute(
-        select(import_spans.c.user_id, accounts.c.asset, first, import_spans.c.import_number)
+    """An opening balance is where the span of its import begins."""
+    of_others = [user_id for user_id in users if facts[user_id].spans]
+    if not of_others:
+        return
+    spans = await connection.execute(
+        select(import_spans.c.user_id, import_spans.c.import_number, import_spans.c.first_instant)
         .join_from(import_spans, imports, imports.c.import_number == import_spans.c.import_number)
-        .join(entries, of_import)
-        .join(postings, postings.c.entry_id == entries.c.entry_id)
+        .where(import_spans.c.user_id.in_(of_others), imports.c.undone_at.is_(None))
+    )
+    begins = {(row.user_id, row.import_number): row.first_instant for row in spans}
+    found: list[tuple[datetime, int, str, str]] = []
+    entry_ids = await _openings_at(connection, of_others, sorted(set(begins.values())))
+    for start in range(0, len(entry_ids), _IN_A_STATEMENT):
+        rows = await connection.execute(_of_entries(entry_ids[start : start + _IN_A_STATEMENT]))
+        found += [(row.instant, row.import_number, row.user_id, row.asset) for row in rows]
+    for instant, number, user_id, asset in sorted(found):
+        if begins.get((user_id, number)) == instant and (own is None or number != own.import_number):
+            facts[user_id].openings[asset] = RecordedOpening(instant, number)
+
+
+def _of_entries(entry_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
+    """What some entries say, where they were not taken back."""
+    instant = func.coalesce(entries.c.occurred_at, entries.c.effective_at, type_=UtcInstant)
+    of_user = and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id)
+    return (
+        select(entries.c.user_id, entries.c.import_number, instant.label("instant"), accounts.c.asset)
+        .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(accounts, of_user)
         .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
         .where(
-            import_spans.c.user_id.in_(users),
-            imports.c.undone_at.is_(None),
-            entries.c.note == OPENING,
+            entries.c.entry_id.in_(entry_ids),
+            entries.c.import_number.is_not(None),
             _reversals.c.entry_id.is_(None),
         )
-        .order_by(first)
     )
-    for row in rows:
-        if own is None or row.import_number != own.import_number:
-            facts[row.user_id].openings[row.asset] = RecordedOpening(row.first_instant, row.import_number)
+
+
+async def _openings_at(
+    connection: AsyncConnection, user_ids: Sequence[str], instants: Sequence[datetime]
+) -> list[int]:
+    """The entries of opening balances at some instants.
+
+    Nothing else is looked at, so that no database begins with all that a user has: that may be a million entries,
+    and of an instant there are few.
+    """
+    of_users = and_(entries.c.user_id.in_(user_ids), entries.c.note == OPENING)
+    entry_ids: list[int] = []
+    for start in range(0, len(instants), _IN_A_STATEMENT):
+        some = instants[start : start + _IN_A_STATEMENT]
+        as_it_occurred = and_(entries.c.occurred_at.is_(None), entries.c.effective_at.in_(some))
+        # Said as the index of these has it, which is how a database knows that it may use that.
+        counts_later = and_(entries.c.occurred_at.is_not(None), entries.c.occurred_at.in_(some))
+        for is_there in (as_it_occurred, counts_later):
+            entry_ids += (await connection.execute(select(entries.c.entry_id).where(of_users, is_there))).scalars()
+    return entry_ids
 
 
 async def _held_before(

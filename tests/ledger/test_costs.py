@@ -21,6 +21,10 @@ from activities.compute import ComputeStep
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish
 from ledger.acts import hold, release
 from ledger.engine import Ledger, open_ledger, upgrade_ledger
+from ledger.import_facts import read_facts
+from ledger.import_plan import Span
+from ledger.import_records import list_imports
+from ledger.journal import users_as_they_are
 from ledger.movements import deposit
 from ledger.standing import standing
 from staking.days import ONE_DAY, end_of, start_of
@@ -311,3 +315,25 @@ async def test_what_is_read_does_not_grow_with_the_movements_of_the_past(
         done.append(work(tmp_path, selects))
     few, many = done
     assert many <= few
+
+
+async def test_what_a_part_of_an_import_reads_does_not_grow_with_the_parts_before_it(
+    grown: World, tmp_path: Path
+) -> None:
+    last_of: dict[str, Span] = {}
+    for user_id, minutes in ((ONE_ASSET.id_of(1), 20), (ONE_ASSET.id_of(2), 1_000)):
+        times = [start_of(NEXT_DAY) + timedelta(minutes=minute) for minute in range(minutes)]
+        lines = [f"{user_id},{time:%Y-%m-%d %H:%M:%S},Spot,Deposit,SOL,1," for time in times]
+        await grown.import_lines(lines[0])
+        await grown.import_lines(*lines, answer="same")
+        last_of[user_id] = Span(times[-10], times[-1])
+    done: list[int] = []
+    async with grown.ledger.read() as connection:
+        known = await users_as_they_are(connection, last_of)
+        numbered = await list_imports(connection)
+        for (user_id, span), own in zip(last_of.items(), numbered[1::2], strict=True):
+            with recorded(grown.ledger) as found:
+                await read_facts(connection, known, {user_id: span}, own, in_detail=False)
+            done.append(work(tmp_path, found.statements))
+    few, many = done
+    assert many < 2 * few  # fifty times as many lines
