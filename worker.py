@@ -96,7 +96,7 @@ def build_worker(
         ),
         interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-        max_cached_workflows=options.max_cached_workflows,
+        max_cached_workflows=options.workflows_in_memory,
         max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
         max_concurrent_activities=options.max_concurrent_activities,
         max_concurrent_local_activities=options.max_concurrent_workflow_tasks,
@@ -167,7 +167,12 @@ def work(
         ),
     ] = 1,
     max_cached_workflows: Annotated[
-        int, typer.Option(min=0, help="Users whose workflows a process keeps in memory, at 0.17 MB each.")
+        int,
+        typer.Option(
+            min=0,
+            help="Users whose workflows a process keeps in memory, at 0.17 MB each; at least twice as many as it "
+            "carries on at once.",
+        ),
     ] = WorkerOptions.max_cached_workflows,
     max_concurrent_workflow_tasks: Annotated[
         int, typer.Option(min=2, help="Workflows that a process carries on at once.")

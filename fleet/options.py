@@ -15,7 +15,8 @@ class WorkerOptions:
     """Of each worker process. The numbers behind the defaults are measured; docs/running-workers.md has them."""
 
     max_cached_workflows: int = 1000
-    """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there."""
+    """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there. There
+    is always room for those who are at work; see ``workflows_in_memory``."""
     max_concurrent_workflow_tasks: int = 100
     """Workflows that go on at once. A day's steps run in its task, which mostly waits for the ledger: that gathers
     users for a moment while many come, and writes 50 in one transaction."""
@@ -27,6 +28,16 @@ class WorkerOptions:
     divided by the round trip is what a process can take a second: 250 tasks at 20 ms, as much as it can do."""
     version: WorkerDeploymentVersion | None = None
     """None: unversioned, any workflow's next task may come to this worker."""
+
+    @property
+    def workflows_in_memory(self) -> int:
+        """For the SDK's worker.
+
+        Where there is no room for a workflow's task, the SDK pushes out the one that was used least recently, in
+        the middle of a step too: then its task is lost, or both wait for one another. So there is room for all
+        that are at work at once, and for as many again.
+        """
+        return max(self.max_cached_workflows, 2 * self.max_concurrent_workflow_tasks)
 
     @property
     def poller_behavior(self) -> PollerBehaviorSimpleMaximum:

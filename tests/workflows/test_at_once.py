@@ -307,6 +307,33 @@ async def test_users_whose_steps_fail_hold_no_place_that_others_need(world: Worl
             await service.credited_through(day_of(receipt.first_snapshot_at))
 
 
+async def test_a_worker_that_keeps_nobody_in_memory_pushes_nobody_out_in_the_middle_of_a_step(
+    world: World,
+) -> None:
+    """Else the task is lost, and its steps are executed again with the next one."""
+    users = ["ann", "bob", "cyd", "dan"]
+    all_at_work, executed = asyncio.Barrier(len(users)), Counter[str]()
+
+    async def wait_for_the_others(call: Call) -> Any:
+        if call.step == SNAPSHOT.name and call.at_once:
+            executed[call.request.user_id] += 1
+            if executed[call.request.user_id] == 1:
+                await all_at_work.wait()
+        return await call.run()
+
+    async with full_server() as client:
+        none = replace(WorkerOptions(), max_concurrent_workflow_tasks=len(users) + 1, max_cached_workflows=0)
+        async with disturbed_worker(client, world.ledger, wait_for_the_others, none):
+            for user in users:
+                await world.move(user, "12", "SOL", datetime.now(UTC) - 3 * ONE_DAY)
+            yesterday = activation(back_dated_to=two_days_ago() + ONE_DAY)
+            asked = [send_activation(client, user, yesterday, timeout=PATIENCE) for user in users]
+            assert all(isinstance(receipt, Receipt) for receipt in await asyncio.gather(*asked))
+            for user in users:
+                await StakingService(world, client, user).reaches_state("sleeping")
+    assert executed == Counter(users)
+
+
 async def test_a_worker_that_is_stopped_during_a_step_that_is_silent_leaves(world: World) -> None:
     silent, said = asyncio.Event(), asyncio.Event()
 
