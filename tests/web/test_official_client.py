@@ -30,7 +30,7 @@ def client_of(web: LiveWeb, program: Program, kind: KeyKind) -> Any:
     private = {KeyKind.RSA: RSA_KEY, KeyKind.ED25519: ED25519_KEY}.get(kind)
     secret = {"api_secret": program.secret} if private is None else {"private_key": private_pem(private)}
     configuration = ConfigurationRestAPI(
-        api_key=program.api_key, base_path=web.address, timeout=10_000, retries=0, **secret
+        api_key=program.api_key, base_path=web.address, timeout=60_000, retries=0, **secret
     )
     return Staking(config_rest_api=configuration).rest_api
 

@@ -54,10 +54,6 @@ def shown_at_the_start(event: HistoryEvent) -> MutableMapping[str, Payload]:
     return event.workflow_execution_started_event_attributes.search_attributes.indexed_fields
 
 
-def shows(golden: Golden) -> list[str]:
-    return sorted(shown_at_the_start(golden.history.events[0]))
-
-
 def without_any(event: HistoryEvent) -> None:
     shown_at_the_start(event).clear()
 
@@ -92,10 +88,10 @@ CHANGES: list[tuple[Golden, str, ChangeOfShown]] = [
     *(
         (golden, name, change)
         for golden in GOLDENS
-        if shows(golden)
+        if golden.shows
         for name, change in (
             ("none", without_any),
-            *((f"no {shown}", without(shown)) for shown in shows(golden)),
+            *((f"no {shown}", without(shown)) for shown in golden.shows),
             ("renamed", renamed),
             ("of another type", of_another_type),
         )
