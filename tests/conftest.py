@@ -6,6 +6,7 @@ from pathlib import Path
 
 import databases
 import pytest
+from compiled import share_what_is_compiled
 from hypothesis import settings
 from world import World, a_world
 
@@ -19,6 +20,8 @@ for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 # A slow machine is not a broken promise.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+share_what_is_compiled()
 
 
 @pytest.fixture(autouse=True)
