@@ -24,28 +24,48 @@ from ledger.engine import make_ledger
 from settings import sqlite_url
 
 STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
+LOOK_AGAIN_S = 0.05
 SENTENCE_LENGTH_MAX = 400
 WRITTEN_TO = "written to the ledger "
 _T = TypeVar("_T")
 
 # Importing takes a command most of its time, and there are hundreds of commands: so one process imports (alembic
-# too, which makes every new ledger), and each command is a fork of it, with its own folder, environment, streams
-# and exit.
+# too, which makes every new ledger) and puts the entrances' commands together, and each command or worker is a
+# fork of it, with its own folder, environment, streams and exit.
 _FORKS = """
-import json, os, sys
+import functools, json, os, sys
 import alembic.operations, alembic.script
-import starter
+import typer.main
+import starter, worker
+from commands.help import command_of
+
+typer.main.get_command = functools.cache(typer.main.get_command)
+entrances = {"starter.py": starter, "worker.py": worker}
+for entrance in entrances.values():
+    command_of(entrance.app)
+
+def ending(pid, options=0):
+    ended, status = os.waitpid(pid, options)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
 for order in map(json.loads, sys.stdin):
-    if (pid := os.fork()) == 0:
+    if "ended" in order:
+        answer = ending(order["ended"], os.WNOHANG)
+    elif (pid := os.fork()) == 0:
+        if order["goes_on"]:
+            os.setsid()
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["environment"])
         for number, path in enumerate((os.devnull, order["out"], order["err"])):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-        sys.argv = [sys.argv[0], *order["arguments"]]
-        starter.main()
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        sys.argv = [order["script"], *order["arguments"]]
+        sys.orig_argv = [sys.executable, *sys.argv]
+        entrances[os.path.basename(order["script"])].main()
+    else:
+        answer = pid if order["goes_on"] else ending(pid)
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -88,44 +108,113 @@ def _without_the_ledger(said: str) -> tuple[str, str | None]:
 
 
 class Forks:
-    """Runs commands of starter.py, one after the other."""
+    """Runs starter.py and worker.py as forks of a process that has imported them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="forks-")
         self._process = subprocess.Popen(
             [sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
 
     def run(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> Answer:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        out, err = self._folder / "out", self._folder / "err"
+        """A command of starter.py, until it has ended."""
+        out, err = (Path(self._folder.name) / name for name in ("out", "err"))
+        code = self._fork(STARTER, folder, environment, arguments, out=out, err=err, goes_on=False)
+        said, written_to = _without_the_ledger(err.read_text())
+        return Answer(code, out.read_text(), said, written_to)
+
+    def start_worker(
+        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], *, out: Path, err: Path
+    ) -> "Fork":
+        """worker.py, which goes on by itself in a process group of its own."""
+        return Fork(self, self._fork(WORKER, folder, environment, arguments, out=out, err=err, goes_on=True), out)
+
+    def code_of(self, pid: int) -> int | None:
+        """With which code a process that went on has ended; None while it goes on. Told once."""
+        return self._answer_to({"ended": pid})
+
+    def close(self) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def _fork(
+        self,
+        script: str,
+        folder: Path,
+        environment: dict[str, str],
+        arguments: tuple[str, ...],
+        *,
+        out: Path,
+        err: Path,
+        goes_on: bool,
+    ) -> int:
         order = {
+            "script": script,
             "folder": str(folder),
             "environment": environment,
             "arguments": arguments,
             "out": str(out),
             "err": str(err),
+            "goes_on": goes_on,
         }
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        code = int(self._process.stdout.readline())
-        said, written_to = _without_the_ledger(err.read_text())
-        return Answer(code, out.read_text(), said, written_to)
+        return self._answer_to(order)
 
-    def close(self) -> None:
-        self._process.communicate()
+    def _answer_to(self, order: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+
+@cache
+def forks() -> Forks:
+    """Those of this process."""
+    return Forks()
+
+
+def end_forks() -> None:
+    """Once nobody needs them any more."""
+    if forks.cache_info().currsize:
+        forks().close()
+
+
+class Fork:
+    """A fork that goes on by itself, with the words of a ``Popen``."""
+
+    def __init__(self, forks: Forks, pid: int, out: Path) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._forks = forks
+        self._out = out
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._forks.code_of(self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        # It is not reaped before somebody polls, so that its number is nobody else's.
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """What it wrote, once it has ended."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < deadline, f"it goes on after {timeout:.0f} s"
+            time.sleep(0.02)
+        return self._out.read_text(), None
 
 
 class CommandLine:
     """A shell in a folder: runs starter.py there with these variables."""
 
-    def __init__(self, forks: Forks, folder: Path, **environment: str) -> None:
-        self.forks = forks
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.environment = clean_environment(folder) | environment
 
     def run(self, *arguments: str, **environment: str) -> Answer:
-        return self.forks.run(self.folder, self.environment | environment, arguments)
+        return forks().run(self.folder, self.environment | environment, arguments)
 
     def json(self, *arguments: str) -> Any:
         """What a command prints for machines, which must be done and silent otherwise."""
@@ -153,12 +242,16 @@ class CommandLine:
         return name
 
 
-def an_empty_ledger(forks: Forks, folder: Path) -> CommandLine:
+def an_empty_ledger(folder: Path) -> CommandLine:
     """A shell in a folder, with an empty ledger of its own there and no Temporal server."""
-    data_dir = folder / "data"
+    make_empty_ledger(folder / "data")
+    return CommandLine(folder, SOFT_STAKING_DATA_DIR=str(folder / "data"), TEMPORAL_ADDRESS="127.0.0.1:1")
+
+
+def make_empty_ledger(data_dir: Path) -> None:
+    """An empty ledger in a data folder, which is made."""
     data_dir.mkdir()
     (data_dir / "ledger.db").write_bytes(_empty_ledger())
-    return CommandLine(forks, folder, SOFT_STAKING_DATA_DIR=str(folder / "data"), TEMPORAL_ADDRESS="127.0.0.1:1")
 
 
 @cache
@@ -171,10 +264,11 @@ def _empty_ledger() -> bytes:
 
 
 class Installation:
-    """A data folder and two ports for worker.py --dev."""
+    """A data folder and two ports for worker.py --dev, which may be a fork."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, forked: bool = True) -> None:
         self.folder = folder
+        self.forked = forked
         self.data_dir = folder / "data"
         port, self.ui_port, self.pages_port = free_ports(3)
         self.address = f"127.0.0.1:{port}"
@@ -189,7 +283,7 @@ class Installation:
     def try_to_start(self, *arguments: str, **environment: str) -> "Worker":
         variables = self.variables | environment
         ports = ("--ui-port", str(self.ui_port), "--port", str(self.pages_port))
-        return Worker(self.folder, variables, "--dev", *ports, *arguments)
+        return Worker(self.folder, variables, "--dev", *ports, *arguments, script=None if self.forked else WORKER)
 
     @property
     def server_pid(self) -> int:
@@ -210,17 +304,26 @@ class Installation:
 
 
 class Worker:
-    """worker.py, or a script that is like it, as a process, in a process group of its own."""
+    """worker.py as a fork, or a script that is like it as a process; in a process group of its own."""
 
     def __init__(
-        self, folder: Path, variables: dict[str, str], *arguments: str, script: str | Path = WORKER
+        self, folder: Path, variables: dict[str, str], *arguments: str, script: str | Path | None = None
     ) -> None:
-        self._log = folder / f"worker-{random.getrandbits(32):08x}.log"
+        name = f"worker-{random.getrandbits(32):08x}"
+        environment = clean_environment(folder) | variables
+        self._log = folder / f"{name}.log"
+        self.process: subprocess.Popen[str] | Fork
+        if script is None:
+            out = folder / f"{name}.out"
+            for file in (out, self._log):
+                file.touch()
+            self.process = forks().start_worker(folder, environment, arguments, out=out, err=self._log)
+            return
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, script, *arguments],
                 cwd=folder,
-                env=clean_environment(folder) | variables,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -245,7 +348,9 @@ class Worker:
 
     def ended(self) -> Answer:
         out, _ = self.process.communicate(timeout=DEADLINE_S)
-        return Answer(self.process.returncode, out, self.said)
+        code = self.process.returncode
+        assert code is not None
+        return Answer(code, out, self.said)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> Answer:
         self.process.send_signal(number)
@@ -270,10 +375,14 @@ def clean_environment(folder: Path) -> dict[str, str]:
 def eventually(happens: Callable[[], _T], what: str) -> _T:
     """The first answer that is true, asked again and again until a deadline."""
     deadline = time.monotonic() + DEADLINE_S
-    while not (answer := happens()):
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S:.0f} s: {what}"
-        time.sleep(0.05)
-    return answer
+    while True:
+        began = time.monotonic()
+        if answer := happens():
+            return answer
+        now = time.monotonic()
+        assert now < deadline, f"not within {DEADLINE_S:.0f} s: {what}"
+        # Whoever asks takes time from whoever is waited for: no more than half of it.
+        time.sleep(max(LOOK_AGAIN_S, now - began))
 
 
 def utc_today() -> date:

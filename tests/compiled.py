@@ -1,7 +1,7 @@
 """SQL that is compiled once for all engines of a process.
 
-Every test opens ledgers of its own, each with an engine, and each engine would compile every statement anew: half of
-all statements that tests send, where a program in use compiles hardly any.
+Every test opens ledgers of its own, each with an engine, and each engine would compile every statement anew: half
+of all statements that tests send, where a program in use compiles hardly any.
 """
 
 from collections.abc import Hashable

@@ -1,9 +1,12 @@
 """Fixtures that every room's tests share, and an exit that keeps pytest's true exit code."""
 
+import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
+import commandline
 import databases
 import pytest
 from compiled import share_what_is_compiled
@@ -16,6 +19,10 @@ from embedded.exiting import exit_process
 for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
+
+# Without compiled files every process that a test starts compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A slow machine is not a broken promise.
 settings.register_profile("no_deadline", deadline=None)
@@ -57,4 +64,5 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     databases.stop_server()
+    commandline.end_forks()
     exit_process(_exit_code)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import databases
 import pytest
-from commandline import CommandLine, Forks, Installation, eventually, stopped, utc_today
+from commandline import CommandLine, Installation, eventually, stopped, utc_today
 from staking_service import compounding
 from world import EXPORT_HEADER, ROOT
 
@@ -20,7 +20,7 @@ WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
 @pytest.fixture
 def place(tmp_path: Path, database: str) -> Iterator[Installation]:
     """worker.py --dev, whose ledger is where SOFT_STAKING_DATABASE_URL says."""
-    place = Installation(tmp_path)
+    place = Installation(tmp_path, forked=False)
     place.variables["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
     yield place
     place.kill_what_is_left()
@@ -28,10 +28,8 @@ def place(tmp_path: Path, database: str) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def cli(place: Installation, tmp_path: Path) -> Iterator[CommandLine]:
-    forks = Forks(tmp_path)
-    yield CommandLine(forks, tmp_path, **place.variables)
-    forks.close()
+def cli(place: Installation, tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path, **place.variables)
 
 
 def days_ago(days: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import Answer, CommandLine, Forks, Installation, eventually, stopped
+from commandline import Answer, CommandLine, Installation, eventually, stopped
 from world import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Iterator[Installation]:
     """An installation in a folder that has what the README's commands name there."""
     for name in ("examples", "program.toml", "worker.py", "starter.py"):
         (tmp_path / name).symlink_to(ROOT / name)
-    place = Installation(tmp_path)
+    place = Installation(tmp_path, forked=False)
     place.variables = {"TEMPORAL_ADDRESS": place.address}
     place.data_dir = tmp_path / ".soft-staking"
     yield place
@@ -30,10 +30,8 @@ def place(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def cli(place: Installation) -> Iterator[CommandLine]:
-    forks = Forks(place.folder)
-    yield CommandLine(forks, place.folder, **place.variables)
-    forks.close()
+def cli(place: Installation) -> CommandLine:
+    return CommandLine(place.folder, **place.variables)
 
 
 def make_run() -> list[str]:

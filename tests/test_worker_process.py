@@ -1,6 +1,5 @@
 """worker.py as a process: what it survives, what it leaves behind, and how it ends."""
 
-import asyncio
 import json
 import os
 import re
@@ -14,20 +13,17 @@ from typing import Any
 import pytest
 from commandline import (
     CommandLine,
-    Forks,
     Installation,
     Worker,
     eventually,
     is_running,
+    make_empty_ledger,
     pids_with,
     stopped,
     utc_today,
 )
 from measured import free_address, scraped
 from world import EXPORT_HEADER, ROOT
-
-from ledger.engine import make_ledger
-from settings import sqlite_url
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
 WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
@@ -41,10 +37,8 @@ def place(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def cli(place: Installation, tmp_path: Path) -> Iterator[CommandLine]:
-    forks = Forks(tmp_path)
-    yield CommandLine(forks, tmp_path, **place.variables)
-    forks.close()
+def cli(place: Installation, tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path, **place.variables)
 
 
 def days_ago(days: int) -> str:
@@ -252,7 +246,7 @@ def test_an_encrypted_installation_shows_plain_text_to_its_own_web_ui_and_to_who
     with_keys = {"SOFT_STAKING_PAYLOAD_KEYS": f"{key['id']}:{key['key']}"}
     with stopped(place.start(*PROGRAM, **with_keys)) as worker:
         without = cli
-        cli = CommandLine(cli.forks, cli.folder, **cli.environment, **with_keys)
+        cli = CommandLine(cli.folder, **cli.environment, **with_keys)
         enrolled_earlier(cli, "zoe", days=2)
         eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
         lacking = without.run("deactivate", "zoe")
@@ -290,7 +284,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
 def test_a_worker_that_cannot_start_says_why_in_one_sentence(tmp_path: Path, case: str) -> None:
     variables, arguments, code, sentence = REFUSED[case]
     (tmp_path / "broken.toml").write_text("[profile.default\n")
-    asyncio.run(make_ledger(sqlite_url(tmp_path / ".soft-staking" / "ledger.db")))
+    make_empty_ledger(tmp_path / ".soft-staking")
 
     ended = Worker(tmp_path, variables, *arguments).ended()
 

@@ -5,17 +5,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Forks, Installation, an_empty_ledger, stopped
+from commandline import CommandLine, Installation, an_empty_ledger, stopped
 from world import ROOT
 
 _users = count(1)
-
-
-@pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(scope="session")
@@ -30,21 +23,21 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture
-def cli(forks: Forks, installation: Installation, tmp_path: Path) -> CommandLine:
+def cli(installation: Installation, tmp_path: Path) -> CommandLine:
     """A shell beside the running installation."""
-    return CommandLine(forks, tmp_path, **installation.variables)
+    return CommandLine(tmp_path, **installation.variables)
 
 
 @pytest.fixture
-def alone(forks: Forks, tmp_path: Path) -> CommandLine:
+def alone(tmp_path: Path) -> CommandLine:
     """A shell with an empty ledger of its own and no Temporal server."""
-    return an_empty_ledger(forks, tmp_path)
+    return an_empty_ledger(tmp_path)
 
 
 @pytest.fixture
-def nowhere(forks: Forks, tmp_path: Path) -> CommandLine:
+def nowhere(tmp_path: Path) -> CommandLine:
     """A shell in an empty folder: neither a ledger nor a Temporal server."""
-    return CommandLine(forks, tmp_path, TEMPORAL_ADDRESS="127.0.0.1:1")
+    return CommandLine(tmp_path, TEMPORAL_ADDRESS="127.0.0.1:1")
 
 
 @pytest.fixture

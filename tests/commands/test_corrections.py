@@ -4,7 +4,7 @@ import getpass
 import re
 
 import pytest
-from commandline import CommandLine, Forks, an_empty_ledger, assert_refused
+from commandline import CommandLine, an_empty_ledger, assert_refused
 from world import ROOT
 
 LOST = ("ledger", "adjust", "ann", "SOL", "-0.5", "--reason", "a fee")
@@ -249,10 +249,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def corrected(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """A shell whose ledger has ann's deposit, two withdrawals, and the second one's reversal: for what is refused
     alone, since all such tests share it."""
-    shell = an_empty_ledger(forks, tmp_path_factory.mktemp("corrected"))
+    shell = an_empty_ledger(tmp_path_factory.mktemp("corrected"))
     shell.json("deposit", "ann", "SOL", "12", "--key", "deposit 1")
     for key in ("w1", "w2"):
         shell.json("withdraw", "ann", "SOL", "1", "--key", key)

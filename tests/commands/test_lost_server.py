@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Forks, Installation, eventually, stopped, utc_today
+from commandline import CommandLine, Installation, eventually, stopped, utc_today
 from world import EXPORT_HEADER, ROOT
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
@@ -20,10 +20,8 @@ def place(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def cli(place: Installation, tmp_path: Path) -> Iterator[CommandLine]:
-    forks = Forks(tmp_path)
-    yield CommandLine(forks, tmp_path, **place.variables)
-    forks.close()
+def cli(place: Installation, tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path, **place.variables)
 
 
 def days_ago(days: int) -> str:

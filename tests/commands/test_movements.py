@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Forks, an_empty_ledger, assert_refused
+from commandline import CommandLine, an_empty_ledger, assert_refused
 
 import starter
 from ledger.engine import make_ledger
@@ -110,9 +110,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def deposited(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+def deposited(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """A shell whose ledger has ann's deposit: for what is refused alone, since all such tests share it."""
-    shell = an_empty_ledger(forks, tmp_path_factory.mktemp("deposited"))
+    shell = an_empty_ledger(tmp_path_factory.mktemp("deposited"))
     shell.json(*DEPOSIT)
     return shell
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commandline import CommandLine, Forks, Installation, eventually, free_ports
+from commandline import CommandLine, Installation, eventually, free_ports
 from measured import free_address, scraped
 
 
@@ -37,9 +37,9 @@ def serving(cli: CommandLine, *options: str) -> Iterator[tuple[str, subprocess.P
 
 
 def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
-    forks: Forks, installation: Installation, tmp_path: Path
+    installation: Installation, tmp_path: Path
 ) -> None:
-    cli = CommandLine(forks, tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="127.0.0.1")
+    cli = CommandLine(tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="127.0.0.1")
     metrics = free_address()
     with serving(cli, "--metrics", str(metrics)) as (address, process):
         assert status_of(f"{address}/", X_User_Id="ann", X_User_Region="FR") == 200

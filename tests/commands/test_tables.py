@@ -17,7 +17,7 @@ from fcntl import ioctl
 from typing import Any
 
 import pytest
-from commandline import STARTER, CommandLine, Forks, an_empty_ledger, utc_today
+from commandline import STARTER, CommandLine, an_empty_ledger, utc_today
 from rich.cells import cell_len
 from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world
 
@@ -71,10 +71,10 @@ class Printed:
 
 
 @pytest.fixture(scope="module")
-def shell(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+def shell(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """A shell beside a ledger in which something of everything was done, with amounts as long as they come."""
     folder = tmp_path_factory.mktemp("tables")
-    shell = an_empty_ledger(forks, folder)
+    shell = an_empty_ledger(folder)
     keys = ",".join(f"2026-{month}-01-abcd:{'A' * 43}=" for month in (10, 11))
     shell.environment |= {
         "SOFT_STAKING_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
