@@ -90,7 +90,7 @@ async def a_reader(browser: Browser, site: FastAPI, **options: Any) -> AsyncGene
     async with serving(site, host=LOOPBACK, port=0) as address:
         context = await browser.new_context(**{"viewport": DESKTOP, "timezone_id": ZONE} | options)
         try:
-            context.set_default_timeout(60_000)
+            context.set_default_timeout(180_000)
             yield Reader(await context.new_page(), address)
         finally:
             await context.close()

@@ -27,7 +27,7 @@ from worker import build_worker
 from workflows.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=180)
 LOOK_AGAIN_S = 0.02
 """How long a test waits for what must come; reached only by a test that fails."""
 Found = TypeVar("Found")

@@ -205,7 +205,7 @@ class LiveWeb:
 
     def do(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         """Does something where the ledger is open."""
-        return run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return run_coroutine_threadsafe(work, self._loop).result(timeout=180)
 
     def holder(self, user: str, tokens: str = "12", asset: str = "SOL") -> str:
         """A user who has held something for an hour."""

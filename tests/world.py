@@ -348,7 +348,7 @@ def paused_before(ledger: Ledger, start: str) -> Pause:
 async def until_a_lock_is_waited_for(folder: Path) -> None:
     """Until a transaction on a world's ledger waits for what another holds. SQLite cannot say so; there a
     transaction that has begun waits anyway."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not databases.a_lock_is_waited_for(folder):  # noqa: ASYNC110  # the database sends no word of it
             await asyncio.sleep(0.005)
 

@@ -27,7 +27,7 @@ from embedded.temporal_server import (
     throwaway_server,
 )
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 # Runs an installation until it is killed; says on stdout which server it has.
 INSTALLATION = """

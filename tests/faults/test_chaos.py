@@ -33,7 +33,7 @@ from workflows.client import SoftStakingClient, send_activation
 
 pytestmark = pytest.mark.on_both_databases
 
-_PATIENCE = timedelta(seconds=60)
+_PATIENCE = timedelta(seconds=180)
 _DISTURBED_OF_100 = 45
 
 

@@ -33,7 +33,7 @@ from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, RECALL, SNAPSHO
 from workflows.client import SoftStakingClient, send_activation
 
 STEPS = [step.name for step in (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT)]
-_PATIENCE = timedelta(seconds=60)
+_PATIENCE = timedelta(seconds=180)
 
 
 def silent_until_asked_again() -> Disturb:

@@ -42,7 +42,7 @@ from workflows.client import send_activation
 from workflows.history import StepTaken, read_run
 
 SCRIPT = Path(__file__).parent / "worker_process.py"
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=180)
 
 
 @contextmanager

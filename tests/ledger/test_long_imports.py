@@ -26,7 +26,7 @@ LINES = [
     for n in range(20 * PARTS)
 ]
 TOKENS = str(20 * PARTS // 4)
-DEADLINE_S = 60
+DEADLINE_S = 180
 """Of a process; reached only where something waits for ever."""
 
 

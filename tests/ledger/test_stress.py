@@ -28,7 +28,7 @@ pytestmark = pytest.mark.on_both_databases
 
 SEEDS = ("2026",)
 PROCESSES = 4
-DEADLINE_S = 150
+DEADLINE_S = 300
 """Of a process; reached only where something waits for ever."""
 EPOCH_DAY = date(1970, 1, 1)
 TERMS = {"minimum": "1", "cap": "500", "apr": "0.5"}

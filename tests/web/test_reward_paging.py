@@ -95,7 +95,7 @@ class Client:
         raise AssertionError("there is no end")
 
     def _do(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=180)
 
 
 @pytest.fixture

@@ -482,7 +482,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWeb]:
 def service(live: LiveWeb) -> Iterator[httpx.Client]:
     """A product service with every scope."""
     headers = live.do(make_token(live.world, *Scope))
-    with httpx.Client(base_url=live.address, headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=live.address, headers=headers, timeout=180) as client:
         yield client
 
 

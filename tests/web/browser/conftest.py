@@ -9,7 +9,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 REQUIRED = "REQUIRE_BROWSER_TESTS"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 """How long a test waits for what must come; reached only by a test that fails."""
 QUIET = (
     "--no-sandbox",
