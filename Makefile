@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test check golden bench-ledger bench-midnight clean
+.PHONY: help demo run test test-fast check golden bench-ledger bench-midnight clean
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -17,6 +17,12 @@ run: $(VENV)/installed ## A whole installation: the pages, Temporal with its web
 
 test: $(VENV)/installed ## Every test
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+
+# Those of the ledger that start processes or servers of their own are left to `make test`.
+FAST := tests/staking tests/ledger $(foreach name,long_imports migrations opening stress,--ignore tests/ledger/test_$(name).py)
+
+test-fast: $(VENV)/installed ## The rules, and the ledger on SQLite alone: within a minute
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(FAST) -k 'not postgresql'
 
 check: $(VENV)/checkers ## Lint and types
 	@$(BIN)/ruff check .
