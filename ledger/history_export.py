@@ -175,6 +175,8 @@ class _Reading:
         self._header, self._zone, self._now, self._accounts = header, zone, now, accounts
         self._places = [header.columns.index(column) for column in Column if column in header.columns]
         self._is_in_order = self._places == sorted(self._places)
+        self._is_plain = self._is_in_order and Column.REMARK in header.columns
+        self._count = len(header.columns)
         self._kinds: dict[str, bool | None] = {}
         self._codes: dict[str, str] = {}
         self._lines: list[ExportLine] = []
@@ -187,7 +189,9 @@ class _Reading:
         self._last_spot_instant: datetime | None = None
 
     def read(self, number: int, record: list[str]) -> None:
-        fields = self._in_order(record)
+        # As nearly every line stands, of which a file may have a million.
+        is_plain = self._is_plain and len(record) == self._count
+        fields = record if is_plain else self._in_order(record)
         if fields is None:
             self._bad.append(BadLine(number, self._wrong_count(len(record)), self._whose(record)))
             return
