@@ -44,7 +44,10 @@ class Import:
         async with open_ledger(databases.url_in(self.folder), clock=lambda: NOON) as ledger:
             event.listen(ledger._engine.sync_engine, "before_cursor_execute", self._wait)
             export = parse_export("\n".join([EXPORT_HEADER, *lines]).encode())
-            return await import_export(ledger, export, now=NOON, by=BY_A_TEST)
+            try:
+                return await import_export(ledger, export, now=NOON, by=BY_A_TEST)
+            finally:
+                self.sent.set()  # if it failed before, nobody waits for it
 
     def _wait(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith("WITH numbered"):
