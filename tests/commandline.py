@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -116,12 +116,25 @@ class Forks:
             [sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
 
-    def run(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> Answer:
-        """A command of starter.py, until it has ended."""
-        out, err = (Path(self._folder.name) / name for name in ("out", "err"))
-        code = self._fork(STARTER, folder, environment, arguments, out=out, err=err, goes_on=False)
+    def run(
+        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], *, into: Path | None = None
+    ) -> Answer:
+        """A command of starter.py, until it has ended. What it writes ``into`` another file is not answered."""
+        out, err = self._files("the only one")
+        code = self._fork(STARTER, folder, environment, arguments, out=into or out, err=err, goes_on=False)
         said, written_to = _without_the_ledger(err.read_text())
-        return Answer(code, out.read_text(), said, written_to)
+        return Answer(code, "" if into else out.read_text(), said, written_to)
+
+    def run_at_once(
+        self, folder: Path, environment: dict[str, str], commands: Iterable[tuple[str, ...]]
+    ) -> list[Answer]:
+        """Several commands of starter.py, until all have ended."""
+        started: list[tuple[Fork, Path]] = []
+        for number, arguments in enumerate(commands):
+            out, err = self._files(str(number))
+            pid = self._fork(STARTER, folder, environment, arguments, out=out, err=err, goes_on=True)
+            started.append((Fork(self, pid, out), err))
+        return [_answer_of(fork, err) for fork, err in started]
 
     def start_worker(
         self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], *, out: Path, err: Path
@@ -136,6 +149,10 @@ class Forks:
     def close(self) -> None:
         self._process.communicate()
         self._folder.cleanup()
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        folder = Path(self._folder.name)
+        return folder / f"{name}.out", folder / f"{name}.err"
 
     def _fork(
         self,
@@ -206,6 +223,13 @@ class Fork:
         return self._out.read_text(), None
 
 
+def _answer_of(fork: Fork, err: Path) -> Answer:
+    out, _ = fork.communicate(DEADLINE_S)
+    said, written_to = _without_the_ledger(err.read_text())
+    assert fork.returncode is not None
+    return Answer(fork.returncode, out, said, written_to)
+
+
 class CommandLine:
     """A shell in a folder: runs starter.py there with these variables."""
 
@@ -216,20 +240,28 @@ class CommandLine:
     def run(self, *arguments: str, **environment: str) -> Answer:
         return forks().run(self.folder, self.environment | environment, arguments)
 
+    def run_into(self, file: Path, *arguments: str) -> Answer:
+        """A command that writes into a file what else it would print."""
+        return forks().run(self.folder, self.environment, arguments, into=file)
+
+    def run_at_once(self, *commands: tuple[str, ...]) -> list[Answer]:
+        """Commands that run beside each other, each in a process of its own."""
+        return forks().run_at_once(self.folder, self.environment, commands)
+
     def json(self, *arguments: str) -> Any:
         """What a command prints for machines, which must be done and silent otherwise."""
         answer = self.run(*arguments, "--json")
         assert (answer.code, answer.err) == (0, ""), answer
         return answer.json
 
-    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command that goes on by itself, in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, STARTER, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=stdout,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -83,9 +83,8 @@ def test_no_command_at_all_shows_the_help_as_wrong_usage(alone: CommandLine) -> 
 def test_a_command_that_used_the_sdk_exits_with_its_true_code_every_time(cli: CommandLine, user: str) -> None:
     cli.json("deposit", user, "DOGE", "1", "--key", f"known {user}")
     for _ in range(3):
-        pair = [cli.start(command, user) for command in ("retry", "deactivate")]
-        answers = [process.communicate() for process in pair]
-        assert [process.returncode for process in pair] == [0, 1], answers
+        answers = cli.run_at_once(("retry", user), ("deactivate", user))
+        assert [answer.code for answer in answers] == [0, 1], answers
 
 
 def test_two_activations_of_one_user_at_once_get_one_receipt(cli: CommandLine, user: str) -> None:
@@ -93,21 +92,19 @@ def test_two_activations_of_one_user_at_once_get_one_receipt(cli: CommandLine, u
     assert cli.run("import", cli.write("in.csv", f"{EXPORT_HEADER}\n{line}\n")).code == 0
     arguments = ("activate", user, "--region", "FR", "--channel", "web", "--accept-terms", "--json")
 
-    both = [cli.start(*arguments) for _ in range(2)]
-    answers = [process.communicate() for process in both]
+    answers = cli.run_at_once(arguments, arguments)
 
-    assert [process.returncode for process in both] == [0, 0], answers
+    assert [answer.code for answer in answers] == [0, 0], answers
     assert answers[0] == answers[1]
-    assert cli.json("activate", *arguments[1:-1])["enrolment_id"] in answers[0][0]
+    assert cli.json("activate", *arguments[1:-1])["enrolment_id"] in answers[0].out
 
 
 @pytest.mark.parametrize("arguments", [("audit",), ("--help",), ("status", "zoe"), ("pool", "show", "--json")])
 def test_output_that_cannot_be_written_is_a_failure(alone: CommandLine, arguments: tuple[str, ...]) -> None:
-    with Path("/dev/full").open("w") as full, alone.start(*arguments, stdout=full.fileno()) as process:
-        _, err = process.communicate()
-    assert process.returncode == 1
-    assert "No space left on device" in err
-    assert "Traceback" not in err
+    answer = alone.run_into(Path("/dev/full"), *arguments)
+    assert answer.code == 1
+    assert "No space left on device" in answer.err
+    assert "Traceback" not in answer.err
 
 
 def test_a_reader_that_goes_away_sees_no_traceback(alone: CommandLine) -> None:

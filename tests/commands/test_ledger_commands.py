@@ -259,11 +259,10 @@ def test_overlapping_exports_are_imported_one_after_the_other(alone: CommandLine
 def test_two_imports_of_one_file_at_once_import_each_line_once(alone: CommandLine) -> None:
     lines = [f"{line % 7},2026-07-01 00:00:{line % 60:02d},Spot,Deposit,SOL,1,{line}" for line in range(500)]
     alone.write("export.csv", "\n".join([UNDERSCORES, *lines]))
-    both = [alone.start("import", "export.csv") for _ in range(2)]
-    answers = [process.communicate() for process in both]
+    answers = alone.run_at_once(*[("import", "export.csv")] * 2)
 
-    assert [process.returncode for process in both] == [0, 0], answers
-    assert sorted(out.splitlines()[0] for out, _ in answers) == [
+    assert [answer.code for answer in answers] == [0, 0], answers
+    assert sorted(answer.out.splitlines()[0] for answer in answers) == [
         "export.csv: imported 0 movements of 7 users.",
         "export.csv: imported 500 movements of 7 users.",
     ]

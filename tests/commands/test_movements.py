@@ -1,6 +1,5 @@
 """deposit, withdraw, trade: what a product service posts from a shell."""
 
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,11 +65,10 @@ def test_a_movement_says_from_when_it_counts_where_that_is_not_when_it_occurred(
 
 def test_commands_with_one_key_at_once_post_one_entry(alone: CommandLine) -> None:
     alone.json("deposit", "ann", "SOL", "1", "--key", "before")
-    processes = [alone.start(*DEPOSIT, "--json", stdout=subprocess.PIPE) for _ in range(4)]
-    answers = [process.communicate() for process in processes]
+    answers = alone.run_at_once(*[(*DEPOSIT, "--json")] * 4)
 
-    assert [process.returncode for process in processes] == [0] * 4, answers
-    assert sorted(out.count('"recorded_already": false') for out, _ in answers) == [0, 0, 0, 1]
+    assert [answer.code for answer in answers] == [0] * 4, answers
+    assert sorted(answer.json["recorded_already"] for answer in answers) == [False, True, True, True]
     assert alone.json("audit")["entries"] == 2
 
 
