@@ -18,8 +18,9 @@ run: $(VENV)/installed ## A whole installation: the pages, Temporal with its web
 test: $(VENV)/installed ## Every test
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-# Those of the ledger that start processes or servers of their own are left to `make test`.
-FAST := tests/staking tests/ledger $(foreach name,long_imports migrations opening stress,--ignore tests/ledger/test_$(name).py)
+# What starts processes of its own, and what takes longest, is left to `make test`.
+LEFT := ledger_machine long_imports migrations opening repeats stress
+FAST := tests/staking tests/ledger $(foreach name,$(LEFT),--ignore tests/ledger/test_$(name).py)
 
 test-fast: $(VENV)/installed ## The rules, and the ledger on SQLite alone: within a minute
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(FAST) -k 'not postgresql'
