@@ -24,17 +24,20 @@ async def test_the_day_of_a_deactivation_earns_nothing_though_its_record_comes_a
         started_at = await service.now()
         day_three = day_of(started_at) + 2 * ONE_DAY
         boundary = end_of(day_three)
+        asked = asyncio.Event()
 
         async def away_until_after_midnight(call: Call) -> Any:
             asked_at = activity.info().current_attempt_scheduled_time
             if call.step == END_ENROLMENT.name and asked_at < boundary + timedelta(minutes=1):
+                asked.set()
                 raise ProcessDied
             return await call.run()
 
         async with disturbed_worker(service.temporal, world.ledger, away_until_after_midnight):
             await service.activate()
-            await service.skip_to(boundary - timedelta(seconds=2))
+            await service.skip_to(boundary - timedelta(minutes=2))
             deactivation = asyncio.create_task(service.deactivate())
+            await asked.wait()
             await service.skip_to(boundary + timedelta(hours=2))
             end = await deactivation
             await service.completes()
