@@ -16,7 +16,7 @@ run: $(VENV)/installed ## A whole installation: the pages, Temporal with its web
 	@$(BIN)/python worker.py --dev --program program.toml --samples
 
 test: $(VENV)/installed ## Every test
-	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 # What starts processes of its own, and what takes longest, is left to `make test`.
 LEFT := ledger_machine long_imports migrations opening repeats stress
