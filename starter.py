@@ -34,6 +34,7 @@ from commands import (
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
+from embedded.exiting import exit_process
 from ledger.engine import Ledger, open_ledger
 from ledger.entries import Entry, Recorded
 from ledger.errors import (
@@ -76,6 +77,7 @@ __all__ = [
     "SoftStakingClient",
     "connect",
     "deposit",
+    "exit_process",
     "format_amount",
     "open_ledger",
     "parse_amount",
