@@ -31,6 +31,7 @@ from commands.serve import DEFAULT_PORT
 from commands.setup import known_search_attributes, prepared_search_attributes
 from embedded.temporal_server import EmbeddedServerError, RunningServer, persistent_server
 from fleet.alone import Alone
+from fleet.event_loop import new_event_loop
 from fleet.options import WorkerOptions, deployment_version
 from fleet.reporting import State, reporting
 from fleet.supervision import Fleet
@@ -217,7 +218,8 @@ def work(
         version=_version(deployment, build_id),
     )
     if place is not None:
-        entrance.run(_work_at_a_place(options), metrics=metrics and metrics.of_process(place))
+        of_place = metrics and metrics.of_process(place)
+        entrance.run(_work_at_a_place(options), metrics=of_place, new_event_loop=new_event_loop)
         return
     if metrics and processes > 1:
         metrics.of_process(processes)
@@ -232,7 +234,7 @@ def work(
         port=port,
         samples=samples,
     )
-    entrance.run(_work(asked), metrics=metrics)
+    entrance.run(_work(asked), metrics=metrics, new_event_loop=new_event_loop)
 
 
 async def _work(asked: Asked) -> None:

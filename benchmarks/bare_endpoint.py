@@ -10,8 +10,9 @@ import sys
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from fleet.event_loop import new_event_loop
 from settings import LOOPBACK
-from web.server import new_event_loop, serving
+from web.server import serving
 
 
 async def _serve(port: int, sizes: list[int]) -> None:

@@ -41,9 +41,10 @@ def serve(
     """
 
     # Here, since importing FastAPI would take every other command a third of its time.
+    from fleet.event_loop import new_event_loop
     from telemetry.requests import measure_requests
     from web.app import create_app
-    from web.server import new_event_loop, serving
+    from web.server import serving
     from web.service import Service
     from web.sessions import signing_secret
 

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncGenerator, Generator
 
 import uvicorn
-import uvloop
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,9 +15,6 @@ _STARTED_LOOK_S = 0.01
 
 _HEAD_BYTES_MAX = 65_536
 """Of a request's line and headers."""
-
-new_event_loop = uvloop.new_event_loop
-"""An event loop on which the server answers a quarter more than on asyncio's own."""
 
 
 class _BoundedHeads(HttpToolsProtocol):
