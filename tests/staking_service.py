@@ -28,6 +28,7 @@ from workflows.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
 PATIENCE = timedelta(seconds=180)
+CLOCK_MOVES_WITHIN_S = 30
 LOOK_AGAIN_S = 0.02
 """How long a test waits for what must come; reached only by a test that fails."""
 Found = TypeVar("Found")
@@ -118,12 +119,21 @@ class StakingService:
         """Skips time although a task waits that no worker takes, which holds the server's clock."""
         assert self._environment
         service = self._environment.client.test_service
+        holds = 1
         await service.unlock_time_skipping(UnlockTimeSkippingRequest())
         try:
-            # Up to the task that will wait the clock runs free, so that a long step could end far too late.
-            await self._skip_to(instant, step=timedelta(minutes=10))
+            while await self.now() < instant:
+                try:
+                    async with asyncio.timeout(CLOCK_MOVES_WITHIN_S):
+                        # Up to the task that will wait the clock runs free: a long step could end far too late.
+                        await self._skip_to(instant, step=timedelta(minutes=10))
+                except TimeoutError:
+                    # A worker that was stopped may have left another task behind, which holds the clock too.
+                    holds += 1
+                    await service.unlock_time_skipping(UnlockTimeSkippingRequest())
         finally:
-            await service.lock_time_skipping(LockTimeSkippingRequest())
+            for _ in range(holds):
+                await service.lock_time_skipping(LockTimeSkippingRequest())
 
     async def _skip_to(self, instant: datetime, *, step: timedelta) -> None:
         assert self._environment
