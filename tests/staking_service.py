@@ -28,9 +28,9 @@ from workflows.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
 PATIENCE = timedelta(seconds=180)
+"""How long a test waits for what must come; reached only by a test that fails."""
 CLOCK_MOVES_WITHIN_S = 30
 LOOK_AGAIN_S = 0.02
-"""How long a test waits for what must come; reached only by a test that fails."""
 Found = TypeVar("Found")
 
 
