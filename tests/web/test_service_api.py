@@ -307,6 +307,16 @@ async def test_only_of_a_user_for_whom_something_is_to_do_the_workflow_is_asked(
     ]
 
 
+@pytest.mark.parametrize("what", ["status", "tag"])
+async def test_a_body_that_nobody_reads_may_not_be_long_either(
+    web: Web, reader: dict[str, str], ann: str, what: str
+) -> None:
+    async with web.from_address() as client:
+        response = await client.request("GET", of(ann, what), content=b"x" * 70_000, headers=reader)
+
+    problem_in(response, 413, None)
+
+
 async def test_without_the_ledger_services_are_told_to_come_again(
     web: Web, reader: dict[str, str], ann: str
 ) -> None:
