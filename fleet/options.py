@@ -49,7 +49,7 @@ class WorkerOptions:
         """For the SDK's worker.
 
         A user's workflow lives for years, so it must not stay with the version that it began on (pinned): its next
-        task goes to whatever version is current then (auto-upgrade).
+        task goes to whatever version is current then (auto-upgrade, decision 0010).
         """
         if self.version is None:
             return None

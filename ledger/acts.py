@@ -1,4 +1,7 @@
-"""What operators do: recorded with who and why, in the transaction that does it, and never changed."""
+"""What operators do: recorded with who and why, in the transaction that does it, and never changed.
+
+A hold is such an act, so that it outlives the workflow (decision 0007).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Requests that come together are answered together: one transaction, the same few statements, for many."""
+"""Requests that come together are answered together: one transaction, the same few statements, for many.
+
+Decision 0005 says why.
+"""
 
 import asyncio
 from collections import deque

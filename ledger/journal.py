@@ -36,6 +36,7 @@ class LockedUser:
 
     user_id: str
     closed_through: datetime
+    """The watermark: the end of the last closed day (decision 0001)."""
     latest_effective_at: datetime
     generation: int
     """How often the user's state was recalled."""

@@ -1,4 +1,4 @@
-"""The embedded database: one file, one writer at a time, every commit durable."""
+"""The embedded database: one file, one writer at a time, every commit durable (decision 0009)."""
 
 import asyncio
 import os

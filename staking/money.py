@@ -1,4 +1,7 @@
-"""Amounts: integers of 10⁻⁸ of a token ("units"), written and shown with 8 decimals."""
+"""Amounts: integers of 10⁻⁸ of a token ("units"), written and shown with 8 decimals.
+
+Decision 0002 says why they are integers.
+"""
 
 import re
 from decimal import Decimal, InvalidOperation

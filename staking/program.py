@@ -143,7 +143,7 @@ DocumentVersion = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 
 
 class AssetTerms(BaseModel):
-    """The terms of one asset. Numbers stay as written in the file, and are exact."""
+    """The terms of one asset. Numbers stay as written in the file, and are exact (decision 0006)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -35,7 +35,8 @@ RULES = ROOT / "docs" / "rules.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 RUNNING = ROOT / "docs" / "running-workers.md"
 HTTP_API = ROOT / "docs" / "http-api.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DECISIONS = ROOT / "docs" / "decisions"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 ENTRANCES = {"starter": starter.app, "worker": worker.app}
 
@@ -106,7 +107,7 @@ def test_every_error_code_and_problem_type_is_documented_and_every_documented_on
     assert {row[0] for row in table(HTTP_API, "type")} == {f"/problems/{one or other}" for one, other in kinds}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_resolves(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", TEXT[page]):
         if "://" in link:
@@ -117,6 +118,30 @@ def test_every_relative_link_resolves(page: Path) -> None:
         if anchor:
             anchors = {slug(heading) for heading in re.findall(r"^#+ (.+)$", TEXT[target], flags=re.M)}
             assert anchor in anchors, f"{page.name} links to {link}"
+
+
+def decisions() -> dict[str, Path]:
+    """The pages of the decisions by number."""
+    return {page.name[:4]: page for page in sorted(DECISIONS.glob("[0-9]*.md"))}
+
+
+@pytest.mark.parametrize("number", decisions())
+def test_a_decision_has_its_five_parts_on_one_page_and_stands_in_the_index(number: str) -> None:
+    page = decisions()[number]
+    title, *parts = re.findall(r"^#+ (.+)$", TEXT[page], flags=re.M)
+    assert title.startswith(f"{number}: ")
+    assert parts == ["Context", "Decision", "Consequences", "What else was considered", "References"]
+    assert "](https://" in TEXT[page].split("## References")[1]
+    assert len(TEXT[page].splitlines()) <= 60
+    assert f"| [{number}]({page.name}) |" in TEXT[DECISIONS / "README.md"]
+
+
+def test_every_decision_is_cited_by_the_code_and_every_cited_one_exists() -> None:
+    rooms = [file.parent for file in ROOT.glob("*/__init__.py") if file.parent.name not in ("tests", "benchmarks")]
+    sources = [file.read_text(encoding="utf-8") for room in rooms for file in room.rglob("*.py")]
+    cited = {number for source in sources for number in re.findall(r"\bdecision (\d{4})\b", source, flags=re.I)}
+    assert cited == set(decisions())
+    assert [int(number) for number in decisions()] == list(range(1, len(cited) + 1))
 
 
 def test_every_rule_has_its_heading_in_order() -> None:

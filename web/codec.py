@@ -1,6 +1,6 @@
 """Temporal's remote codec: the web UI and the `temporal` command send payloads and get them back readable.
 
-It only decodes, and tells Temporal nothing: plain text goes to the one who asked.
+It only decodes (decision 0008), and tells Temporal nothing: plain text goes to the one who asked.
 """
 
 import json

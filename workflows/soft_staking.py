@@ -68,7 +68,8 @@ class DayTakenBack(Exception):
 
 @workflow.defn(name=WORKFLOW_TYPE)
 class SoftStakingWorkflow(Messages):
-    """The runs of one user, not of one enrolment: a later activation enrols anew while owed days still wait."""
+    """The runs of one user, not of one enrolment: a later activation enrols anew while owed days still wait
+    (decision 0003)."""
 
     @workflow.init
     def __init__(self, user_id: str, carried: Recollection | None = None) -> None:

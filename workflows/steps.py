@@ -1,4 +1,7 @@
-"""How a workflow executes a step: at once, within the task that is under way, or as an activity of its own."""
+"""How a workflow executes a step: at once, within the task that is under way, or as an activity of its own.
+
+Decision 0004 says why a step is tried at once first, and which traps the rules here avoid.
+"""
 
 from datetime import timedelta
 
