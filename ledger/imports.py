@@ -24,8 +24,8 @@ Progress = Callable[[Doing, int], None]
 PART_ENTRIES = 5_000
 """What one transaction posts: well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
-_PARTS_AT_ONCE = 3
-"""Where there are many writers: two that the database writes, and one that is prepared."""
+_PARTS_AT_ONCE = 4
+"""Where there are many writers: the database writes two, one waits for its turn, and one is prepared."""
 
 
 class ImportStopped(Exception):
