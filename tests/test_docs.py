@@ -87,7 +87,8 @@ def test_the_readme_is_short() -> None:
 def test_every_command_of_the_starter_stands_once_in_the_table_of_the_runbook() -> None:
     group = typer.main.get_command(starter.app)
     assert isinstance(group, typer.main.TyperGroup)
-    named = [name for row in table(OPERATIONS, "to do") for name in re.findall(r"[a-z-]+", re.sub(r"\(.*|:.*", "", row[1]))]
+    cells = [re.sub(r"\(.*|:.*", "", row[1]) for row in table(OPERATIONS, "to do")]
+    named = [name for cell in cells for name in re.findall(r"[a-z-]+", cell)]
     assert sorted(named) == sorted(group.commands)
 
 

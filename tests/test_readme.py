@@ -1,5 +1,4 @@
-"""The README's commands, and the runbook's for a day without trouble, are run in the order in which they stand, on what
-`make run` gives."""
+"""The commands of the README, and those of the runbook that need no trouble, are run on what `make run` gives."""
 
 import re
 import shlex
