@@ -16,7 +16,7 @@ from staking.days import SPREAD_MAX
 from staking.models import DAYS_PER_RUN, DAYS_PER_RUN_MAX
 
 LOOPBACK = "127.0.0.1"
-"""Where a process listens that is for this machine alone."""
+"""The address of a process that only this machine may reach."""
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 KEY_BYTES = 32
@@ -32,7 +32,7 @@ def _separated(text: object) -> object:
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_separated)]
-"""Addresses and networks; in a variable with commas between."""
+"""Addresses and networks, which are separated by commas in a variable."""
 
 
 class Settings(BaseSettings):
@@ -45,16 +45,18 @@ class Settings(BaseSettings):
     spread: timedelta = Field(default=timedelta(), ge=timedelta(), le=SPREAD_MAX)
     """Over how long after a boundary the loops of all users wake, in seconds or as 1:30:00; at most 7 h."""
     days_per_run: int = Field(default=DAYS_PER_RUN, ge=1, le=DAYS_PER_RUN_MAX)
-    """Accrual days until a user's workflow continues as a new run, of the users who start; 1 to 30."""
+    """Accrual days until a user's workflow continues as a new run, for workflows that start from now on; 1 to
+    30."""
     database_url: str = ""
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
     prepared_statements: bool = False
     """Whether PostgreSQL keeps prepared statements for this process: only where no pooler stands between."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
-    """How a worker or server logs; auto: text on a terminal, else JSON."""
+    """How a worker or server logs; auto means text on a terminal, and otherwise JSON."""
     log_level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR"] = ""
-    """From which level on; empty: INFO in JSON, with a line for every credited day, and WARNING in text."""
+    """The lowest level that is logged; empty means INFO in JSON, with a line for every credited day, and
+    WARNING in text."""
 
     key_encryption_key: str = Field(default="", repr=False)
     """Base64 of the 32 bytes under which HMAC secrets are encrypted; empty: a file in data_dir, if the ledger is
@@ -64,10 +66,10 @@ class Settings(BaseSettings):
     weight_per_minute: int = Field(default=12_000, ge=50)
     """How much weight an address, and a key, may use in a minute of the API that existing clients speak."""
     calls_per_minute: int = Field(default=6_000, ge=1)
-    """How many calls of a token, or of an address without a valid one, the API for product services takes in a
-    minute."""
+    """How many calls of a token, or of an address without a valid token, the API for product services allows in
+    a minute."""
     gateway_peers: Networks = ()
-    """The gateway whose word on who asks is believed."""
+    """The gateway that is believed about who asks."""
     gateway_user_header: str = "X-User-Id"
     """The header in which the gateway says who asks."""
     gateway_region_header: str = "X-User-Region"
@@ -75,8 +77,8 @@ class Settings(BaseSettings):
     session_secret: SecretStr = SecretStr("")
     """What sessions of the pages are signed with; empty: session.key in data_dir, made where it is missing."""
     payload_keys: SecretStr = SecretStr("")
-    """What Temporal's payloads are encrypted under, as ID:KEY with a comma between, the newest first; empty: they
-    are not encrypted."""
+    """The keys under which Temporal's payloads are encrypted, as ID:KEY, separated by commas, the newest first;
+    empty means that they are not encrypted."""
 
     @field_validator("spread", mode="before")
     @classmethod
@@ -106,7 +108,7 @@ class Settings(BaseSettings):
 
     @property
     def payload_keys_by_id(self) -> dict[str, bytes]:
-        """The keys of payloads by their ids, the one that encrypts first; empty: nothing is encrypted."""
+        """The keys of payloads by their ids; the first one encrypts. Empty if nothing is encrypted."""
         return _payload_keys(self.payload_keys.get_secret_value())
 
     @property
@@ -116,7 +118,8 @@ class Settings(BaseSettings):
 
 
 def sqlite_url(file: Path) -> str:
-    """The database URL of a file, whatever its name: in a URL %, ? and # mean something else."""
+    """The database URL of a file, whatever its name is. In a URL the characters %, ? and # have a meaning of
+    their own."""
     return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
@@ -129,7 +132,7 @@ def faults_of_settings(error: ValidationError) -> list[str]:
 
 
 def decoded_key(text: str) -> bytes:
-    """The key of 256 bits that a text in base64 is. Raises ValueError, and never tells the text."""
+    """The key of 256 bits in a base64 text. Raises ValueError, whose message never contains the text."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -143,7 +146,7 @@ def _payload_keys(text: str) -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
     for number, part in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         key_id, colon, key = (word.strip() for word in part.partition(":"))
-        # What stands before a colon is no secret, unless there is no colon.
+        # The part before the colon is not secret; without a colon all of it may be.
         if not colon or not _PAYLOAD_KEY_ID.fullmatch(key_id):
             raise ValueError(
                 f"key {number} is not ID:KEY with an ID of 1 to 64 letters, digits, dots, dashes or underscores; "

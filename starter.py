@@ -129,7 +129,7 @@ app.command()(codec.codec)
 
 def main() -> NoReturn:
     """Runs a command and ends the process with its exit code."""
-    # A command speaks by its answer; that a step of the demonstration was repeated is no news.
+    # A command shows its answer; warnings about repeated steps of the demonstration are left out.
     logging.disable()
     entrance.main(app)
 

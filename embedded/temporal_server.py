@@ -36,11 +36,12 @@ _POLL_INTERVAL_S = 0.05
 _THROWAWAY_ATTEMPTS_MAX = 5
 _LOOKED_EVERY_S = 0.25
 _STARTED_AGAIN_AFTER_S = 1.0
-"""And after twice as long each time, up to the maximum, for as long as it does not run well."""
+"""A server that ended is started again after this time, and then after twice as long each time, up to the
+maximum, until it runs."""
 _STARTED_AGAIN_AFTER_S_MAX = 60.0
 _RAN_WELL_S = 60.0
 _FAILED_STARTS_MAX = 4
-"""In a row; then it is given up."""
+"""So many failed starts in a row, and then no more are tried."""
 
 
 class EmbeddedServerError(Exception):
@@ -66,7 +67,7 @@ class RunningServer:
 
 @dataclass(frozen=True)
 class _Process:
-    """A server process of ours; `is_running` never takes a stranger that was given the same pid later for it."""
+    """A server process of ours. `is_running` is not deceived by another process that got the same pid later."""
 
     pid: int
     is_running: Callable[[], bool]
@@ -111,7 +112,7 @@ async def throwaway_server(*, dynamic_config: Mapping[str, str] = {}) -> AsyncGe
 
 
 class _Installation:
-    """The server of a data directory, and whichever is started in its place when it ends."""
+    """The server of a data directory, and any server that is started in its place when it ends."""
 
     def __init__(
         self, data_dir: Path, port: int, ui_port: int, codec: str | None, say: Callable[[str], None]
@@ -126,7 +127,7 @@ class _Installation:
         self._server: _Process | None = None
 
     async def begin(self) -> bool:
-        """Has a server, and answers whether it is one that a crashed installation left."""
+        """Gets a server, and answers whether it is one that a crashed installation left."""
         orphan = await _reusable_orphan(self._data_dir, self.address, self._ui_port, self._codec)
         if orphan is None:
             await self._start()
@@ -167,8 +168,8 @@ class _Installation:
         another = f"TEMPORAL_ADDRESS={_HOST}:{self._port + 1}"
         await _require_free(self._port, f"set another address for this and every other command, as in {another}")
         await _require_free(self._ui_port, "choose another port with --ui-port")
-        # The server takes the last name, and puts it into a URI as it is, where %, ? or # would make it another
-        # file's: so that one is relative to the folder. The first says whose server this is.
+        # The server takes the last of these names, and puts it unchanged into a URI, where %, ? or # would change
+        # its meaning. So that name is relative to the folder. The first name shows whose server this is.
         database = _database(self._data_dir)
         arguments = ["--db-filename", str(database), "--db-filename", database.name]
         arguments += ["--port", str(self._port), "--ui-port", str(self._ui_port)]
@@ -254,13 +255,13 @@ async def _server_in_memory(dynamic_config: Mapping[str, str]) -> AsyncGenerator
             await _wait_until_ready(child, address)
             yield address
         finally:
-            # Nothing in memory is worth the second that an orderly stop takes.
+            # Nothing is kept, so an orderly stop, which takes a second, is not needed.
             _kill(child.process)
 
 
 def _spawn(arguments: list[str], *, log: Path) -> _Child:
     command = [_temporal_binary(), "server", "start-dev", *arguments, "--ip", _HOST, "--log-level", "warn"]
-    # A file and no pipe: the server may outlive us, and must be able to write then.
+    # A file and not a pipe: the server may outlive us, and must still be able to write.
     addresses = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the server is ready)
     try:
         with log.open("ab") as log_stream:
@@ -299,8 +300,8 @@ async def _wait_until_ready(child: _Child, address: str) -> None:
         while time.monotonic() < deadline:
             if not child.process.is_running():
                 raise _early_exit(child)
-            # The server prints its addresses once it has all its ports. Asked earlier, a stranger who was faster
-            # to take the port could answer in its place.
+            # The server prints its addresses once it has all its ports. Before that, another program that took the
+            # port could answer in its place.
             if os.fstat(addresses.fileno()).st_size > 0 and await _answers(address):
                 return
             await asyncio.sleep(_POLL_INTERVAL_S)
@@ -351,7 +352,8 @@ async def _stop(server: _Process) -> None:
                 return
             await asyncio.sleep(_POLL_INTERVAL_S)
     finally:
-        # Also when the wait is cancelled: a second Ctrl-C means now, and still leaves nothing behind.
+        # Also when the wait is cancelled: after a second Ctrl-C the process ends now, and must leave nothing
+        # behind.
         _kill(server)
 
 
@@ -368,11 +370,12 @@ def _kill(server: _Process) -> None:
 
 @contextmanager
 def _installation_lock(data_dir: Path) -> Generator[Path]:
-    """Make, lock and resolve `data_dir`; the lock ends with the process, so a crash leaves nothing to mend."""
+    """Make, lock and resolve `data_dir`. The lock ends with the process, so nothing has to be repaired after a
+    crash."""
     lock_file = data_dir / "installation.lock"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        # Appending keeps the holder's pid readable until the lock is ours.
+        # The file is opened for appending, so that the holder's pid stays readable until the lock is ours.
         lock = lock_file.open("a+")
     except OSError as error:
         raise EmbeddedServerError(
@@ -394,7 +397,8 @@ def _installation_lock(data_dir: Path) -> Generator[Path]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        # The path is how an orphan is recognised later, so it must not depend on where a command was typed.
+        # An orphan is recognised by this path later, so it must not depend on the folder in which a command was
+        # typed.
         yield data_dir.resolve()
 
 
@@ -456,7 +460,7 @@ def _read_state(state_file: Path) -> _State | None:
 
 
 def _write_state(state_file: Path, state: _State) -> None:
-    # Written aside and renamed, so that a crash never leaves half of it.
+    # Written under another name and renamed, so that a crash never leaves half of it.
     draft = state_file.with_suffix(".json.new")
     try:
         draft.write_text(state.model_dump_json())
@@ -500,7 +504,7 @@ async def _require_free(port: int, alternative: str) -> None:
 
 def _bind_error(port: int) -> OSError | None:
     with socket.socket() as probe:
-        # As the server does: connections of its predecessor that still linger are no obstacle.
+        # The server does the same: connections of its predecessor that still linger are not an obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))

@@ -1,4 +1,4 @@
-"""The one worker, in this process: the same words as for several."""
+"""The one worker, in this process, with the same interface as several."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -7,29 +7,29 @@ from temporalio.worker import Worker
 
 
 class Alone:
-    """One worker that is this process's own."""
+    """A worker that runs in this process."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Polls; on leaving, running steps finish first."""
+        """Polls while the context lasts; on leaving, running steps finish first."""
         async with self._worker:
             yield
 
     def when_all_poll(self, tell: Callable[[], None]) -> None:
-        """Tells at once, since it does from the start."""
+        """Calls back at once, since the worker polls from the start."""
         tell()
 
     def not_polling(self) -> list[str]:
-        """A sentence if it takes no work."""
+        """A sentence if the worker takes no work."""
         return [] if self._worker.is_running else ["the worker does not poll"]
 
     def silent(self) -> list[str]:
-        """Nothing: whoever asks has heard from this process."""
+        """Always empty: a caller has an answer from this very process."""
         return []
 
     def ended_badly(self) -> list[str]:
-        """Nothing: an error of the worker's is raised."""
+        """Always empty: an error of the worker is raised."""
         return []

@@ -3,4 +3,5 @@
 import uvloop
 
 new_event_loop = uvloop.new_event_loop
-"""On it a worker takes a tenth less CPU, and the HTTP server answers a quarter more, than on asyncio's own."""
+"""With this event loop a worker takes a tenth less CPU than with asyncio's own, and the HTTP server answers a
+quarter more requests."""

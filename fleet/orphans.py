@@ -1,4 +1,4 @@
-"""What the first process of a container owes the others: to reap those whose parent has gone."""
+"""What the first process of a container must do: reap the processes whose parent has gone."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ _LOOKED_EVERY_S = 1.0
 
 @asynccontextmanager
 async def reaping_orphans() -> AsyncGenerator[None]:
-    """Reaps while the context lasts, if this is process 1: orphans are given to it, such as those of a probe that
-    runs a command here, and would fill the process table as zombies."""
+    """Reaps while the context lasts, if this is process 1. Orphans become its children, such as those of a
+    probe that runs a command here. Without this they would fill the process table as zombies."""
     if os.getpid() != 1:
         yield
         return
@@ -23,8 +23,8 @@ async def reaping_orphans() -> AsyncGenerator[None]:
 
 
 async def reap_orphans(looked_every_s: float) -> None:
-    """For ever. A zombie that is there at two looks is one that nobody waits for: whoever started a process here
-    reaps it at once."""
+    """Reaps for ever. If a zombie is still there at the second look, nobody waits for it: code that starts a
+    process here reaps it at once."""
     seen = None
     while True:
         await asyncio.sleep(looked_every_s)

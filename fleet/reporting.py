@@ -1,7 +1,7 @@
-"""What a worker process tells its parent: every second how it stands, through the socket that is its stdin.
+"""What a worker process tells its parent: its state, every second, through the socket that is its stdin.
 
-The socket also tells it of its parent: an end of file there means that the parent is gone, however it went. Then
-it goes too, at once: nobody is left who would stop it.
+The process also learns from the socket about its parent: an end of file means that the parent is gone, for
+whatever reason. Then the process ends at once too, since nobody is left to stop it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ REPORTED_EVERY_S = 1.0
 
 
 class State(StrEnum):
-    """How a worker process stands."""
+    """The state of a worker process."""
 
     STARTING = "starting"
     POLLING = "polling"

@@ -1,7 +1,7 @@
 """Several worker processes under one parent: started, watched, replaced when they end, and stopped together.
 
-Each has an interpreter of its own, since the SDK's threads do not survive a fork, and leads a session of its own:
-Ctrl-C in a terminal reaches the whole foreground process group, and it is the parent that tells them to stop.
+Each has an interpreter of its own, since the SDK's threads do not survive a fork. Each leads a session of its own,
+since Ctrl-C in a terminal reaches the whole foreground process group, and only the parent is to tell them to stop.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ from datetime import timedelta
 from fleet.reporting import State
 
 _REPLACED_AFTER_S = 1.0
-"""And after twice as long each time, up to the maximum: what ends at once would otherwise do nothing but start."""
+"""A process that ended is started again after this time, and then after twice as long each time, up to the
+maximum. Otherwise a process that ends at once would be started all the time."""
 _REPLACED_AFTER_S_MAX = 60.0
 _RAN_WELL_S = 60.0
-"""A process that ran for so long ended of something new."""
+"""If a process ran for so long, its end has a new cause, and the pauses begin anew."""
 _SILENT_AFTER_S = 30.0
-"""A process reports every second; one that has not for so long will not go on by itself. It is also longer than a
-start takes on a busy machine."""
+"""A process reports every second. If it has not reported for so long, it will not go on by itself. This is also
+longer than a start takes on a busy machine."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class _Place:
     number: int
     process: Process | None = None
     state: State | None = None
-    """None where no process is."""
+    """None if there is no process at this place."""
     heard_at: float = 0.0
 
     @property
@@ -55,7 +56,8 @@ class Fleet:
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Keeps a process at every place. On leaving they drain; one that has not ended in time is killed."""
+        """Keeps a process at every place. On leaving, the processes drain; one that has not ended in time is
+        killed."""
         keeping = [asyncio.create_task(self._keep(place)) for place in self._places]
         try:
             yield
@@ -69,7 +71,7 @@ class Fleet:
             await asyncio.gather(*keeping)
 
     def when_all_poll(self, tell: Callable[[], None]) -> None:
-        """Tells when every process polls: at once if they do already, and again when they do again."""
+        """Calls back when every process polls: at once if all do already, and again when all do so again."""
         self._all_polling = tell
         if not self.not_polling():
             tell()
@@ -111,7 +113,7 @@ class Fleet:
             replaced_after_s = min(replaced_after_s * 2, _REPLACED_AFTER_S_MAX)
 
     async def _run(self, place: _Place) -> str:
-        """Runs a process to its end; says how it ended."""
+        """Runs a process until it ends, and says how it ended."""
         ours, its = socket.socketpair()
         with its:
             try:
@@ -134,7 +136,7 @@ class Fleet:
         return ending
 
     async def _listen(self, place: _Place, connection: socket.socket) -> None:
-        """Until the process closes its end, at the latest by ending."""
+        """Reads until the process closes its side of the socket, at the latest by ending."""
         reader, writer = await asyncio.open_connection(sock=connection)
         with suppress(ConnectionError):
             while (report := await reader.readline()).endswith(b"\n"):
@@ -152,7 +154,7 @@ def _stop(place: _Place) -> None:
     if place.process is None or not place.is_running:
         return
     if place.state is State.STARTING:
-        place.process.kill()  # nothing runs in it, and it may not know yet how to end well
+        place.process.kill()  # nothing runs in it, and it may not be able to end in order yet
     elif place.state is not State.DRAINING:  # a second signal would end it at once
         place.process.terminate()
 

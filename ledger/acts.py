@@ -46,13 +46,13 @@ class RecordedAct:
 
     act_number: int
     user_id: str | None
-    """None for what concerns nobody alone, such as a pool or the program."""
+    """None if the act does not concern a single user, but for example a pool or the program."""
     kind: ActKind
     subject: str | None
-    """What was acted on, where it was not the user's loop: "pool SOL, entry 12", "program version 3"."""
+    """What was acted on, if it was not the user's loop: "pool SOL, entry 12", "program version 3"."""
     operator: str
     reason: str | None
-    """For colleagues; None where none was given."""
+    """For colleagues; None if no reason was given."""
     tell: str | None
     """For the user."""
     recorded_at: datetime
@@ -68,7 +68,7 @@ def check_text(what: str, text: str) -> str:
 
 
 def check_words(operator: str, reason: str | None, tell: str | None = None) -> None:
-    """Raises ValueError unless they are text, where they are given."""
+    """Raises ValueError if one of them is given and is not text."""
     for what, words in (("operator", operator), ("reason", reason), ("text for the user", tell)):
         if words is not None:
             check_text(what, words)
@@ -88,7 +88,7 @@ async def write_act(
 ) -> None:
     """Records an act, in the transaction that does it; a caller who names a user holds that user's lock.
 
-    ``act_id`` is for one act alone: what does a thing twice finds out before it comes here.
+    ``act_id`` belongs to one act only: a caller that may repeat a request looks first whether the act is recorded.
     """
     await connection.execute(
         acts.insert().values(
@@ -106,7 +106,7 @@ async def write_act(
 
 @run_again_if_it_gave_way
 async def hold(ledger: Ledger, request: ActRequest) -> Hold:
-    """Holds the user from now on. Idempotent: a user who is held already gets the first hold.
+    """Holds the user from now on. It may be repeated: for a user who is held already the answer is the first hold.
 
     A repeat with the same act id answers what the first one did, also after a release. Raises Superseded if the
     user was recalled again since.
@@ -151,7 +151,8 @@ async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
 async def record_act(
     ledger: Ledger, user_id: str, kind: Literal["retry", "resume"], act: Act, *, act_id: str, now: datetime
 ) -> None:
-    """Records what an operator asks of a user's workflow, before it is asked. Idempotent by act id."""
+    """Records what an operator asks of a user's workflow, before the workflow is asked. A repeat with the same act
+    id records nothing."""
     async with ledger.write() as connection:
         await lock_user(connection, user_id)
         if await _done(connection, act_id) is None:
@@ -184,22 +185,22 @@ HOLDS_IN_FORCE: Select[tuple[object, ...]] = select(acts).where(
     )
     .exists(),
 )
-"""The acts that hold a user who was not released since; one for each user who is held."""
+"""The act that holds each user who is held: a hold without a later release."""
 
 
 async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
-    """The hold that a user is under."""
+    """The hold of a user; None if the user is not held."""
     return _hold_in(await _last(connection, user_id))
 
 
 async def holds_of(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, Hold]:
-    """hold_of, of those of several users who are held, by user id."""
+    """Like hold_of, for several users at once: the holds of those who are held, by user id."""
     rows = await connection.execute(HOLDS_IN_FORCE.where(acts.c.user_id.in_(user_ids)))
     return {row.user_id: _hold(row) for row in rows}
 
 
 async def held_users(connection: AsyncConnection, region: str | None = None) -> dict[str, Hold]:
-    """Every user who is held, by id; or those of them who ever enrolled from a region (rule 7)."""
+    """Every user who is held, by id; with a region, only those who ever enrolled from it (rule 7)."""
     query = HOLDS_IN_FORCE.order_by(acts.c.user_id)
     if region is not None:
         query = query.where(
@@ -215,8 +216,8 @@ async def held_users(connection: AsyncConnection, region: str | None = None) -> 
 async def latest_acts(
     connection: AsyncConnection, user_id: str | None = None, *, last: int | None
 ) -> list[RecordedAct]:
-    """The latest acts of operators, the newest last; all where ``last`` is None, and a user's alone where one is
-    named."""
+    """The latest acts of operators, the newest last. If ``last`` is None, these are all acts; if a user is named,
+    only that user's."""
     query = select(acts).order_by(acts.c.recorded_at.desc(), acts.c.act_number.desc()).limit(last)
     if user_id is not None:
         query = query.where(acts.c.user_id == user_id)

@@ -1,4 +1,5 @@
-"""Keys of users' own programs: whose each is, what checks its signatures, and the profile it activates with."""
+"""Keys of users' own programs: to whom each belongs, what checks its signatures, and the profile with which it
+activates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,25 +26,25 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key of a user's own programs. What signs its requests is never here in the clear."""
+    """A key of a user's own programs. Its secret is never stored here as plain text."""
 
     api_key: str
     user_id: str
     kind: KeyKind
     read_only: bool
     region: str | None
-    """ISO 3166-1 or 3166-2; None where none was known, and then the key cannot activate."""
+    """ISO 3166-1 or 3166-2. None if no region was given or recorded; then the key cannot activate."""
     created_at: datetime
     sealed_secret: bytes | None = None
-    """Of an HMAC key: its secret, encrypted."""
+    """The encrypted secret of an HMAC key; None for the other kinds."""
     public_key: str | None = None
-    """Of the other kinds: PEM."""
+    """The public key in PEM; None for an HMAC key."""
     revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a user had said when a key was made, and what an activation with that key says."""
+    """What a user had stated when a key was made. An activation with that key states the same."""
 
     region: str | None
     documents: Mapping[str, str]
@@ -98,12 +99,12 @@ async def key_in_use(connection: AsyncConnection, api_key: str) -> ApiKey | None
 
 
 async def keys_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict[str, ApiKey]:
-    """Those of some keys that are neither unknown nor revoked."""
+    """The keys among some that exist and are not revoked."""
     return {row.api_key: _key(row) for row in await connection.execute(_KEYS_IN_USE, {"keys": asked})}
 
 
 async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:
-    """What an activation with the key says."""
+    """What an activation with the key states."""
     accepted = await connection.execute(
         select(api_key_acceptances.c.document, api_key_acceptances.c.version).where(
             api_key_acceptances.c.api_key == key.api_key
@@ -113,7 +114,7 @@ async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:
 
 
 async def profile_of_latest_enrolment(connection: AsyncConnection, user_id: str) -> Profile:
-    """What a user said at the latest activation; empty for one who was never enrolled."""
+    """What a user stated at the latest activation; empty for a user who was never enrolled."""
     latest = (
         await connection.execute(
             select(enrolments.c.enrolment_id, enrolments.c.region)
@@ -133,7 +134,7 @@ async def profile_of_latest_enrolment(connection: AsyncConnection, user_id: str)
 
 
 async def all_keys(connection: AsyncConnection, user_id: str | None = None) -> list[ApiKey]:
-    """Every key ever made, revoked ones too, the oldest first; of one user if named."""
+    """Every key ever made, also revoked ones, the oldest first; if a user is named, only that user's."""
     query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.api_key)
     if user_id is not None:
         query = query.where(api_keys.c.user_id == user_id)
@@ -143,7 +144,7 @@ async def all_keys(connection: AsyncConnection, user_id: str | None = None) -> l
 async def revoke_key(
     ledger: Ledger, api_key: str, *, operator: str, reason: str | None = None, now: datetime
 ) -> ApiKey:
-    """Takes a key out of use, for good; a repeat answers the first. Raises UnknownKey."""
+    """Takes a key out of use for good. A repeat gets the first answer. Raises UnknownKey."""
     check_words(operator, reason)
     known = select(api_keys).where(api_keys.c.api_key == api_key)
     async with ledger.write() as connection:

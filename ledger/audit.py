@@ -31,7 +31,7 @@ _POSTGRESQL_SETTINGS = (
 )
 
 Progress = Callable[[str, int, int], None]
-"""Hears the promise that is checked next, its number from 1 on, and how many there are."""
+"""Is told which promise is checked next, its number from 1 on, and how many promises there are."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Breach:
     key: dict[str, Any]
     """The columns that identify the row."""
     values: dict[str, Any]
-    """What it says, and what it should."""
+    """What the row says, and what it should say."""
     what: str
-    """The same as a sentence."""
+    """The breach as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ class Checked:
     """The first BREACHES_SHOWN_MAX."""
     breach_count: int
     recomputed: int
-    """Of the rows, those that 64 bits could not decide and that Python computed again."""
+    """How many rows could not be decided with 64 bits, so that Python computed them again."""
 
 
 @dataclass(frozen=True)
 class OwedDays:
-    """The accrual days up to yesterday that a user was not credited yet. No breach: they will be."""
+    """The accrual days up to yesterday that are not credited to a user yet. They will be, so they are not a
+    breach."""
 
     user_id: str
     days: int
@@ -79,7 +80,7 @@ class Audit:
     postings: int
     credited_days: int
     reversed_rewards: int
-    """Rewards that were credited and taken back by a correction. No breach."""
+    """Rewards that were credited and then taken back by a correction. They are not a breach."""
     owed: list[OwedDays]
     """The first OWED_USERS_SHOWN_MAX users, by id."""
     owed_users: int
@@ -87,7 +88,7 @@ class Audit:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing contradicts a promise."""
+        """Whether nothing contradicts a promise."""
         return not any(check.breaches for check in self.checks)
 
 
@@ -117,7 +118,7 @@ def _quietly(promise: str, number: int, total: int) -> None:
 
 
 async def _programs(connection: AsyncConnection) -> tuple[dict[int, Program], Checked]:
-    """The programs by version; one that cannot be read is a breach rather than the audit's end."""
+    """The programs by version. A program that cannot be read is a breach, and does not end the audit."""
     programs: dict[int, Program] = {}
     breaches: list[Breach] = []
     for row in await connection.execute(select(program_versions).order_by(program_versions.c.version)):
@@ -136,7 +137,7 @@ async def _programs(connection: AsyncConnection) -> tuple[dict[int, Program], Ch
 
 
 async def _checked(connection: AsyncConnection, check: Check, terms: str) -> Checked:
-    # Materialized, so that the database plans to find every breach and not to find a hundred soon.
+    # Materialized, so that the database plans to find all breaches, and not to find the first hundred quickly.
     rows = await connection.execute(
         text(
             f"WITH {terms}, breaches AS MATERIALIZED ({check.sql}) "
@@ -163,8 +164,8 @@ async def _checked(connection: AsyncConnection, check: Check, terms: str) -> Che
 async def _groups(
     connection: AsyncConnection, recomputation: Recomputation, terms: str, *, key_length: int
 ) -> AsyncGenerator[list[StoredRow]]:
-    """The rows to be computed again, those of one key together; read in large portions, since each costs a hop
-    to the database's thread."""
+    """The rows to be computed again, those of one key together. They are read in large portions, since each
+    portion costs a switch to the database's thread."""
     group: list[StoredRow] = []
     async with connection.stream(text(f"WITH {terms} {recomputation.sql}")) as result:
         async for rows in result.partitions(_ROWS_AT_ONCE):
@@ -199,7 +200,7 @@ def _presented(column: str, value: Any) -> Any:
             return _EPOCH_DAY + value * ONE_DAY
         if column == "closed_through" or column.endswith("_at"):
             return start_of(_EPOCH_DAY) + timedelta(microseconds=value)
-    except OverflowError:  # outside the calendar: a breach too, and not the audit's end
+    except OverflowError:  # a day outside the calendar is a breach too, and does not end the audit
         pass
     return value
 
@@ -219,7 +220,7 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
 
 
 async def _owed(connection: AsyncConnection, yesterday: date) -> dict[str, Any]:
-    """What is not credited of every enrolment's accrual days, which are credited in order."""
+    """The accrual days of every enrolment that are not credited. An enrolment's days are credited in order."""
     span = spans.subquery()
     of_a_span = type_coerce(span.c.last_day, Integer) - type_coerce(span.c.first_day, Integer) + 1
     rows = (

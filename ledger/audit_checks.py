@@ -1,10 +1,10 @@
-"""What the audit checks: a promise each, with the SQL that finds the rows that contradict it.
+"""What the audit checks. Each check is a promise, with the SQL that finds the rows that contradict it.
 
-The names of the columns say how a value reads: ``day``, ``…_day`` and ``effective_from`` are days, ``…_at`` and
-``closed_through`` instants; AMOUNTS are units and FLAGS yes or no. Two habits keep the time of every check in proportion to the
-rows, whatever the planner believes: a lookup by a range is a scalar subquery, since PostgreSQL may join over it by
-comparing all rows of an account with each other; and where SQLite would begin with the smallest table, CROSS JOIN
-tells it the order.
+The name of a column says what its values are: ``day``, ``…_day`` and ``effective_from`` are days, ``…_at`` and
+``closed_through`` instants. The columns of AMOUNTS are units, and those of FLAGS yes or no. Two habits keep the
+time of every check proportional to the number of rows, whatever plan the database prefers. A lookup by a range is
+a scalar subquery, since PostgreSQL may execute a join by comparing all rows of an account with each other. CROSS
+JOIN tells SQLite the order of the tables where it would begin with the smallest one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,12 +42,14 @@ StoredRow = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Recomputation:
-    """What 64 bits cannot compute: rows for Python's integers."""
+    """What cannot be computed with 64 bits: rows that are computed with Python's integers."""
 
     sql: str
-    """Begins with the check's key; rows of one key come one after the other."""
+    """The SQL that selects the rows. They begin with the check's key, and rows of one key come one after the
+    other."""
     breach: Callable[[Sequence[StoredRow]], StoredRow | None]
-    """Takes the rows of one key; answers a row as the check's own SQL selects it, or None where all is well."""
+    """Takes the rows of one key, and answers a row as the check's own SQL selects it, or None if nothing is wrong.
+    """
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Check:
     invariant: str
     promise: str
     table: str
-    """Whose rows contradict it."""
+    """The table whose rows contradict it."""
     key: tuple[str, ...]
     """The columns that identify such a row."""
     says: str
@@ -84,15 +86,16 @@ _TERMS_COLUMNS = (
 
 def tables_to_check_by(programs: Mapping[int, Program]) -> str:
     """The tables that every check may read, in SQL: ``terms``, an asset's terms in a program version, and
-    ``formulas``, the numbers of those known. By formula 1 the reward is base × numerator / denominator, which fits
-    64 bits for a base up to base_max."""
+    ``formulas``, the numbers of the formulas that exist. By formula 1 the reward is base × numerator /
+    denominator, which fits 64 bits for a base up to base_max."""
     nothing = "(0, '', '', '', '', 0, 0, 0, 1, 0, -1)"  # a table has at least one row; versions begin at 1
     rows = [
         _terms_row(version, asset, terms)
         for version, program in programs.items()
         for asset, terms in program.assets.items()
     ]
-    # With types, without which SQLite would look through all rows every time rather than make an index.
+    # The columns have types. Without them SQLite would look through all rows every time, instead of making an
+    # index.
     key = "CAST(column1 AS INTEGER), CAST(column2 AS TEXT)"
     others = ", ".join(f"column{number}" for number in range(3, 12))
     values = ", ".join([nothing, *rows])
@@ -104,7 +107,7 @@ def tables_to_check_by(programs: Mapping[int, Program]) -> str:
 
 
 def _terms_row(version: int, asset: str, terms: AssetTerms) -> str:
-    # The numbers come from a program that was checked. An asset's code may be any text.
+    # The numbers come from a program that was checked, but an asset's code may be any text.
     numerator, denominator = terms.apr_ratio
     denominator *= DAYS_PER_YEAR
     base_max = INT64_MAX // max(numerator, 1) if denominator <= INT64_MAX else -1
@@ -114,7 +117,7 @@ def _terms_row(version: int, asset: str, terms: AssetTerms) -> str:
 
 
 def _literal(content: str) -> str:
-    """Text in SQL that SQLAlchemy's text() reads, to which a colon begins a parameter."""
+    """A text literal for SQL that goes through SQLAlchemy's text(), where a colon begins a parameter."""
     return "'" + content.replace("'", "''").replace(":", "\\:") + "'"
 
 
@@ -306,7 +309,7 @@ _CLOSED_DAYS = (
         ("user_id", "day", "asset"),
         "user {user_id}'s {asset} on {day} closed at {closing} with an average of {average}; from {opening} its postings "
         "come to {closing_due} and {average_due}",
-        # Where nothing moved within the day, its average is what it opened with and what came at its 00:00.
+        # If nothing moved within the day, the average is the opening and what came at 00:00.
         f"""SELECT user_id, day, asset, opening, closing, average,
                    opening + moved AS closing_due, opening + moved AS average_due
             FROM (SELECT s.user_id, s.day, s.asset, s.opening, s.closing, s.average, a.account_id,
@@ -558,7 +561,7 @@ _RULES = (
         ("user_id", "day", "asset"),
         "user {user_id}'s {asset} reward for {day} is {reward} ({outcome}); an average of {average} comes to {reward_due} "
         "({outcome_due}) by formula {formula}",
-        # Formula 1 alone, which the database can compute; the others are Python's.
+        # Only formula 1, which the database can compute. Python computes the others.
         f"""SELECT user_id, day, asset, reward, outcome, formula, average, reward_due, outcome_due
             FROM (SELECT w.*, CASE WHEN paused = 1 THEN 'paused'
                                    WHEN average < minimum THEN 'below_minimum'
@@ -768,7 +771,7 @@ _DEEDS = """
     WHERE operator IS NOT NULL
     UNION ALL SELECT 'deactivate/' || enrolment_id, user_id, end_operator, end_reason, end_tell FROM enrolments
     WHERE end_operator IS NOT NULL"""
-"""What operators did and what is kept with it. Fundings of ledgers before schema version 5 name no operator."""
+"""What operators did, and what is kept with it. Fundings from before schema version 5 name no operator."""
 _THINGS = """
     SELECT 'program_apply/' || version FROM program_versions
     UNION ALL SELECT 'program_pause/' || version FROM program_versions
@@ -777,7 +780,7 @@ _THINGS = """
     UNION ALL SELECT 'key_revoke/' || api_key FROM api_keys WHERE revoked_at IS NOT NULL
     UNION ALL SELECT 'token_create/' || token_id FROM service_tokens
     UNION ALL SELECT 'token_revoke/' || token_id FROM service_tokens WHERE revoked_at IS NOT NULL"""
-"""What else acts are of."""
+"""The other things that acts are about."""
 
 _ACTS = (
     Check(

@@ -15,15 +15,17 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.patience import Patience
 
 REQUESTS_MAX = 50
-"""In a batch: enough that a statement's cost is spread thin, few enough that no user's lock is held for long.
+"""The most requests in a batch. They are enough to share the cost of a statement, and few enough that no user's
+lock is held for long.
 
-A user's day took this process 7 to 9 ms of CPU alone, 0.47 in batches of 25, 0.39 of 50 and 0.35 of 100.
+A user's day took this process 7 to 9 ms of CPU alone, 0.47 in batches of 25, 0.39 in batches of 50 and 0.35 in
+batches of 100.
 """
 GATHER_S = 0.2
-"""How long a batch waits for others of its day while many come. They come one by one, since each user's workflow
-has its own task: without this wait a wave of users was written in batches of one or two."""
+"""How long a batch waits for more requests of its day while many come. They come one by one, since each user's
+workflow has its own task. Without this wait a wave of users was written in batches of one or two."""
 MANY = 4
-"""Requests of one day within twice that time."""
+"""So many requests of one day within twice that time count as many."""
 
 
 class OfAUser(Protocol):
@@ -72,13 +74,14 @@ class Batches(Generic[Request, Answer]):
         self._on_batch = on_batch
         self._waiting: deque[_Waiting[Request, Answer]] = deque()
         self._workers: dict[asyncio.Task[None], float] = {}
-        """With when each began its batch."""
+        """The tasks that answer batches, with the time at which each began its batch."""
         self._arrivals: deque[tuple[date, float]] = deque(maxlen=MANY)
         self._enough: asyncio.Event | None = None
-        """While a worker gathers a batch: that there is no more to wait for."""
+        """Set while a worker gathers a batch, as soon as the batch need not wait any longer."""
 
     async def answer(self, day: date, request: Request) -> Answer:
-        """The answer to one request, once its transaction is committed. Raises what refuses or hinders it."""
+        """The answer to one request, once its transaction is committed. Raises the refusal, or the error that
+        prevents an answer."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(day, request, loop.create_future(), since_s=loop.time())
         self._waiting.append(waiting)
@@ -90,14 +93,15 @@ class Batches(Generic[Request, Answer]):
         return await waiting.answer
 
     def oldest_s(self) -> float:
-        """For how long the request has waited that waits longest, or the batch that was begun first; 0 if none."""
+        """Seconds for which the oldest request has waited, or the oldest batch has been under way; 0 if there is
+        none."""
         waiting = (waiting.since_s for waiting in self._waiting if not waiting.answer.done())
         since_s = min([*waiting, *self._workers.values()], default=None)
         return 0 if since_s is None else asyncio.get_running_loop().time() - since_s
 
     async def finish(self) -> None:
-        """Waits for what is being answered, since a caller may have gone, and its transaction not; but not for a
-        database that is silent."""
+        """Waits for the batches under way, since a caller may have gone while its transaction runs. It does not
+        wait for a database that is silent."""
         if not self._workers:
             return
         await asyncio.wait(self._workers, timeout=self._patience.close_s)
@@ -110,7 +114,7 @@ class Batches(Generic[Request, Answer]):
             self._workers[asyncio.create_task(self._answer_while_any_waits())] = asyncio.get_running_loop().time()
 
     def _many_come(self) -> bool:
-        """Whether requests come so fast that it pays to wait for the next."""
+        """Whether requests come so fast that it is worth waiting for the next one."""
         day, since_s = self._arrivals[0]
         just_now_s = asyncio.get_running_loop().time() - 2 * GATHER_S
         return (
@@ -133,7 +137,7 @@ class Batches(Generic[Request, Answer]):
         assert worker is not None, "it was started as a task"
         batch: Sequence[_Waiting[Request, Answer]] = ()
         try:
-            # Whoever gathers takes what waits.
+            # A worker that is gathering takes what waits.
             while self._waiting and self._enough is None:
                 await self._gather()
                 if not (batch := self._next_batch()):
@@ -150,7 +154,7 @@ class Batches(Generic[Request, Answer]):
             del self._workers[worker]
 
     def _next_batch(self) -> list[_Waiting[Request, Answer]]:
-        """The request that waits longest, with others of its day; of one user only the first."""
+        """The oldest waiting request, with others of its day. Of one user it has only the first request."""
         batch: dict[str, _Waiting[Request, Answer]] = {}
         left: deque[_Waiting[Request, Answer]] = deque()
         for waiting in self._waiting:
@@ -172,7 +176,7 @@ class Batches(Generic[Request, Answer]):
         except LedgerUnavailable as error:
             _fail(batch, error)
         except TimeoutError:
-            # A commit may have been under way: whoever asks again finds what was recorded.
+            # A commit may have been under way. If it succeeded, a repeat finds what was recorded.
             sentence = f"the ledger has not answered within {self._patience.batch_s:g} s"
             _fail(batch, LedgerUnavailable(sentence))
         except Exception as error:
@@ -188,7 +192,8 @@ class Batches(Generic[Request, Answer]):
                     waiting.answer.set_result(answer)
 
     async def _answer_each(self, batch: Sequence[_Waiting[Request, Answer]]) -> None:
-        """Whose fault it was shows when each is alone; but a database that is away is waited for once."""
+        """Answers each request of a failed batch alone, which shows whose fault it was. A database that is away is
+        waited for only once."""
         for number, waiting in enumerate(batch, 1):
             await self._answer_all([waiting])
             if _found_nobody(waiting.answer):

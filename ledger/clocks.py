@@ -1,24 +1,25 @@
-"""The recording clock beside the database's: one of several machines may have a wrong one, and would not know.
+"""Compares the recording clock with the database's: one of several machines may have a wrong clock unnoticed.
 
-What is recorded on a clock that is ahead counts from then, and so does everything that its user does until then.
+If a clock is ahead, what is recorded counts from that later instant, and so does everything that the user does
+until then.
 """
 
 from datetime import datetime, timedelta
 
 APART_MAX = timedelta(seconds=5)
-"""As much as a source's clock may be ahead."""
+"""The largest difference that is allowed, as for the clock of a source."""
 
 
 def apart(before: datetime, there: datetime, after: datetime) -> timedelta:
-    """By how much the clock here is ahead of the database's, which was read between two readings of the one here;
-    negative where it is behind, and nothing where it cannot be told from how long the reading took."""
+    """By how much our clock is ahead of the database's; negative if it is behind. The database's clock was read
+    between two readings of ours. The result is zero if the database's clock was between these two."""
     if there < before:
         return before - there
     return min(after - there, timedelta())
 
 
 def problem_of(before: datetime, there: datetime, after: datetime) -> str | None:
-    """A sentence if the two clocks differ by more than is borne."""
+    """A sentence if the two clocks differ by more than is allowed; else None."""
     difference = apart(before, there, after)
     if abs(difference) <= APART_MAX:
         return None

@@ -1,4 +1,4 @@
-"""Corrections: entries that take others back, and adjustments; each with its operator and reason (I2, I4)."""
+"""Corrections: reversals of entries, and adjustments. Each has an operator and a reason (I2, I4)."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Pool:
 
 
 class _NothingIsWritten(Exception):
-    """Rolls a transaction back that only tried."""
+    """Rolls back a transaction that was only a trial."""
 
     def __init__(self, answer: Recorded) -> None:
         self.answer = answer
@@ -50,13 +50,13 @@ async def reverse(
     tell: str | None = None,
     dry_run: bool = False,
 ) -> Recorded:
-    """Takes an entry back, whole, by one that moves the same amounts the other way on the same accounts.
+    """Takes a whole entry back, by an entry that moves the same amounts the other way on the same accounts.
 
-    ``of`` is whose entry it must be: a user's id, or a pool; None for whoever knows that. It counts from ``now``,
-    but in no closed day and never before the user's latest movement (I4): no snapshot changes, and the day of a
-    reward that is taken back stays credited. An entry that is reversed answers its first reversal, whatever the
-    words now. With
-    ``dry_run`` the answer is what would be recorded, under an id that it will not have, and nothing is.
+    ``of`` says whose entry it must be: a user's id, or a pool. None is for a caller that has checked this already.
+    It counts from ``now``, but in no closed day and never before the user's latest movement (I4): no snapshot
+    changes, and the day of a reward that is taken back stays credited. For an entry that is already reversed, the
+    answer is its first reversal, whatever the reason is now. With ``dry_run`` nothing is recorded; the answer is
+    what would be recorded, with an id that it would not get.
 
     Raises UnknownEntry, WrongOwner, NotReversible for a reversal, InsufficientBalance or AccountFull if a balance
     does not allow it (I2), or ValueError for what is malformed.
@@ -124,7 +124,7 @@ async def _reverse(
 
 
 def _check_owner(entry: Entry, of: str | Pool) -> None:
-    """Nobody's entry is taken back for another's: an id is one digit away from a stranger's."""
+    """Raises WrongOwner if the entry is somebody else's: a wrong digit in an id leads to another user's entry."""
     pool = ", ".join(entry.changes)
     if of == entry.user_id or (entry.user_id is None and isinstance(of, Pool) and of.asset in entry.changes):
         return
@@ -200,7 +200,7 @@ async def adjust(
 
 
 def _key_of_content(*content: str | int) -> str:
-    # No client's key has a tab in it, so that none can be taken for this one.
+    # The keys of clients have no tabs, so no such key is equal to this one.
     return f"adjustment\t{sha256(json.dumps(content).encode()).hexdigest()}"
 
 

@@ -81,12 +81,12 @@ _CREDITED = (
 
 @dataclass(frozen=True)
 class Position:
-    """How a user stands in every asset. Amounts in units."""
+    """What a user holds and has earned in every asset. Amounts in units."""
 
     is_enrolled: bool
     holdings: Mapping[str, int]
     totals: Mapping[str, int]
-    """Rewards credited ever and not reversed."""
+    """The sum of all credited rewards that were not reversed."""
 
 
 NOTHING = Position(is_enrolled=False, holdings={}, totals={})
@@ -104,7 +104,7 @@ class CreditedReward:
 
 @dataclass(frozen=True)
 class CreditedPage:
-    """Some of the rewards asked for, and how many there are."""
+    """One page of the rewards that were asked for, and how many there are in all."""
 
     rewards: Sequence[CreditedReward]
     total: int
@@ -118,7 +118,7 @@ async def position(connection: AsyncConnection, user_id: str, instant: datetime)
 async def positions(
     connection: AsyncConnection, user_ids: Sequence[str], instant: datetime
 ) -> dict[str, Position]:
-    """position, of several users by their ids, in one statement."""
+    """Like position, for several users by their ids, in one statement."""
     enrolled: set[str] = set()
     held: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     earned: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
@@ -162,10 +162,11 @@ async def credited_rewards(
 ) -> CreditedPage:
     """The rewards above zero that were credited from ``since`` to ``until``, the newest first.
 
-    Programs are told the time of a credit in milliseconds, so both ends are whole ones: a reward is within its
-    own. Without an offset the page begins with the newest, and holds the last millisecond that it reaches whole,
-    beyond its limit if need be: who goes on before that one misses nothing. A reward that was reversed later is
-    among them, since it was credited.
+    Programs get the time of a credit in milliseconds, so both ends are whole milliseconds: a span that begins and
+    ends with the time of a reward contains that reward. Without an offset the page begins with the newest. It
+    contains all rewards of the last millisecond that it reaches, even if these are more than its limit. So a
+    caller that goes on with earlier milliseconds misses nothing. Rewards that were reversed later are among them,
+    since they were credited.
     """
     query = _CREDITED if asset is None else _CREDITED.where(rewards.c.asset == asset)
     newest_first = query.order_by(days.c.credited_at.desc(), days.c.day.desc(), rewards.c.asset)
@@ -183,7 +184,7 @@ async def credited_rewards(
 
 
 def start_of_millisecond(instant: datetime) -> datetime:
-    """The whole millisecond that an instant is within, which is how programs are told of it."""
+    """The millisecond in which an instant lies, as programs are told it."""
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 

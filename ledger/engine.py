@@ -25,14 +25,14 @@ from ledger.shared_reads import Question, ReadTogether, SharedReads
 
 Clock = Callable[[], datetime]
 _BATCHES_AT_ONCE = 2
-"""Of one kind, on PostgreSQL: one is computed here while the database works on the other."""
+"""Transactions of one kind at a time on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
 
 class GaveWay(LedgerUnavailable):
-    """The database gave a transaction up for another's sake; nothing of it was written."""
+    """The database gave up a transaction in favour of another one; nothing of it was written."""
 
 
 def utc_now() -> datetime:
@@ -68,7 +68,7 @@ class Ledger:
 
     @property
     def where(self) -> str:
-        """The database's URL as a person writes it, without a password or what may hide one."""
+        """The database's URL as a person writes it, without anything that may contain a password."""
         url = self._engine.url
         if not self._is_sqlite:
             url = url.set(query={key: url.query[key] for key in ("host", "port") if key in url.query})
@@ -76,23 +76,24 @@ class Ledger:
 
     @property
     def upgrades_when_opened(self) -> bool:
-        """Whether whoever opens an older one brings it up to date, since nobody operates an embedded database."""
+        """Whether opening an older ledger upgrades it. This is true of an embedded database, which has no
+        operator."""
         return self._is_sqlite
 
     @property
     def has_one_writer(self) -> bool:
-        """Whether whoever writes keeps all others waiting, in other processes too."""
+        """Whether there is only one writer at a time, for whom the writers of all processes wait."""
         return self._is_sqlite
 
     @asynccontextmanager
     async def write(self, *, takes_long: bool = False) -> AsyncGenerator[AsyncConnection]:
         """A transaction that may write; committed on leaving, rolled back on an exception.
 
-        SQLite has one writer: BEGIN IMMEDIATE takes its lock first, and within a process writers queue here, since
-        SQLite's own waiting is by sleeping and unfair. PostgreSQL's writers are kept apart by the locks they take.
-        Raises LedgerUnavailable if the database does not answer; where it was the commit that was not answered,
-        what was written may be recorded all the same. Raises ClockIsWrong, and writes nothing, if the machine's
-        clock is more than 5 s from the database's.
+        SQLite has one writer at a time. BEGIN IMMEDIATE takes its lock first, and within a process writers queue
+        here, since SQLite itself waits by sleeping, which is unfair. On PostgreSQL writers are kept apart by the
+        locks that they take. Raises LedgerUnavailable if the database does not answer. If it did not answer the
+        commit, what was written may be recorded all the same. Raises ClockIsWrong, and writes nothing, if the
+        machine's clock is more than 5 s from the database's.
         """
         async with (
             self._observed("write"),
@@ -109,7 +110,7 @@ class Ledger:
             yield connection
 
     def batches(self, answer_day: "AnswerDay[Request, Answer]") -> Batches[Request, Answer]:
-        """The queue in front of a kind of transaction; requests that wait in it are answered together."""
+        """The queue of one kind of transaction; requests that wait in it are answered together."""
         if answer_day not in self._batches:
             at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
             self._batches[answer_day] = Batches[Request, Answer](
@@ -121,8 +122,8 @@ class Ledger:
         return self._batches[answer_day]
 
     def shared_reads(self, read_together: ReadTogether[Question, Answer]) -> SharedReads[Question, Answer]:
-        """A queue in front of a kind of reading; questions that wait in it are answered together."""
-        # On PostgreSQL one is put together here while the database works on the other; SQLite works in here.
+        """The queue of one kind of reading; questions that wait in it are answered together."""
+        # On PostgreSQL one is prepared here while the database works on the other. SQLite works in this process.
         return SharedReads(self.read, read_together, at_once=1 if self._is_sqlite else _BATCHES_AT_ONCE)
 
     def check_clock(self) -> None:
@@ -182,7 +183,7 @@ class Ledger:
             raise
         except DBAPIError as error:
             if reads and commits:
-                return  # what was read is known
+                return  # what was read is complete
             raise self._unavailable(error, commits=commits) from error
         except PoolTimeout as error:
             raise LedgerUnavailable(f"every connection to the ledger {self.where} is in use") from error
@@ -190,8 +191,9 @@ class Ledger:
     async def _begun(self, stack: AsyncExitStack, *, reads: bool, takes_long: bool) -> AsyncConnection:
         """A connection with a transaction that has begun.
 
-        A connection that was kept may have ended meanwhile, with a restart of the database. Nothing was asked on
-        it yet, so another takes its place; all that were kept are as old, and are not used again.
+        A pooled connection may have ended meanwhile, for example when the database was restarted. Nothing was
+        asked on it yet, so a new one takes its place. All other pooled connections are as old, and are not used
+        again.
         """
         options = {READ_ONLY: reads, TAKES_LONG: takes_long}
         while True:
@@ -214,7 +216,8 @@ class Ledger:
                 return connection
 
     def _watch_clock(self, before: datetime, connection: AsyncConnection) -> None:
-        """With each transaction, which asks the database's clock anyway. A SQLite file has no clock of its own."""
+        """Checks the clock with each transaction, which reads the database's clock anyway. A SQLite file has no
+        clock of its own."""
         there: datetime | None = connection.info.get(postgresql.CLOCK)
         if there is not None and self.clock is utc_now:
             self._clock_problem = problem_of(before, there.astimezone(UTC), utc_now())
@@ -229,7 +232,7 @@ class Ledger:
         if postgresql.gave_way(error.orig):
             return GaveWay(sentence)
         if commits and error.connection_invalidated:
-            # Never run again from here: whoever asked knows under which key it is safe.
+            # It is never run again from here: only the caller has the key under which a repeat is safe.
             return LedgerUnavailable(f"{sentence}; it may have been recorded all the same")
         return LedgerUnavailable(sentence)
 
@@ -243,12 +246,12 @@ AnswerDay: TypeAlias = Callable[
 def run_again_if_it_gave_way(
     operation: Callable[Concatenate[Ledger, _Arguments], Coroutine[Any, Any, _Answer]],
 ) -> Callable[Concatenate[Ledger, _Arguments], Coroutine[Any, Any, _Answer]]:
-    """For an operation of one transaction that answers a repeat with what was recorded.
+    """Decorates an operation of one transaction that answers a repeat with what was recorded.
 
-    Run again, a few times, where the database gave the transaction up for another's sake, or where another took a
-    unique key first: then nothing was written, and a second look finds what the other wrote. Not run again where
-    the outcome is unknown (the connection broke) or where waiting was the trouble (a lock timeout): that is for
-    the caller, who knows whether there is still time.
+    The operation is run again, a few times, if the database gave its transaction up in favour of another, or if
+    another transaction took a unique key first. Then nothing was written, and the next run finds what the other
+    wrote. It is not run again if the outcome is unknown (the connection broke) or after a lock timeout: the caller
+    knows whether there is still time.
     """
 
     @wraps(operation)
@@ -267,7 +270,7 @@ def run_again_if_it_gave_way(
 
 
 def _is_taken(error: IntegrityError) -> bool:
-    """Whether another took a unique key first."""
+    """Whether another transaction took a unique key first."""
     return postgresql.is_taken(error.orig) or sqlite.is_taken(error.orig)
 
 
@@ -282,10 +285,10 @@ async def open_ledger(
 ) -> AsyncGenerator[Ledger]:
     """Opens the ledger at a database URL (``sqlite:///path`` or ``postgresql://user@host/name``).
 
-    It makes none: where there is none, nothing is made, no folder and no file. A SQLite ledger that is older than
-    this program is brought to its schema version first; a PostgreSQL one only by ``upgrade_ledger``, since other
-    programs may be using it. ``prepared_statements`` is for a PostgreSQL without a pooler in front of it. Raises
-    LedgerUnavailable, in one sentence, if there is no usable ledger at the URL, or one of another schema version.
+    It never makes a ledger, a folder or a file. A SQLite ledger that is older than this program is brought to its
+    schema version first; a PostgreSQL one only by ``upgrade_ledger``, since other programs may be using it.
+    ``prepared_statements`` is for a PostgreSQL without a pooler in front of it. Raises LedgerUnavailable, in one
+    sentence, if there is no usable ledger at the URL, or one of another schema version.
     """
     if missing := _missing(url):
         raise LedgerUnavailable(str(missing))
@@ -311,9 +314,9 @@ async def find_schema(url: str) -> Schema:
 
 
 async def make_ledger(url: str) -> bool:
-    """Makes a ledger at a URL where there is none, and says whether it did. One that is there is left as it is.
+    """Makes a ledger at a URL if there is none, and says whether it did. An existing ledger is left as it is.
 
-    Raises LedgerUnavailable, in one sentence, if there can be none.
+    Raises LedgerUnavailable, in one sentence, if no ledger can be made.
     """
     if (await find_schema(url)).version is not None:
         return False
@@ -332,15 +335,16 @@ async def upgrade_ledger(
     on_version: Callable[[int], None] = lambda version: None,
     patience: Patience = Patience(),  # noqa: B008  # it is frozen
 ) -> Schema:
-    """Brings the ledger at a URL to this program's schema version, whole or not at all; answers what it had.
+    """Brings the ledger at a URL to this program's schema version, whole or not at all. Answers the version that
+    it had before.
 
-    Where there is none it makes one. It may be asked for any number of times, also at once. ``on_version`` hears
-    each version before it is made. Raises LedgerUnavailable if the database cannot be used or upgraded, or has a
-    newer version.
+    If there is no ledger, it makes one. It may be called any number of times, also at the same time.
+    ``on_version`` is called with each version before the ledger is brought to it. Raises LedgerUnavailable if the
+    database cannot be used or upgraded, or has a newer version.
     """
     turn_s = patience.upgrade_turn_s
     async with _connected(url, patience=patience, makes=True, sqlite_lock_timeout_s=turn_s) as ledger:
-        # Asked first, since reading never waits for a writer, such as a long import.
+        # This is read first, since reading never waits for a writer, such as a long import.
         schema = await schema_of(ledger)
         if schema.is_current:
             return schema
@@ -366,7 +370,8 @@ async def _connected(
     prepared_statements: bool = False,
     sqlite_lock_timeout_s: float | None = None,
 ) -> AsyncGenerator[Ledger]:
-    """The ledger at a URL, whatever its schema; ``makes``: also a new, empty SQLite file."""
+    """The ledger at a URL, whatever its schema is. With ``makes`` a new, empty SQLite file is made if there is
+    none."""
     parsed = urls.parsed(url)
     try:
         if urls.is_sqlite(parsed):
@@ -384,7 +389,7 @@ async def _connected(
 
 
 def _missing(url: str) -> Schema | None:
-    """What there is to say of a SQLite file that is not there."""
+    """The message about a SQLite file that does not exist."""
     parsed = urls.parsed(url)
     if not urls.is_sqlite(parsed):
         return None

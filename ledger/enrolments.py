@@ -45,7 +45,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         now = max(request.now, ledger.clock())
         last_end = await _last_end(connection, request.user_id)
         if activation.back_dating is None:
-            # A clock that is behind must not give one day to two enrolments.
+            # Even if a clock is behind, two enrolments must not have the same day.
             activated_at = max(request.activated_at, user.closed_through, last_end or request.activated_at)
         else:
             activated_at = request.activated_at
@@ -82,12 +82,12 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
 
 @run_again_if_it_gave_way
 async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
-    """Rule 10: ends an enrolment; the day of the end earns nothing, earlier owed days are still paid.
+    """Rule 10: ends an enrolment. The day of the end earns nothing, and earlier owed days are still paid.
 
-    A repeat answers the first end. An end at an earlier day than the recorded one (a region that was restricted
-    while days were still owed, rule 7) takes the later days back. A day that is credited already stays an accrual
-    day: it was paid. Raises NotEnrolled for an unknown enrolment, Superseded if the user was recalled again
-    since.
+    A repeat answers the first end. If the end is on an earlier day than the recorded end, the later days are
+    accrual days no more; rule 7 needs this for a region that was restricted while days were still owed. A day that
+    is credited already stays an accrual day, since it was paid. Raises NotEnrolled for an unknown enrolment,
+    Superseded if the user was recalled again since.
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, request.user_id)
@@ -138,8 +138,8 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
 async def recall(ledger: Ledger, user_id: str) -> Recollection:
     """What a run must know of its user: what is unfinished, the hold, and what was credited so far.
 
-    Each recall is counted, and takes from whoever recalled before the right to write for the user: a step of a run
-    that was terminated may still be on its way. Repeated, it answers the same under another number.
+    Each recall is counted. From then on, runs that recalled earlier may not write for the user any more, since a
+    step of a terminated run may still be on its way. A repeat answers the same, with a new number.
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
@@ -219,7 +219,7 @@ def _row(request: EnrolRequest, activated_at: datetime, now: datetime) -> dict[s
 
 
 async def _known(connection: AsyncConnection, request: EnrolRequest) -> AnyRow | None:
-    """The enrolment that was recorded under this id, or else the one that is open."""
+    """The enrolment that was recorded under this id; if there is none, the open one."""
     rows = (
         await connection.execute(
             select(enrolments).where(
@@ -311,12 +311,12 @@ async def _check_back_dating(
 async def _last_credited_day(
     connection: AsyncConnection, user_id: str, enrolment_id: str | None = None
 ) -> date | None:
-    """Of one enrolment, or of all."""
+    """For one enrolment, or for all."""
     of_one = [] if enrolment_id is None else [days.c.enrolment_id == enrolment_id]
     return await connection.scalar(
         select(days.c.day)
         .where(days.c.user_id == user_id, days.c.credited_at.is_not(None), *of_one)
-        # From the end, where the first row decides; a maximum would read the user's whole history.
+        # Reads from the end, where the first row decides. A maximum would read the user's whole history.
         .order_by(days.c.day.desc())
         .limit(1)
     )
@@ -327,12 +327,12 @@ def _days_in(first: date, last: date) -> int:
 
 
 async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:
-    """The day after the last that needs nothing more."""
+    """The day after the last day for which nothing is left to do."""
     of_this = and_(days.c.user_id == enrolment.user_id, days.c.enrolment_id == enrolment.enrolment_id)
     finished = or_(days.c.credited_at.is_not(None), ~days.c.accrues)
     first_day = day_of(enrolment.activated_at)
     query = select(days.c.day).where(of_this, finished).order_by(days.c.day.desc()).limit(1)
-    if enrolment.last_accrual_day is not None:  # those of later enrolments need not be passed by
+    if enrolment.last_accrual_day is not None:  # so that days of later enrolments need not be read
         query = query.where(days.c.day <= max(enrolment.last_accrual_day, first_day))
     last: date | None = await connection.scalar(query)
     return first_day if last is None else last + ONE_DAY

@@ -17,7 +17,7 @@ from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings
 
 @dataclass(frozen=True)
 class Entry:
-    """A journal entry, from the side of its user, or of the reward pool where it has none. Amounts in units."""
+    """A journal entry as seen by its user, or by the reward pool if it has no user. Amounts in units."""
 
     entry_id: int
     kind: str
@@ -26,7 +26,7 @@ class Entry:
     effective_at: datetime
     recorded_at: datetime
     occurred_at: datetime | None
-    """What the source said, where it counts from another instant."""
+    """What the source said, if the entry counts from another instant; else None."""
     note: str | None
     operator: str | None
     reason: str | None
@@ -43,14 +43,14 @@ class Recorded:
 
     entry: Entry
     recorded_already: bool
-    """This was a repeat, and changed nothing."""
+    """Whether this was a repeat, which changed nothing."""
     balances: dict[str, int]
-    """As they are now, in units, of the assets in the entry."""
+    """The present balances, in units, of the assets in the entry."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """An entry of a user and what the user held after it, of the assets in it."""
+    """An entry of a user, and what the user held after it of the assets in the entry."""
 
     entry: Entry
     holdings: dict[str, int]
@@ -70,7 +70,7 @@ async def read_entry(connection: AsyncConnection, entry_id: int) -> Entry | None
 
 
 async def recorded(connection: AsyncConnection, entry_id: int, *, already: bool) -> Recorded:
-    """The answer that names an entry of this ledger."""
+    """The answer about an entry of this ledger."""
     entry = await read_entry(connection, entry_id)
     assert entry is not None, "entries are never deleted"
     held = await (balances(connection, entry.user_id) if entry.user_id else pool_balances(connection))
@@ -82,8 +82,8 @@ async def user_entries(
 ) -> UserEntries:
     """A user's latest entries; with ``asset``, those that changed it, and what they changed in it.
 
-    Entries that count from one instant are in the order in which they were recorded. They act together, so that a
-    holding between them may never have been.
+    Entries that count from one instant are in the order in which they were recorded. They act together, so the
+    user may never have had a holding that is shown between them.
     """
     if asset is None:
         known = select(entries.c.entry_id, entries.c.effective_at).where(entries.c.user_id == user_id)
@@ -115,15 +115,15 @@ class PoolEntries:
     entries: list[Entry]
     count: int
     balance: int
-    """As it is now, in units."""
+    """The present balance, in units."""
 
 
 async def pool_entries(
     connection: AsyncConnection, asset: str, *, with_rewards: bool = True, last: int
 ) -> PoolEntries:
-    """The latest entries that moved something of an asset's pool: fundings, rewards, and what reversed either.
+    """The latest entries that changed an asset's pool: fundings, rewards, and reversals of either.
 
-    Each has its change of the pool, also where it is an entry of a user.
+    Each shows its change of the pool, also if it is an entry of a user.
     """
     known = (
         select(entries.c.entry_id, func.sum(postings.c.amount).label("amount"))
@@ -147,7 +147,7 @@ async def pool_entries(
 
 
 def _lines() -> Select[*tuple[Any, ...]]:
-    """A row for each entry and account of its user, or of the reward pool where it has none."""
+    """A row for each entry and account of its user, or of the reward pool if the entry has no user."""
     reversal = entries.alias("reversal")
     return (
         select(entries, reversal.c.entry_id.label("reversed_by"), accounts.c.asset, postings.c.amount)

@@ -16,11 +16,11 @@ class AccountFull(LedgerError):
 
 
 class Superseded(LedgerError):
-    """The request is of a run that recalled the user's state before somebody else did."""
+    """The request comes from a run after whose recall another run has recalled the user's state."""
 
 
 class LedgerRestored(LedgerError):
-    """The ledger knows less than the run that asks: it was restored from a backup."""
+    """The ledger has less than the run that asks has seen: it was restored from a backup."""
 
 
 class NoProgram(LedgerError):
@@ -32,7 +32,7 @@ class ProgramRefused(LedgerError):
 
 
 class BackDatingRefused(LedgerError):
-    """An activation cannot be dated back to where it was asked."""
+    """An activation cannot be dated back to the requested instant."""
 
 
 class UnknownAsset(LedgerError):
@@ -44,7 +44,7 @@ class MisspeltAsset(UnknownAsset):
 
 
 class InTheFuture(LedgerError):
-    """A movement is said to have occurred later than now."""
+    """The given instant of a movement is later than now."""
 
 
 class UnknownEntry(LedgerError):
@@ -76,4 +76,4 @@ class LedgerUnavailable(Exception):
 
 
 class ClockIsWrong(LedgerUnavailable):
-    """This machine's clock differs from the database's: what it wrote, and all that follows, would count late."""
+    """This machine's clock differs from the database's, so what it writes would count from a wrong instant."""

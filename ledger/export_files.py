@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ledger.history_export import ExportError
 
 EXPORT_BYTES_MAX = 64 * 1024 * 1024
-"""Of a file, and of all that is in a ZIP when it is unpacked."""
+"""The limit for a file, and for everything in a ZIP when it is unpacked."""
 ZIP_ENTRIES_MAX = 1_000
 _LIMIT = f"{EXPORT_BYTES_MAX // 1024**2} MB"
 _ZIP_BEGINS_WITH = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -29,16 +29,17 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class ExportFile:
-    """A CSV file, or a part of a ZIP, with what a person calls it."""
+    """A CSV file, or a part of a ZIP, with the name that a person is shown."""
 
     name: str
     content: bytes
 
 
 def read_export_files(path: Path) -> list[ExportFile]:
-    """What is in a file: itself, or the CSV files that it holds if it is a ZIP, by name.
+    """What is in a file: the file itself, or the CSV files in it if it is a ZIP, by name.
 
-    Raises ExportError unless it is a readable file of at most 64 MB, unpacked too, and in a ZIP is nothing else.
+    Raises ExportError if it cannot be read, has more than 64 MB, also unpacked, or is a ZIP with anything else in
+    it.
     """
     content = _read(path)
     if not content.startswith(_ZIP_BEGINS_WITH):
@@ -83,7 +84,7 @@ def _parts(archive: zipfile.ZipFile, path: Path) -> Iterator[ExportFile]:
         raise ExportError(f"{path} holds no CSV file")
     left = EXPORT_BYTES_MAX
     for entry in parts:
-        # What an entry says of its size may be anything.
+        # The size that a ZIP's entry states may be wrong.
         with archive.open(entry) as file:
             content = file.read(left + 1)
         left -= len(content)
@@ -93,7 +94,7 @@ def _parts(archive: zipfile.ZipFile, path: Path) -> Iterator[ExportFile]:
 
 
 def _is_content(entry: zipfile.ZipInfo) -> bool:
-    """Not a folder, nor what a computer put in beside the files."""
+    """Whether this is a file of the export, and not a folder or a file that a computer put in."""
     steps = PurePosixPath(entry.filename).parts
     is_of_a_system = any(step in _LEFT_BY_SYSTEMS or step.startswith("._") for step in steps)
     return not entry.is_dir() and not is_of_a_system
@@ -106,5 +107,5 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _on_one_line(name: str) -> str:
-    """Names are printed and recorded, one on a line."""
+    """Names are printed and recorded, one on each line, so a name must have no line break."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -7,7 +7,7 @@ _SPELT_OTHERWISE = str.maketrans({"ı": "i", "đ": "d", "ł": "l"})
 
 
 class Column(StrEnum):
-    """What a line says, by the English word for it."""
+    """The fields of a line, by their English names."""
 
     USER = "User_ID"
     TIME = "UTC_Time"
@@ -61,7 +61,7 @@ _COLUMNS = {
         · 備考 · メモ · 비고 · 메모 · Ghi chú · Nhận xét · Keterangan · Catatan · Komentar · Uwaga
         · Uwagi · Opmerking · Opmerkingen · ملاحظة · ملاحظات""",
 }
-"""Amount is no word for a change, in no language: such a column may be without a sign."""
+"""Words for an amount are not among the words for a change, in any language: such a column may have no sign."""
 
 _SPOT = """
         Spot · Spot Wallet · Spot Account · Cuenta spot · Conta spot · Compte spot · Spot-Konto
@@ -85,7 +85,7 @@ _UTC = "utc"
 
 
 def folded(text: str) -> str:
-    """A word as it is compared: without case, width, accents, blanks, and punctuation."""
+    """A word in the form in which it is compared: without case, width, accents, blanks and punctuation."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(character for character in decomposed if character.isalnum()).translate(_SPELT_OTHERWISE)
 
@@ -101,7 +101,8 @@ _PARTS_OF_ANOTHER = tuple(_all(_ANOTHER_ACCOUNT))
 
 
 def column_called(word: str) -> tuple[Column, bool] | None:
-    """The column with that heading, in any of the languages, and whether it says that it is UTC; else None."""
+    """The column with that heading, in any of the languages, and whether the heading says UTC; None if there is no
+    such column."""
     name = folded(word)
     if column := _COLUMN_OF.get(name):
         return column, False
@@ -118,7 +119,7 @@ def is_spot(account: str) -> bool:
 def is_another_account(account: str) -> bool:
     """Whether an account is one of those that exchanges have beside Spot, in any of the languages.
 
-    A name that has both, such as Fiat and Spot, is neither.
+    A name that contains both, such as Fiat and Spot, is not recognised.
     """
     name = folded(account)
     has_spot = any(part in name for part in _PARTS_OF_SPOT)

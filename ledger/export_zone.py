@@ -1,4 +1,4 @@
-"""In which time zone the times of an export are: what its header, its name and a person say."""
+"""The time zone of the times in an export, from its header, its name, and what a person says."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -12,7 +12,8 @@ _OFFSET_MAX = timedelta(hours=14)
 
 
 def parse_zone(text: str) -> tzinfo:
-    """The time zone called ``UTC``, ``Europe/Paris``, ``+02:00``, ``UTC+9`` or ``-6``. Raises ValueError else."""
+    """The time zone called ``UTC``, ``Europe/Paris``, ``+02:00``, ``UTC+9`` or ``-6``. Raises ValueError for any
+    other text."""
     if text == "UTC":
         return UTC
     if offset := _OFFSET.fullmatch(text):
@@ -29,9 +30,9 @@ def parse_zone(text: str) -> tzinfo:
 
 
 def zone_in_name(name: str) -> tzinfo | None:
-    """The zone that an export's file name tells, as in ``…(UTC+9).csv`` or ``…(UTC--6).csv``.
+    """The zone in an export's file name, as in ``…(UTC+9).csv`` or ``…(UTC--6).csv``.
 
-    Raises ExportError where it tells one that is not known, or two.
+    Raises ExportError if the name has an unknown zone, or two zones.
     """
     told = [text.replace("--", "-") for text in _ZONE_IN_NAME.findall(name)]
     if not told:
@@ -48,9 +49,10 @@ def zone_in_name(name: str) -> tzinfo | None:
 
 
 def zone_of_export(content: bytes, name: str, *, said: tzinfo | None) -> tzinfo | None:
-    """The zone of a file's times: that of its ``UTC_Time``, of its name, or else the one that was said.
+    """The zone of a file's times: UTC for the heading ``UTC_Time``, else the zone in its name, else the one that a
+    person gave.
 
-    None if nothing tells it. Raises ExportError where two of them contradict each other.
+    None if nothing tells it. Raises ExportError if two of these contradict each other.
     """
     utc_word = header_of(content).utc_word
     in_name = zone_in_name(name)
@@ -69,7 +71,7 @@ def zone_of_export(content: bytes, name: str, *, said: tzinfo | None) -> tzinfo 
 
 
 def _are_the_same(one: tzinfo, other: tzinfo) -> bool:
-    """Whether two zones are never apart, as far as exports go back."""
+    """Whether two zones have always had the same time, as far back as exports go."""
     if str(one) == str(other):
         return True
     months = [datetime(year, month, 1, tzinfo=UTC) for year in range(2017, 2028) for month in range(1, 13)]

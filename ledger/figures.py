@@ -30,17 +30,17 @@ class Owed:
     days: int = 0
     users: int = 0
     back_dated_days: int = 0
-    """Those of them that had closed before their enrolment was recorded: they are never late (rule 11)."""
+    """The owed days that had closed before their enrolment was recorded: they are never late (rule 11)."""
     oldest_promised: date | None = None
-    """The oldest of the others."""
+    """The oldest owed day that is not back-dated; None if there is none."""
 
     @property
     def promised_days(self) -> int:
-        """Those that are late or will be (rule 11)."""
+        """The owed days that are late or can become late (rule 11)."""
         return self.days - self.back_dated_days
 
     def waits_for(self, now: datetime) -> timedelta:
-        """How long the oldest promised one has been over; nothing where none is owed."""
+        """How long the oldest of them has been over; zero if none is owed."""
         return now - end_of(self.oldest_promised) if self.oldest_promised else timedelta()
 
 
@@ -50,34 +50,35 @@ class Pool:
 
     balance: int
     days_left: float
-    """What is left of the balance after what waits, by the average outflow of a day. 0 for a pool that is empty or
-    cannot pay what waits; infinite where nothing flows out and nobody waits."""
+    """The balance without what waits, divided by the average outflow of a day. It is 0 for a pool that is empty or
+    cannot pay what waits, and infinite if nothing flows out and nobody waits."""
     outflow_yesterday: int = 0
     """Credited for yesterday's accrual day."""
     waiting_users: int = 0
-    """Users whose day is closed and held back since the pool cannot pay all of them; not those who are held."""
+    """Users whose closed day is held back since the pool cannot pay all of them, without users whom an operator
+    holds."""
     missing: int = 0
-    """What it lacks to pay the days that wait. Each user's later owed days come on top."""
+    """What the pool lacks to pay the days that wait. Each user's later owed days come on top."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All of them, as of one instant."""
+    """All figures, as of one instant."""
 
     owed: Owed
-    """To users who are not held."""
+    """What is owed to users who are not held."""
     owed_to_held: Owed
-    """To users whose loop an operator holds: these wait because someone wants them to."""
+    """What is owed to users whom an operator holds. These days wait because someone wants it."""
     held_users: int
     pools: Mapping[str, Pool]
-    """By asset: of the programs in force and to come, and whatever else has a pool."""
+    """By asset: the assets of the programs in force and to come, and every other asset that has a pool."""
 
 
 async def figures(ledger: Ledger, now: datetime) -> Figures:
     """What an operator watches, in one transaction that only reads and locks nothing."""
     async with ledger.read(takes_long=True) as connection:
         owed = await _owed_by_hold(connection, day_of(now))
-        # Whoever waits for a pool is owed a day; looking for them takes as long again.
+        # Users who wait for a pool are owed a day. Looking for them takes as long again.
         demand = await demand_on_pools(connection, day_of(now)) if False in owed else {}
         return Figures(
             owed=owed.get(False, Owed()),
@@ -88,7 +89,7 @@ async def figures(ledger: Ledger, now: datetime) -> Figures:
 
 
 async def pools(ledger: Ledger, now: datetime) -> Mapping[str, Pool]:
-    """The pools alone, as in ``figures``."""
+    """Only the pools, as in ``figures``."""
     async with ledger.read(takes_long=True) as connection:
         return await _pools(connection, day_of(now), await demand_on_pools(connection, day_of(now)))
 
@@ -116,7 +117,7 @@ _OWED = (
 
 
 async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
-    """By whether their users are held."""
+    """The owed days, by whether their users are held."""
     rows = await connection.execute(_OWED, {"yesterday": today - ONE_DAY})
     return {
         bool(row.is_held): Owed(
@@ -161,8 +162,8 @@ def _days_left(left: int, outflows: list[int]) -> float:
     return left * len(outflows) / sum(outflows) if sum(outflows) else inf
 
 
-# Rewards count from boundaries, so only those seven instants of a pool's postings are read, in their index, and
-# nothing that was funded meanwhile. One instant at a time: so the sums need no sorting.
+# Rewards count from boundaries, so only the postings at these seven instants are read, from their index, and no
+# funding in between. They are read one instant at a time, so that the sums need no sorting.
 _OUTFLOW = (
     select(accounts.c.asset, *exact_sum(-postings.c.amount))
     .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
@@ -177,7 +178,7 @@ _OUTFLOW = (
 
 
 async def _outflows(connection: AsyncConnection, today: date) -> defaultdict[str, dict[date, int]]:
-    """By asset, what each of the last accrual days came to that was paid for; units."""
+    """By asset, what was paid for each of the last accrual days for which anything was paid, in units."""
     outflows: defaultdict[str, dict[date, int]] = defaultdict(dict)
     for number in range(OUTFLOW_DAYS):
         boundary = today - ONE_DAY * number

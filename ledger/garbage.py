@@ -1,4 +1,4 @@
-"""The interpreter's search for garbage, which a million lines make long."""
+"""The interpreter's garbage collection, which takes long with a million lines in memory."""
 
 import gc
 from collections.abc import Generator
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def left_alone() -> Generator[None]:
-    """Nothing is searched meanwhile: lines are in no cycles, and looking through all of them again and again takes
-    as long as making them."""
+    """Switches garbage collection off meanwhile. Lines are in no cycles, and looking through all of them again and
+    again takes as long as making them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -22,9 +22,9 @@ HEADERS = (
     ("User_ID", "UTC_Time", "Account", "Operation", "Coin", "Change", "Remark"),
     ("User ID", "Time", "Account", "Operation", "Coin", "Change", "Remark"),
 )
-"""As they are in English; in other languages they are known too, in any order."""
+"""The headings in English. Headings in other languages are recognised too, in any order."""
 OPENING = "Opening balance"
-"""The words of the entry of what a history begins with."""
+"""The note of the entry with a history's opening balance."""
 _ACCOUNTS_SHOWN_MAX = 10
 _TOLD_EVERY = 10_000
 _EXPECTED = " or ".join(",".join(header) for header in HEADERS)
@@ -35,7 +35,7 @@ class ExportError(ValueError):
 
 
 Movement: TypeAlias = tuple[datetime, str, int]
-"""A user's movement: when, of which asset, how much in units. Equal ones of one user are told apart by number."""
+"""A user's movement: its instant, asset, and amount in units. Equal movements of one user are numbered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class ExportLine:
     """Units, never 0."""
     remark: str
     file: int = 0
-    """Of several files of one export, which one."""
+    """The number of the file, among several files of one export."""
     is_opening: bool = False
-    """Whether it is what the history begins with, rather than a movement."""
+    """Whether it is an opening balance, rather than a movement."""
 
     @property
     def movement(self) -> "Movement":
-        """What the line moves, whatever words it has."""
+        """What the line moves, without its words."""
         return self.instant, self.asset, self.change
 
     @property
     def words(self) -> str:
-        """What the line says of it."""
+        """The words of the line about it."""
         return f"{self.operation}: {self.remark}" if self.remark else self.operation
 
 
@@ -75,13 +75,14 @@ class BadLine:
     number: int
     problem: str
     user_id: str | None = None
-    """Whose it is, where it says so."""
+    """The user, if the line names one."""
     file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TooLargeLine:
-    """A line whose only fault is a change beyond what an account holds: bad or not, depending on the asset."""
+    """A line whose only fault is a change that is larger than what an account can hold. Whether it is bad depends
+    on the asset."""
 
     number: int
     asset: str
@@ -95,14 +96,14 @@ class UnknownAccount:
     """An account of which nobody said whether it is Spot."""
 
     number: int
-    """The first line of it."""
+    """The first line with this account."""
     lines: int
     file: int = 0
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """What a person says of accounts whose names are not known, or are known as something else."""
+    """What a person says about accounts whose names are not recognised, or are recognised as something else."""
 
     spot: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
@@ -112,32 +113,32 @@ class Accounts:
 
 @dataclass(frozen=True)
 class Header:
-    """The first line of a file: which column is where."""
+    """The first line of a file: which column stands where."""
 
     columns: tuple[Column, ...]
     utc_word: str | None
-    """The heading of the times, where it says that they are UTC."""
+    """The heading of the times, if it says that they are UTC; else None."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """Everything that a file says, each list in the order of the file."""
+    """Everything that a file contains, each list in the order of the file."""
 
     lines: list[ExportLine] = field(default_factory=list[ExportLine])
     bad: list[BadLine] = field(default_factory=list[BadLine])
     too_large: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
     too_fine: list[TooLargeLine] = field(default_factory=list[TooLargeLine])
-    """With more than 8 decimals; like ``too_large``."""
+    """Lines with more than 8 decimals; like ``too_large``."""
     skipped_not_spot: int = 0
     skipped_zero: int = 0
     users: set[str] = field(default_factory=set[str])
-    """Of every Spot line with a good user id, skipped and oversized ones too."""
+    """The users of all Spot lines with a valid user id, also of skipped and oversized lines."""
     last_spot_instant: datetime | None = None
-    """Of every Spot line with a time, skipped and oversized ones too; UTC."""
+    """The instants of all Spot lines with a time, also of skipped and oversized lines; UTC."""
     skipped_accounts: dict[str, int] = field(default_factory=dict[str, int])
     """Lines of accounts other than Spot, by name."""
     unknown_accounts: dict[str, UnknownAccount] = field(default_factory=dict[str, UnknownAccount])
-    """Accounts of which it is not known whether they are Spot, by name. Nothing of the export may be imported."""
+    """Accounts that are not recognised, by name. If there is one, nothing of the export may be imported."""
 
 
 def parse_export(
@@ -150,9 +151,8 @@ def parse_export(
 ) -> Export:
     """The lines of an export whose times are local to ``zone``.
 
-    Of a local time that occurs twice the first is meant. Lines later than ``now`` are bad.
-    Raises ExportError for a file that is not such an export at all. ``on_progress`` hears now and then how many
-    lines are read.
+    A local time that occurs twice means the first one. Lines later than ``now`` are bad. Raises ExportError for a
+    file that is not such an export at all. ``on_progress`` hears now and then how many lines are read.
     """
     records = _records(text_of(content))
     header = _header(next(records, None))
@@ -189,7 +189,7 @@ class _Reading:
         self._last_spot_instant: datetime | None = None
 
     def read(self, number: int, record: list[str]) -> None:
-        # As nearly every line stands, of which a file may have a million.
+        # Nearly every line is written like this, and a file may have a million lines.
         is_plain = self._is_plain and len(record) == self._count
         fields = record if is_plain else self._in_order(record)
         if fields is None:
@@ -242,7 +242,7 @@ class _Reading:
         )
 
     def _in_order(self, record: list[str]) -> list[str] | None:
-        """The seven fields in the order of the English header; None where they are more or fewer."""
+        """The seven fields in the order of the English header; None if there are more or fewer."""
         columns = self._header.columns
         if len(record) == len(columns) + 1 and not record[-1]:
             record = record[:-1]
@@ -257,11 +257,11 @@ class _Reading:
         return f"a line has {len(self._header.columns)} fields, this one has {count}"
 
     def _whose(self, record: list[str]) -> str | None:
-        """The user of a line with too many fields or too few, whose first are the likeliest to be right."""
+        """The user of a line with too many or too few fields. Its first fields are most likely right."""
         return record[0] if self._header.columns[0] is Column.USER else None
 
     def _kind(self, account: str) -> bool | None:
-        """Whether it is Spot; None if that is not known."""
+        """Whether the account is Spot; None if it is not recognised."""
         name = folded(account)
         if name in self._accounts.spot or name in self._accounts.skipped:
             kind = name in self._accounts.spot
@@ -276,7 +276,7 @@ class _Reading:
 
 
 def combined(parts: Sequence[Export]) -> Export:
-    """Several files of one export, whose lines say of which file they are."""
+    """Several files of one export. Each line has the number of its file."""
     instants = [part.last_spot_instant for part in parts if part.last_spot_instant]
     numbered = list(enumerate(parts))
     return Export(
@@ -315,7 +315,7 @@ def header_of(content: bytes) -> Header:
 
 
 def check_accounts(export: Export, files: Sequence[str]) -> None:
-    """Raises ExportError if it is not known of some account whether it is Spot; ``files`` are the files' names."""
+    """Raises ExportError if an account is not recognised; ``files`` are the files' names."""
     if not export.unknown_accounts:
         return
     told = [
@@ -331,7 +331,7 @@ def check_accounts(export: Export, files: Sequence[str]) -> None:
 
 
 def text_of(content: bytes) -> str:
-    """The text of a CSV file. Raises ExportError for what is none, in UTF-8."""
+    """The text of a CSV file in UTF-8. Raises ExportError for anything else."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ExportError("the file is UTF-16 text; save it as CSV in UTF-8")
     if b"\0" in content:
@@ -396,7 +396,7 @@ def _instant(text: str, zone: tzinfo, now: datetime | None) -> datetime:
     written = text if len(text) == _TIME_LENGTH else f"20{text}"
     try:
         if written[_HOUR] == "24":
-            raise ValueError(text)  # which newer versions of Python take for the beginning of the next day
+            raise ValueError(text)  # newer versions of Python read 24:00 as the beginning of the next day
         local = datetime.fromisoformat(written).replace(tzinfo=zone)
         instant = local if zone is UTC else local.astimezone(UTC)
         exists = isinstance(zone, timezone) or instant.astimezone(zone).replace(tzinfo=None) == local.replace(

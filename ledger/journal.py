@@ -46,9 +46,10 @@ class LockedUser:
         return max(instant, self.closed_through)
 
     def check_fence(self, request: FencedRequest) -> None:
-        """Raises Superseded if the user was recalled again since the run recalled that sends the request.
+        """Raises Superseded if the user was recalled again after the run that sends the request had recalled.
 
-        Such a run may have been terminated, and its request come late; what it believes may not be true any more.
+        That run may have been terminated, and its request may come late. What it recalled may not be true any
+        more.
         """
         if request.generation < self.generation:
             raise Superseded(
@@ -57,7 +58,7 @@ class LockedUser:
             )
 
     def check_not_restored(self, request: FencedRequest) -> None:
-        """Raises LedgerRestored if the ledger does not know the recall on which the request rests."""
+        """Raises LedgerRestored if the ledger does not have the recall on which the request is based."""
         if request.generation > self.generation:
             raise LedgerRestored(
                 f"the ledger knows less of user {self.user_id} than the user's workflow: it was restored from a "
@@ -76,7 +77,7 @@ AccountKey: TypeAlias = tuple[str, str | None, str]
 """Kind, user and asset."""
 
 Owner: TypeAlias = Spot | str
-"""Whose account: a locked user's spot account, POOL or OUTSIDE."""
+"""The owner of an account: the spot account of a locked user, POOL or OUTSIDE."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Account:
     account_id: int
     key: AccountKey
     balance: int | None
-    """Units; None for OUTSIDE, which keeps none."""
+    """Units; None for OUTSIDE, for which no balance is kept."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,16 @@ _LOCK_USERS = (
     select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at, users.c.generation)
     .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
     .order_by(users.c.user_id)
-    # Leaves foreign keys to the row alone, which every entry of the user checks.
+    # This lock does not block the foreign keys to the row, which every entry of the user checks.
     .with_for_update(key_share=True)
 )
 
 
 async def lock_user(connection: AsyncConnection, user_id: str) -> LockedUser:
-    """Takes the user's lock, for the rest of the transaction; makes the user if new.
+    """Takes the user's lock for the rest of the transaction. A new user is recorded.
 
-    The lock is a statement of its own and comes first: what is read after it sees every posting that was
-    committed while this waited.
+    The lock is a statement of its own and comes first. So what is read after it contains every posting that was
+    committed while this statement waited.
     """
     locked = await lock_users(connection, [user_id])
     if not locked:
@@ -162,7 +163,8 @@ async def lock_users(connection: AsyncConnection, user_ids: Iterable[str]) -> di
 
 
 async def users_as_they_are(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
-    """What the users' locks would tell, without taking them: for a look ahead, never for a posting."""
+    """What taking the users' locks would return, without taking them. It is for a look ahead, and never for a
+    posting."""
     asked = sorted(user_ids)
     known = {user_id: LockedUser(user_id, _NEVER, _NEVER, 0) for user_id in asked}
     rows = await connection.execute(select(users).where(users.c.user_id.in_(asked)))
@@ -174,7 +176,7 @@ async def users_as_they_are(connection: AsyncConnection, user_ids: Iterable[str]
 
 
 async def lock_or_make_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
-    """lock_user, of several."""
+    """Like lock_user, for several users."""
     asked = sorted(user_ids)
     locked = await lock_users(connection, asked)
     missing = [user_id for user_id in asked if user_id not in locked]
@@ -188,14 +190,14 @@ async def lock_or_make_users(connection: AsyncConnection, user_ids: Iterable[str
 
 
 async def lock_all_users(connection: AsyncConnection) -> None:
-    """Waits until no user is locked, and lets none be locked until the end of the transaction: no day is closed
-    meanwhile, for anyone."""
+    """Waits until no user is locked, and prevents that any user is locked until the end of the transaction. So no
+    day is closed meanwhile, for anyone."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer
         await connection.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    """Inserts the rows that no unique index knows yet; leaves the others as they are."""
+    """Inserts the rows that do not conflict with a unique index, and leaves the existing rows as they are."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = list(rows)
     if values:
@@ -211,7 +213,7 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
     """Writes balanced entries, their postings and the balances they make; answers the entries' ids, in order.
 
     The caller holds the lock of every user in them. Raises InsufficientBalance or AccountFull, naming the account,
-    if a balance would leave its range in the end, or MisspeltAsset, and then has written nothing.
+    if a balance would leave its range in the end, or MisspeltAsset; then nothing is written.
     """
     accounts_by_key = await _open_accounts(connection, {leg.account for entry in new for leg in entry.legs})
     return await post_to(connection, accounts_by_key, new)
@@ -220,7 +222,7 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
 async def post_to(
     connection: AsyncConnection, known: Mapping[AccountKey, Account], new: Sequence[NewEntry]
 ) -> list[int]:
-    """post_all, where the accounts of every leg are known and the pools among them locked."""
+    """Like post_all, if the accounts of all legs are given and the pools among them are locked."""
     for entry in new:
         _check_balanced(entry)
     changes: defaultdict[AccountKey, int] = defaultdict(int)
@@ -238,7 +240,7 @@ async def post_to(
         if amount
     ]
     await insert_rows(connection, postings, rows)
-    # Their users are locked, and the pools: what was read is what is there.
+    # Their users are locked, and so are the pools, so what was read is still true.
     balances_after = [
         {"account_id": account.account_id, "balance": (account.balance or 0) + change}
         for account, change in sorted(changed.items(), key=lambda item: _lock_order(item[0].key))
@@ -248,9 +250,9 @@ async def post_to(
 
 
 class Movement(NamedTuple):
-    """One change, in units, of one spot account, whose other side is outside; the user is locked.
+    """One change, in units, of one spot account of a locked user; the other side is outside.
 
-    Of a bulk of thousands, so with nothing but what differs between them, and instants as they are stored.
+    It is one of thousands in a bulk. So it has only what differs between them, and instants as they are stored.
     """
 
     user_id: str
@@ -265,7 +267,7 @@ class Movement(NamedTuple):
 
 @dataclass(frozen=True)
 class InCommon:
-    """What the entries of a bulk have in common."""
+    """What all entries of a bulk have in common."""
 
     kind: str
     recorded_at: datetime
@@ -277,7 +279,7 @@ class InCommon:
 Changed: TypeAlias = tuple[str, str]
 """A user and an asset."""
 Sides: TypeAlias = Mapping[Changed, tuple[int, int]]
-"""The ids of two accounts: the user's, and the one outside."""
+"""The ids of two accounts: the user's account, and the account outside."""
 
 
 def accounts_of(changes: Iterable[Changed]) -> set[AccountKey]:
@@ -286,7 +288,7 @@ def accounts_of(changes: Iterable[Changed]) -> set[AccountKey]:
 
 
 def sides_of(changes: Iterable[Changed], known: Mapping[AccountKey, Account]) -> Sides:
-    """The ids of the accounts of both sides, which are known."""
+    """The ids of the accounts of both sides."""
     return {
         changed: (known[_spot_of(changed)].account_id, known[_outside_of(changed)].account_id)
         for changed in changes
@@ -304,7 +306,7 @@ def _outside_of(changed: Changed) -> AccountKey:
 async def post_movements(
     connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon
 ) -> Sequence[int]:
-    """post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
+    """Like post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
     if not new:
         return []
     changes: defaultdict[Changed, int] = defaultdict(int)
@@ -366,7 +368,7 @@ def entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str,
 
 
 async def lock_pools(connection: AsyncConnection, assets: Iterable[str]) -> dict[AccountKey, Account]:
-    """Locks the reward pools of assets, in the order of their accounts, where there are any."""
+    """Locks the reward pools of assets, if there are any, in the order of their accounts."""
     return await _system_accounts(connection, {(POOL, None, asset) for asset in assets})
 
 
@@ -402,7 +404,7 @@ async def holdings_before(
 ) -> dict[str, int]:
     """A user's holdings by asset, in units, just before an instant; ``inclusive``: with its own movements.
 
-    Reads only what came after: the balance less that.
+    It is the balance without what came after, and only the latter is read.
     """
     after = postings.c.effective_at > instant if inclusive else postings.c.effective_at >= instant
     return (await _balances_without(connection, [user_id], after))[user_id]
@@ -411,7 +413,7 @@ async def holdings_before(
 async def holdings_of_all_before(
     connection: AsyncConnection, user_ids: Iterable[str], instant: datetime
 ) -> dict[str, dict[str, int]]:
-    """holdings_before, of several users by their ids."""
+    """Like holdings_before, for several users by their ids."""
     return await _balances_without(connection, user_ids, postings.c.effective_at >= instant)
 
 
@@ -433,7 +435,7 @@ async def _balances_without(
 
 
 def exact_sum(column: ColumnElement[int]) -> tuple[ColumnElement[int | None], ColumnElement[int | None]]:
-    """Two columns whose values from_exact_sum puts together: a sum that may pass 64 bits on the way.
+    """Two columns that from_exact_sum combines into one sum, which may exceed 64 bits on the way.
 
     SQLite fails on a sum beyond 64 bits, and PostgreSQL leaves integers for it.
     """
@@ -448,21 +450,21 @@ def from_exact_sum(row: AnyRow) -> int:
 
 
 def from_exact_sums(high: int | None, low: int | None) -> int:
-    """The same, of what the two columns hold."""
+    """The sum from the values of the two columns."""
     return (int(high or 0) << 32) + int(low or 0)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request under an idempotency key asks for; its repeats must ask for the same."""
+    """What a request under an idempotency key asks for. Its repeats must ask for the same."""
 
     kind: str
     user_id: str | None
-    """None for the reward pool."""
+    """None for a funding of a reward pool."""
     changes: Mapping[str, int]
     """Units by asset."""
     occurred_at: datetime | None = None
-    """None where the instant is that of the request, and so another at each repeat."""
+    """None if the instant is that of the request, so that it differs at each repeat."""
 
     def __str__(self) -> str:
         whose = f"user {self.user_id}" if self.user_id else "the reward pool"
@@ -471,7 +473,7 @@ class Asked:
 
 
 async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: Asked) -> int | None:
-    """The id of the entry recorded under a key, or None. Raises ContentDiffers if it says anything else."""
+    """The id of the entry recorded under a key, or None. Raises ContentDiffers if the entry has other content."""
     rows = (
         await connection.execute(
             select(
@@ -506,7 +508,7 @@ def _readable(changes: Mapping[str, int]) -> str:
 
 
 def _check_balanced(entry: NewEntry) -> None:
-    """I1, where every posting passes."""
+    """Checks I1; every posting passes here."""
     sums: dict[str, int] = defaultdict(int)
     for leg in entry.legs:
         sums[leg.asset] += leg.amount
@@ -540,13 +542,13 @@ def _amounts_by_account(entry: NewEntry, known: Mapping[AccountKey, Account]) ->
 
 
 def _lock_order(key: AccountKey) -> tuple[bool, str, str, str]:
-    """The pools last: they are shared by all, and so held for the shortest time."""
+    """The pools are locked last: all users share them, so they must be locked for the shortest time."""
     kind, user_id, asset = key
     return kind == POOL, kind, user_id or "", asset
 
 
 async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
-    """The accounts, made where missing; pools are locked, and users' accounts by their users' locks."""
+    """The accounts; missing ones are made. Pools are locked. Users' accounts are guarded by their users' locks."""
     found = await find_accounts(connection, wanted)
     missing = sorted(wanted - found.keys(), key=_lock_order)
     if missing:
@@ -567,7 +569,7 @@ async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -
 
 
 async def find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
-    """Those of the accounts that there are. Pools are locked, in the order of their accounts."""
+    """The accounts that exist. Pools are locked, in the order of their accounts."""
     of_users = {key for key in wanted if key[0] == SPOT}
     of_the_system = wanted - of_users
     found: dict[AccountKey, Account] = {}
@@ -608,7 +610,8 @@ _LOCK_SYSTEM_ACCOUNTS = _SYSTEM_ACCOUNTS.with_for_update(key_share=True)
 
 
 async def _system_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
-    """Outside first, which keeps no balance and is not locked; then the pools, locked in order."""
+    """The accounts outside, which have no balance and are not locked; then the pools, which are locked in
+    order."""
     found: dict[AccountKey, Account] = {}
     for kind, statement in ((OUTSIDE, _SYSTEM_ACCOUNTS), (POOL, _LOCK_SYSTEM_ACCOUNTS)):
         assets = sorted({asset for of_kind, _, asset in wanted if of_kind == kind})

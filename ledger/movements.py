@@ -18,9 +18,9 @@ from staking.program import check_asset_code
 
 KEY_LENGTH_MAX = 200
 CLOCKS_DIFFER_BY_MAX = timedelta(seconds=5)
-"""How far a source's clock may be ahead of the one that says ``now``. Without it a withdrawal would be refused now
-and then for a few milliseconds between two machines; with much more, a wrong clock would put off whatever the user
-does next, since nothing counts before the user's latest movement."""
+"""How far a source's clock may be ahead of the one that says ``now``. Without this tolerance a withdrawal would
+sometimes be refused because the clocks of two machines differ by milliseconds. With a much larger one, a wrong
+clock would delay when the user's next movements count, since nothing counts before the user's latest movement."""
 
 
 async def deposit(
@@ -35,10 +35,10 @@ async def deposit(
 ) -> Recorded:
     """Adds an amount, in units above zero, to a user's spot balance.
 
-    It counts from ``occurred_at``, or else from ``now``; but in no closed day, and never before the user's latest
-    movement (I4). A repeat of the key answers the first entry. Raises ContentDiffers for a repeat that says
-    anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that differs only in case from one of the
-    program, or ValueError for what is malformed.
+    It counts from ``occurred_at``, or from ``now`` if that is None; but in no closed day, and never before the
+    user's latest movement (I4). A repeat of the key answers the first entry. Raises ContentDiffers for a repeat
+    that says anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that differs only in case from
+    one of the program, or ValueError for what is malformed.
     """
     changes = {check_asset_code(asset): _checked(amount)}
     return await _move(ledger, user_id, changes, "deposit", idempotency_key, now, occurred_at)
@@ -56,7 +56,8 @@ async def withdraw(
 ) -> Recorded:
     """Takes an amount, in units above zero, from a user's spot balance, whatever days are owed (rule 9).
 
-    As deposit otherwise. Raises InsufficientBalance, with nothing taken, if the balance does not allow all of it.
+    Otherwise it is like deposit. Raises InsufficientBalance, with nothing taken, if the balance does not allow all
+    of it.
     """
     changes = {check_asset_code(asset): -_checked(amount)}
     return await _move(ledger, user_id, changes, "withdrawal", idempotency_key, now, occurred_at)
@@ -76,7 +77,7 @@ async def trade(
 ) -> Recorded:
     """Exchanges an amount of one asset for an amount of another, both in units above zero: both legs or none.
 
-    As withdraw otherwise.
+    Otherwise it is like withdraw.
     """
     sold, bought = check_asset_code(sold_asset), check_asset_code(bought_asset)
     if sold == bought:
@@ -95,7 +96,7 @@ async def post_movement(
     idempotency_key: str,
     occurred_at: datetime,
 ) -> int:
-    """Posts one movement, whole: signed changes in units by asset; answers the journal entry's id.
+    """Posts one whole movement: signed changes in units by asset. Answers the journal entry's id.
 
     It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat
     of the key answers the first entry. Raises ContentDiffers for a repeat that says anything else,
@@ -116,7 +117,8 @@ def counts_from(user: LockedUser, instant: datetime) -> datetime:
 
 
 async def post_live(connection: AsyncConnection, user: LockedUser, entry: NewEntry) -> int:
-    """Writes a user's entry that counts as counts_from says; every later one will count no earlier."""
+    """Writes a user's entry that counts from the instant that counts_from gives. No later entry will count
+    earlier."""
     entry_id = await post(connection, entry)
     await connection.execute(
         users.update().where(users.c.user_id == user.user_id).values(latest_effective_at=entry.effective_at)

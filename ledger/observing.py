@@ -1,4 +1,4 @@
-"""What a ledger tells whoever watches it. The ledger itself counts nothing and knows no metrics."""
+"""What a ledger tells an observer. The ledger itself counts nothing, and does not depend on metrics."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -7,23 +7,23 @@ from staking.models import CreditReceipt, RewardLine
 
 
 class Observer(Protocol):
-    """Hears of what has happened, after it has; must neither wait nor raise."""
+    """Is told what has happened, afterwards. It must neither wait nor raise."""
 
     def transaction(self, kind: Literal["read", "write"], duration_s: float) -> None:
         """One transaction, committed or not, with its waiting for a turn and a connection."""
         ...
 
     def batch(self, request_count: int) -> None:
-        """Requests that are answered together, in one transaction."""
+        """Requests were answered together, in one transaction."""
         ...
 
     def credited(self, receipt: CreditReceipt, lines: Sequence[RewardLine]) -> None:
-        """A day was credited to a user, and committed. Not told again of a repeat."""
+        """A day was credited to a user, and committed. A repeat is not told again."""
         ...
 
 
 class _Nobody:
-    """Hears nothing."""
+    """An observer that ignores everything."""
 
     def transaction(self, kind: Literal["read", "write"], duration_s: float) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Opening balances: what a user held when a history began that does not begin at its beginning."""
+"""Opening balances: what a user held before an imported history begins."""
 
 import csv
 import io
@@ -30,9 +30,9 @@ class _Row:
 def with_opening_balances(export: Export, content: bytes, *, file: int) -> Export:
     """The export with an opening balance for each line of a CSV file ``user,asset,amount[,at]``.
 
-    Amounts are in tokens; ``at`` is an ISO 8601 instant, in UTC unless it says otherwise, before the user's first
-    line of the export. Without it the balance is of the second before that. What is wrong with a line is among the
-    export's bad lines, of the file with that number. Raises ExportError for what is no such file.
+    Amounts are in tokens; ``at`` is an ISO 8601 instant before the user's first line of the export, in UTC unless
+    it has an offset. Without it, the instant is one second before that line. A faulty line is among the export's
+    bad lines, with the number of its file. Raises ExportError for anything that is not such a file.
     """
     rows, bad = _rows(content, file)
     begins: dict[str, datetime] = {}
@@ -74,7 +74,7 @@ def _rows(content: bytes, file: int) -> tuple[list[_Row], list[BadLine]]:
 
 
 def _places(header: Sequence[str] | None) -> list[int]:
-    """Where the columns are; the last is -1 where it is missing."""
+    """The positions of the columns; -1 for the last column if it is missing."""
     header = header or []
     words = [folded(word) for word in header]
     if sorted(words) not in (sorted(HEADER), sorted(HEADER[:-1])):
@@ -109,7 +109,7 @@ def _instant(text: str) -> datetime | None:
 def _instants(
     rows: Iterable[_Row], begins: Mapping[str, datetime], file: int
 ) -> tuple[dict[str, datetime], list[BadLine]]:
-    """The instant of each user's opening balances, which is one."""
+    """The one instant of each user's opening balances."""
     of_user: defaultdict[str, list[_Row]] = defaultdict(list)
     for row in rows:
         of_user[row.user_id].append(row)

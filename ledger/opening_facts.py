@@ -1,4 +1,4 @@
-"""What the ledger knows of opening balances, and of what was before one that is to be imported."""
+"""What is recorded about opening balances, and about the time before an opening balance that is to be imported."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from ledger.journal import exact_sum, from_exact_sum
 from ledger.schema import UtcInstant, accounts, entries, import_spans, imports, postings
 
 _IN_A_STATEMENT = 5_000
-"""Databases limit the parameters of one."""
+"""At most so many parameters in one statement, which databases limit."""
 _reversals = entries.alias("reversals")
 
 
@@ -24,9 +24,10 @@ async def read_openings(
     spans: Mapping[str, Span],
     own: RecordedImport | None,
 ) -> None:
-    """Adds to the facts of some users, of whose lines the span is given, what an opening balance counts twice.
+    """Adds to the facts of some users what an opening balance would count twice. The span of each user's lines is
+    given.
 
-    The facts have the spans of other imports already. ``own`` is the import of the lines, where it is run again.
+    The facts have the spans of other imports already. ``own`` is the import of these lines, if it is run again.
     """
     await _recorded_openings(connection, facts, sorted(spans), own)
     begins = {user_id: span.first for user_id, span in spans.items() if span.is_opened}
@@ -37,7 +38,7 @@ async def read_openings(
 async def _recorded_openings(
     connection: AsyncConnection, facts: Mapping[str, Facts], users: Sequence[str], own: RecordedImport | None
 ) -> None:
-    """An opening balance is where the span of its import begins."""
+    """An opening balance stands where the span of its import begins."""
     of_others = [user_id for user_id in users if facts[user_id].spans]
     if not of_others:
         return
@@ -58,7 +59,7 @@ async def _recorded_openings(
 
 
 def _of_entries(entry_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """What some entries say, where they were not taken back."""
+    """The content of some entries, without those that were taken back."""
     instant = func.coalesce(entries.c.occurred_at, entries.c.effective_at, type_=UtcInstant)
     of_user = and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id)
     return (
@@ -79,15 +80,15 @@ async def _openings_at(
 ) -> list[int]:
     """The entries of opening balances at some instants.
 
-    Nothing else is looked at, so that no database begins with all that a user has: that may be a million entries,
-    and of an instant there are few.
+    The query names nothing else, so that no database begins with all entries of a user. There may be a million of
+    these, but few at one instant.
     """
     of_users = and_(entries.c.user_id.in_(user_ids), entries.c.note == OPENING)
     entry_ids: list[int] = []
     for start in range(0, len(instants), _IN_A_STATEMENT):
         some = instants[start : start + _IN_A_STATEMENT]
         as_it_occurred = and_(entries.c.occurred_at.is_(None), entries.c.effective_at.in_(some))
-        # Said as the index of these has it, which is how a database knows that it may use that.
+        # This is the condition of their index, literally, so that a database knows that it may use that index.
         counts_later = and_(entries.c.occurred_at.is_not(None), entries.c.occurred_at.in_(some))
         for is_there in (as_it_occurred, counts_later):
             entry_ids += (await connection.execute(select(entries.c.entry_id).where(of_users, is_there))).scalars()

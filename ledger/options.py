@@ -1,4 +1,4 @@
-"""With what a transaction begins: execution options of its connection, which both databases know."""
+"""How a transaction begins: execution options of its connection, for both databases."""
 
 READ_ONLY = "soft_staking_read_only"
 TAKES_LONG = "soft_staking_takes_long"

@@ -1,7 +1,7 @@
-"""Owed days: the accrual days that are over and not yet credited, of one user or of all; and who waits for more.
+"""Owed days: the accrual days that are over and not yet credited, of one user or of all users.
 
-An enrolment's days are credited in order. So the last one that is over tells, by its key, whether any is owed, and
-no more of the days is read than that, and of those who are owed the last credited one.
+An enrolment's days are credited in order. So its last day that is over, which is found by its key, shows whether
+any day is owed. Nothing else is read of the days, except the last credited day of users who are owed a day.
 """
 
 from collections import defaultdict
@@ -50,7 +50,8 @@ _last_day_over = case(
 )
 _of_the_user = days.c.user_id == enrolments.c.user_id
 _is_credited_through = (
-    # A value and no EXISTS, of which PostgreSQL may make a join that reads every day there ever was.
+    # This is a scalar subquery and not EXISTS, for which PostgreSQL may use a join that reads all days ever
+    # recorded.
     select(days.c.credited_at)
     .where(_of_the_user, days.c.day == _last_day_over)
     .correlate(enrolments)
@@ -80,20 +81,20 @@ spans = select(
     _day(_last_day_over).label("last_day"),
     _recorded_day.label("recorded_day"),
 ).where(_IS_OWED)
-"""The owed days of every enrolment that has some, as a span, without its order. Takes ``yesterday``, the last day
-that is over."""
+"""The owed days of every enrolment that has some, as a span, without an order. Its parameter is ``yesterday``,
+the last day that is over."""
 
 
 def first_that_can_be_late(span: FromClause) -> ColumnElement[date]:
-    """Rule 11: of owed days, the first that had not closed before the enrolment was recorded. It may be after the
-    last: then all of them were back-dated."""
+    """Rule 11: the first owed day that had not closed before the enrolment was recorded. If it is after the
+    last owed day, all of them are back-dated."""
     first, recorded = span.c.first_day, span.c.recorded_day
     return case((first < recorded, recorded), else_=first)
 
 
 @dataclass(frozen=True)
 class Owed:
-    """The owed days of one enrolment, which follow each other."""
+    """The owed days of one enrolment, which are consecutive."""
 
     user_id: str
     enrolment_id: str
@@ -103,12 +104,12 @@ class Owed:
     first: date
     last: date
     late_days: int
-    """Those of them whose deadline has passed (rule 11)."""
+    """How many of these days have passed their deadline (rule 11)."""
 
 
 @dataclass(frozen=True)
 class AllOwed:
-    """The longest owed, and how many there are."""
+    """The enrolments with the longest owed days, and how many there are in all."""
 
     listed: Sequence[Owed]
     users: int
@@ -118,7 +119,8 @@ class AllOwed:
 async def owed(
     connection: AsyncConnection, *, now: datetime, region: str | None = None, late: bool = False, limit: int
 ) -> AllOwed:
-    """Who has owed days and since when, the longest owed first: all, or those of a region, or with a late day."""
+    """The users who have owed days, and since when, the longest owed first. With a region, only those from it;
+    with ``late``, only those with a late day."""
     span = (spans if region is None else spans.where(in_region(region))).subquery()
     number_of_days = _number(span.c.last_day) - _number(span.c.first_day) + 1
     first_late = first_that_can_be_late(span)
@@ -142,15 +144,15 @@ async def owed(
 
 @dataclass(frozen=True)
 class OwedToUser:
-    """What one user is owed, of all enrolments together."""
+    """What one user is owed, over all enrolments."""
 
     days: Sequence[date]
     """Oldest first."""
     delayed_since: date | None
-    """The oldest owed day, from when on the user is to be told that rewards are delayed."""
+    """The oldest owed day, once the user is to be told that rewards are delayed; None before that."""
     restricted: Mapping[str, date]
-    """By enrolment id, the day that is over and from which on rule 7 takes the enrolment back, where its loop has
-    not come there yet. Neither that day nor a later one is owed."""
+    """By enrolment id, the first restricted day (rule 7), if it is over and the user's loop has not reached it
+    yet. Neither that day nor a later one is owed."""
 
 
 NOTHING_OWED = OwedToUser((), None, {})
@@ -159,11 +161,12 @@ NOTHING_OWED = OwedToUser((), None, {})
 async def owed_to_each(
     connection: AsyncConnection, user_ids: Sequence[str], *, now: datetime, held: Container[str]
 ) -> dict[str, OwedToUser]:
-    """Users' owed days, by user id, and since when their rewards are delayed; of those alone who are owed some.
+    """Users' owed days, by user id, and since when their rewards are delayed. Users who are owed nothing are left
+    out.
 
-    They are delayed once the oldest owed day of an enrolment has passed its deadline (rule 11), and while the user
-    is held as soon as any day is owed. A day that had closed before its enrolment was recorded is not late; it has
-    until 08:00 UTC of the day after that on which the enrolment was recorded.
+    Rewards are delayed once the oldest owed day of an enrolment has passed its deadline (rule 11). While the user
+    is held, they are delayed as soon as any day is owed. A day that had closed before its enrolment was recorded
+    is not late; its time ends at 08:00 UTC of the day after the enrolment was recorded.
     """
     query = spans.where(enrolments.c.user_id.in_(user_ids))
     by_user: defaultdict[str, list[AnyRow]] = defaultdict(list)
@@ -199,8 +202,8 @@ async def enrolled_users(connection: AsyncConnection, region: str) -> list[str]:
 
 
 async def unfinished_users(connection: AsyncConnection, region: str | None = None) -> list[str]:
-    """The users whose loop has something to do: an enrolment is open, or of an ended one days are owed; by id."""
-    # Of an ended enrolment every accrual day is over, whatever the clock of this machine says.
+    """The users whose loop has something to do, by id: an enrolment is open, or days of an ended one are owed."""
+    # All accrual days of an ended enrolment are over, whatever the clock of this machine says.
     query = select(enrolments.c.user_id).where(or_(enrolments.c.ended_at.is_(None), _IS_OWED))
     return await _users(connection, query, region)
 

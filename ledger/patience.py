@@ -1,27 +1,33 @@
-"""How long the ledger waits for its database: every wait has an end on this side, whatever the other side does."""
+"""How long the ledger waits for its database. Every wait has a limit on this side, whatever the other side
+does."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits in seconds. A step's start-to-close timeout is longer than each, so that the reason comes back."""
+    """Limits in seconds. A step's start-to-close timeout is longer than each of them, so that the step learns
+    the reason."""
 
     turn_s: float = 4
-    """For a place in this process's queue, a connection, the beginning of a transaction, a lock: each."""
+    """The limit for each of these: a turn in this process's queue, a connection, the beginning of a
+    transaction, a lock."""
     upgrade_turn_s: float = 60
-    """For a SQLite ledger's lock, which another process may hold to upgrade it: nobody's step waits for this."""
+    """The limit for a SQLite ledger's lock, which another process may hold to upgrade it. No step waits for
+    this."""
     statement_s: float = 6
-    """For the database to answer one statement; it ends the statement itself after this time."""
+    """The limit for one statement, after which the database ends the statement."""
     long_statement_s: float = 6 * 3600
-    """The same for an audit or an upgrade, which a person waits for and can interrupt."""
+    """The same limit for an audit or an upgrade, for which a person waits, who can interrupt it."""
     idle_s: float = 8
-    """The database ends a transaction whose process says nothing for so long, and its locks with it."""
+    """If the process of a transaction is silent for so long, the database ends the transaction and releases its
+    locks."""
     long_idle_s: float = 600
-    """The same for one that reads and takes long: it holds no locks, and its process computes for a while."""
+    """The same limit for a long reading transaction, which has no locks, and whose process computes for a
+    while."""
     grace_s: float = 1
-    """What is not answered this much later than the database would have given it up is not answered at all."""
+    """How long after the database's own limit an answer can still come. After that, no answer is expected."""
     close_s: float = 7
-    """For what is being written when the ledger is closed."""
+    """The limit for transactions that are under way when the ledger is closed."""
     batch_s: float = 20
-    """For the answers to requests that are written together: by then all their callers have gone."""
+    """The limit for requests that are written together. After this time all their callers have gone."""

@@ -1,4 +1,4 @@
-"""The reward pools: funding them, reading what is in them, and who would wait for an empty one (rule 13)."""
+"""The reward pools: funding them, reading their balances, and who would wait for an empty pool (rule 13)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ async def fund_pool(
 ) -> int:
     """Moves an amount, in units above zero, from outside into an asset's pool; answers the pool's new balance.
 
-    A repeat of a key changes nothing, whoever asks and why. Raises UnknownAsset for one that no program version
-    has, NoProgram, ContentDiffers for a repeat that says anything else, AccountFull, or ValueError for words that
-    are no text.
+    A repeat of a key changes nothing, whatever its operator and reason are. Raises UnknownAsset for an asset that
+    no program version has, NoProgram, ContentDiffers for a repeat with other content, AccountFull, or ValueError
+    if operator or reason are not text.
     """
     if amount <= 0:
         raise ValueError(f"a pool is funded with an amount above zero, not {amount}")
@@ -76,11 +76,11 @@ class Unfunded:
 
     asset: str
     users: int
-    """Enrolled, and holding its minimum: their rewards, in every asset, wait for this pool."""
+    """How many enrolled users hold its minimum. All their rewards, in every asset, would wait for this pool."""
 
 
 async def unfunded(connection: AsyncConnection, terms: Mapping[str, AssetTerms]) -> list[Unfunded]:
-    """Of assets under these terms, those with an empty pool, by code; with who would earn as of now."""
+    """The assets of these terms with an empty pool, by code, with how many users would earn as of now."""
     balances = await pool_balances(connection)
     empty = sorted(asset for asset in terms if not balances.get(asset))
     if not empty:
@@ -99,7 +99,7 @@ async def unfunded(connection: AsyncConnection, terms: Mapping[str, AssetTerms])
 
 
 async def check_asset(connection: AsyncConnection, asset: str) -> None:
-    """Raises UnknownAsset for one that no program version has, MisspeltAsset, or NoProgram."""
+    """Raises UnknownAsset for an asset that no program version has, MisspeltAsset, or NoProgram."""
     known = {name for version in await all_versions(connection) for name in version.program.assets}
     if not known:
         raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
@@ -110,7 +110,7 @@ async def check_asset(connection: AsyncConnection, asset: str) -> None:
 
 
 async def pool_balances(connection: AsyncConnection) -> dict[str, int]:
-    """Each pool's balance in units, by asset; several pool accounts of an asset added up."""
+    """The balance of each asset's pool in units; several pool accounts of an asset are added up."""
     rows = await connection.execute(
         select(accounts.c.asset, accounts.c.balance)
         .where(IS_OF_THE_SYSTEM, accounts.c.kind == POOL)

@@ -1,7 +1,7 @@
 """PostgreSQL: many writers at READ COMMITTED, kept apart by row locks.
 
-A pooler may stand between, which gives a transaction any server connection that is free. So nothing outlives a
-transaction here: its limits are set with its beginning, and statements are not prepared unless that is asked for.
+A pooler may stand between, which gives each transaction any server connection that is free. So nothing here
+outlives a transaction: its limits are set when it begins, and statements are prepared only on request.
 """
 
 import asyncio
@@ -21,11 +21,12 @@ from ledger.patience import Patience
 
 DRIVER = "postgresql+psycopg"
 CONNECTIONS_MAX = 8
-"""In one process. More do not pay more users: a batch of many is one transaction."""
+"""The most connections of one process. More would not pay more users, since a batch of many users is one
+transaction."""
 CLOCK = "soft_staking_clock"
-"""Where a connection's ``info`` has the database's clock at the beginning of its last transaction."""
+"""The key in a connection's ``info`` for the database's clock at the beginning of the last transaction."""
 _UPGRADES = 0x50F7
-"""The advisory lock of whoever upgrades the database."""
+"""The advisory lock that an upgrade of the database takes."""
 _DEADLOCK, _SERIALIZATION_FAILURE, _UNIQUE_VIOLATION = "40P01", "40001", "23505"
 _PREPARED_AT_THE_SIXTH = 5
 _Answer = TypeVar("_Answer")
@@ -78,11 +79,11 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
 
 
 def _beginning(patience: Patience, statement_s: float, idle_s: float, *, reads: bool) -> str:
-    """One message, so that the limits cost no round trip; and none of them outlives the transaction."""
+    """The statements in one message, so that the limits cost no round trip. No limit outlives the transaction."""
     limits_s = {
         "lock_timeout": patience.turn_s,
         "statement_timeout": statement_s,
-        # A process that was stopped in the middle of a transaction must not hold its users' locks for ever.
+        # A process that was stopped in the middle of a transaction must not keep its users' locks for ever.
         "idle_in_transaction_session_timeout": idle_s,
     }
     settings = [f"set_config('{name}', '{ceil(1000 * limit_s)}', true)" for name, limit_s in limits_s.items()]
@@ -91,7 +92,8 @@ def _beginning(patience: Patience, statement_s: float, idle_s: float, *, reads: 
 
 
 def _liveness(patience: Patience) -> dict[str, int]:
-    """By what the operating system notices that nobody is there any more, where packets vanish on the way."""
+    """The settings by which the operating system notices that the other side has gone, even if packets vanish
+    on the way."""
     return {
         "connect_timeout": ceil(patience.turn_s),
         "keepalives_idle": 5,
@@ -102,7 +104,7 @@ def _liveness(patience: Patience) -> dict[str, int]:
 
 
 def _check_options(url: URL) -> None:
-    """What stands behind the question mark goes to libpq, which takes text."""
+    """The options behind the question mark of the URL, as text for libpq."""
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     for name, value in url.query.items():
         if name not in known:
@@ -116,7 +118,7 @@ class _LastResult(AsyncCursor[Any]):
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if params is None:
-            options["prepare"] = False  # since it may be several, which cannot be prepared
+            options["prepare"] = False  # it may be several statements, which cannot be prepared
         await super().execute(query, params, **options)
         while self.nextset():
             pass
@@ -124,18 +126,18 @@ class _LastResult(AsyncCursor[Any]):
 
 
 class _SilentNoLonger(DriverConnection[Any]):
-    """A connection that is given up, without a word to the other side, once that has been silent for too long.
+    """A connection that is closed, without telling the other side, once that side has been silent for too long.
 
-    psycopg would ask the server to cancel, and wait for what the silent connection says to that.
+    psycopg would ask the server to cancel, and wait for an answer on the silent connection.
     """
 
     turn_s: float = Patience.turn_s
     answer_s: float = Patience.turn_s
-    """How long it may be silent while something is asked."""
+    """How long the other side may be silent before an answer."""
 
     @classmethod
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """psycopg's own limit is for each address, once names are resolved."""
+        """psycopg's own limit holds for each address of a name, after names are resolved."""
         asked, addresses = str(options["connect_timeout"]), 1 + str(options.get("host", "")).count(",")
         limit_s = (1 + addresses) * max(cls.turn_s, int(asked) if asked.isdecimal() else 0)
         try:
@@ -157,12 +159,12 @@ class _SilentNoLonger(DriverConnection[Any]):
             raise
 
     async def rollback(self) -> None:
-        """There is nothing to wait for: if it is not answered, the server rolls back when the connection ends."""
+        """The answer is not waited for: without it, the server rolls back when the connection ends."""
         self.answer_s = self.turn_s
         await super().rollback()
 
     def _unless_silent(self, gen: Generator[Any, Any, _Answer]) -> Generator[Any, Any, _Answer]:
-        """Goes on for as long as the other side takes or sends anything."""
+        """Waits on, for as long as the other side takes or sends anything."""
         ready, heard_at = None, time.monotonic()
         while True:
             try:
@@ -178,20 +180,20 @@ class _SilentNoLonger(DriverConnection[Any]):
 
 
 async def begin_upgrade(connection: AsyncConnection, patience: Patience) -> None:
-    """One upgrade at a time, for as long as it takes; but it does not queue behind a long transaction for a table,
-    since every other transaction would queue behind it."""
+    """Allows one upgrade at a time, for as long as it takes. The upgrade does not queue for a table behind a
+    long transaction, since all other transactions would then queue behind the upgrade."""
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADES})"))
     await connection.execute(text(f"SET LOCAL lock_timeout = {ceil(1000 * patience.turn_s)}"))
 
 
 def difference_in_tls(said: str) -> str | None:
-    """What to do where a server and libpq, whose words these are, do not understand each other in TLS."""
+    """What to do about an error of libpq that comes from TLS; None for any other error."""
     return next((hint for words, hint in _HINTS_AT_TLS.items() if words in said), None)
 
 
 def gave_way(error: object) -> bool:
-    """Whether the database gave a transaction up for another's sake (a deadlock, a failed serialization)."""
+    """Whether the database gave up a transaction in favour of another (a deadlock, a failed serialization)."""
     return getattr(error, "sqlstate", None) in (_DEADLOCK, _SERIALIZATION_FAILURE)
 
 

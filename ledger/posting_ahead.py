@@ -1,8 +1,8 @@
-"""Postings that are written before their users are locked, which are locked for the end of the transaction alone.
+"""Postings that are written before their users are locked. The locks are taken only at the end of the transaction.
 
-So two transactions write for one user at once, and others who want the user's lock wait for a moment only. It is
-PostgreSQL's: SQLite has one writer. Whoever does this decides again, under the locks, whether what was written
-holds; of a transaction that is given up nobody ever sees anything.
+So two transactions can write for one user at the same time, and others wait for the user's lock only for a moment.
+This is for PostgreSQL only, since SQLite has one writer. The caller decides again, under the locks, whether what
+was written is right. If it gives the transaction up, nobody ever sees anything of it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _BOTH_SIDES = ("spot_id", "outside_id", "amount")
 async def post_ahead(
     connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon, sides: Sides
 ) -> None:
-    """Writes the entries and the postings of movements, whose accounts are there; ``journal.settle`` is to follow,
+    """Writes the entries and the postings of movements whose accounts exist. ``journal.settle`` must follow,
     under the users' locks."""
     names, same, given = await asyncio.to_thread(_literals, new, in_common, sides)
     await connection.exec_driver_sql(_insert(names, same), given)

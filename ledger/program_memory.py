@@ -27,11 +27,11 @@ class ProgramMemory:
         self._of_day: dict[date, ProgramVersion] = {}
 
     def find(self, day: date) -> ProgramVersion | None:
-        """The version that was in force on a day; None if the day was not asked for yet."""
+        """The version that was in force on a day; None if it is not in memory."""
         return self._of_day.get(day)
 
     def keep(self, day: date, version: ProgramVersion) -> None:
-        """Remembers a day's version. Where there are too many days, all others are forgotten."""
+        """Remembers a day's version. If there are too many days, all others are forgotten."""
         if len(self._of_day) >= _DAYS_REMEMBERED_MAX:
             self._of_day.clear()
         self._of_day[day] = version

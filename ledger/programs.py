@@ -40,9 +40,9 @@ class Applied:
 
     version: ProgramVersion
     changed: bool
-    """False if this content was in force, or about to be, already."""
+    """False if the same content was already in force, or already applied for later."""
     resumed: list[str]
-    """Assets that would have been paused on its first day, and are not."""
+    """Assets that were to be paused on its first day, and are not paused in it."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class Switched:
 
     first_day: date
     versions: list[ProgramVersion]
-    """The versions written for it, in the order of their days; none if nothing had to change."""
+    """The versions that were written, in the order of their days; empty if nothing had to change."""
 
 
 Objection: TypeAlias = Callable[[], None]
-"""Asked last, where the ledger itself refuses nothing and something would be written. It may raise."""
+"""Is called last, if the ledger refuses nothing and something would be written. It may raise."""
 
 
 def no_objection() -> None:
-    """Whoever asks takes what comes."""
+    """An agreement that accepts everything."""
 
 
 @run_again_if_it_gave_way
@@ -121,11 +121,11 @@ async def switch_assets(
     now: datetime,
     objection: Objection = no_objection,
 ) -> Switched:
-    """Pauses or resumes assets from 00:00 UTC of a day on; by default of the first that is possible.
+    """Pauses or resumes assets from 00:00 UTC of a day on; by default from the first possible day.
 
-    That is a version which starts on that day, and one in place of each that is to start later: so a pause holds
-    until it is resumed. Where everything is as asked already, nothing is written. Raises NoProgram, UnknownAsset
-    for an asset that the program does not have on that day, ProgramRefused for a day that has begun (I7).
+    This writes a version that starts on that day, and replaces each version that is to start later. So a pause
+    holds until it is resumed. If nothing has to change, nothing is written. Raises NoProgram, UnknownAsset for an
+    asset that the program does not have on that day, ProgramRefused for a day that has begun (I7).
     """
     check_words(operator, reason)
     async with ledger.write() as connection:
@@ -181,7 +181,8 @@ async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
 
 
 async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
-    """program_on, of a day that has begun: its terms never change any more (I7), so they are asked for once."""
+    """Like program_on, for a day that has begun. Its terms never change any more (I7), so they are read only
+    once."""
     remembered = ledger.program_memory.find(day)
     if remembered is not None:
         return remembered
@@ -203,7 +204,8 @@ async def all_versions(connection: AsyncConnection) -> list[ProgramVersion]:
 
 
 def first_restricted_day(versions: Sequence[ProgramVersion], region: str, first: date, last: date) -> date | None:
-    """Rule 7: the first day, from one to another, on which a region is restricted; of all versions in order."""
+    """Rule 7: the first day in a span on which a region is restricted, from all versions in order; None if
+    there is none."""
     restricting = (
         max(span.first_day, first)
         for span in timetable(versions)
@@ -215,7 +217,8 @@ def first_restricted_day(versions: Sequence[ProgramVersion], region: str, first:
 
 
 def version_in_force_on(day: date) -> ScalarSelect[int]:
-    """A subquery: the number of the version in force on a day, of equal ``effective_from`` the last applied."""
+    """A subquery: the number of the version in force on a day. Of versions with the same ``effective_from``, it
+    is the one that was applied last."""
     return (
         select(program_versions.c.version)
         .where(program_versions.c.effective_from <= day)
@@ -226,8 +229,8 @@ def version_in_force_on(day: date) -> ScalarSelect[int]:
 
 
 def timetable(versions: Sequence[ProgramVersion]) -> list[InForce]:
-    """Which version is in force when, of all versions in order. One that another replaced before it began is not
-    in it."""
+    """Which version is in force when, from all versions in order. A version that was replaced before it began
+    is left out."""
     by_first_day = {version.program.effective_from: version for version in versions}
     first_days = sorted(by_first_day)
     return [
@@ -237,7 +240,7 @@ def timetable(versions: Sequence[ProgramVersion]) -> list[InForce]:
 
 
 def in_force_on(spans: Sequence[InForce], day: date) -> InForce | None:
-    """The one of a timetable in force on a day; None before the first."""
+    """The version of a timetable that is in force on a day; None before the first."""
     return max((span for span in spans if span.first_day <= day), key=lambda span: span.first_day, default=None)
 
 
@@ -253,8 +256,8 @@ async def _first_day_to_come(connection: AsyncConnection, now: datetime) -> date
 async def _add_versions(
     connection: AsyncConnection, known: Sequence[ProgramVersion], programs: Sequence[Program], now: datetime
 ) -> list[ProgramVersion]:
-    """Writes programs as the versions after those known. One added meanwhile has taken the number, which makes
-    the transaction run again."""
+    """Writes programs as new versions, numbered after the given ones. If another version was added meanwhile,
+    it has taken the number, and the transaction is run again."""
     last = known[-1].version if known else 0
     new = [ProgramVersion(number, program, now) for number, program in enumerate(programs, last + 1)]
     if new:
@@ -288,7 +291,7 @@ def _check_spelling_of(program: Program, known: Sequence[ProgramVersion]) -> Non
 
 
 def no_program_on(day: date) -> NoProgram:
-    """The refusal of whatever needs the program of a day that has none."""
+    """The refusal of a request that needs the program of a day on which none is in force."""
     return NoProgram(f"no program is in force on {day}; apply one with: starter.py program apply program.toml")
 
 

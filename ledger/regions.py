@@ -1,4 +1,4 @@
-"""Where enrolled users are from, in SQL (rule 7)."""
+"""The region of enrolled users, in SQL (rule 7)."""
 
 from sqlalchemy import ColumnElement, or_
 
@@ -6,5 +6,5 @@ from ledger.schema import enrolments
 
 
 def in_region(region: str) -> ColumnElement[bool]:
-    """Of an enrolment: that it is from a region; a country covers its subdivisions."""
+    """The condition that an enrolment is from a region; a country covers its subdivisions."""
     return or_(enrolments.c.region == region, enrolments.c.region.startswith(f"{region}-", autoescape=True))

@@ -1,4 +1,5 @@
-"""A user's rewards as the journal has them: each credit and each reversal a line of its own, never changed."""
+"""A user's rewards as they stand in the journal: each credit and each reversal is a line of its own, which
+never changes."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,7 +22,7 @@ class RewardEntry:
     """The accrual day, also of a reversal."""
     asset: str
     amount: int
-    """Units; below zero where it takes a reward back."""
+    """Units; below zero if a reward is taken back."""
     reverses: int | None
     """The entry that this one takes back."""
 

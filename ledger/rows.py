@@ -1,7 +1,7 @@
 """Writing many rows with one statement.
 
-SQLite runs a statement over many rows without leaving its process. PostgreSQL would be sent a message for each:
-there the rows travel as an array for each column, in one message and under one text, which it plans once.
+SQLite runs a statement over many rows within the process. PostgreSQL would get a message for each row. So for
+PostgreSQL the rows are sent as an array for each column, in one message with one text, which it plans once.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,12 +28,12 @@ Row: TypeAlias = Mapping[str, object]
 """One row's values, by the names of a table's columns."""
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Stored: TypeAlias = int | str | None
-"""A value as the database has it: instants are microseconds since 1970-01-01 UTC."""
+"""A value as the database stores it: instants are microseconds since 1970-01-01 UTC."""
 _Names: TypeAlias = tuple[str, ...]
 
 
 async def insert_rows(connection: AsyncConnection, table: Table, rows: Rows) -> None:
-    """Inserts rows, all of which name the same columns; nothing where there are none."""
+    """Inserts rows, all of which name the same columns. Without rows nothing is done."""
     if not rows:
         return
     if connection.dialect.name == "postgresql":
@@ -44,16 +44,17 @@ async def insert_rows(connection: AsyncConnection, table: Table, rows: Rows) -> 
 
 
 async def insert_numbered_rows(connection: AsyncConnection, table: Table, rows: Rows) -> list[int]:
-    """Inserts rows whose key is an integer that the database gives; answers the keys, in the order of the rows."""
+    """Inserts rows whose key is an integer from the database. Answers the keys, in the order of the rows."""
     (key,) = table.primary_key
     if connection.dialect.name == "postgresql":
         names = tuple(rows[0])
         inserted = await connection.execute(_insert_arrays(table, names).returning(key), _arrays(names, rows))
-        # Numbered in the order of the arrays, which says nothing about the order of the answers.
+        # The keys are given in the order of the arrays, but the answers may come in another order.
         return sorted(inserted.scalars())
     if len(rows) == 1:
         return list((await connection.execute(insert(table).returning(key), dict(rows[0]))).scalars())
-    # Many rows give no keys back; but there is one writer, and a new key is the last one's successor.
+    # SQLite returns no keys for many rows. But there is one writer, and a new key is the successor of the last
+    # one.
     last: int = await connection.scalar(select(func.max(key))) or 0
     numbered = [{**row, key.name: number} for number, row in enumerate(rows, last + 1)]
     await insert_rows(connection, table, numbered)
@@ -61,7 +62,8 @@ async def insert_numbered_rows(connection: AsyncConnection, table: Table, rows: 
 
 
 async def update_rows(connection: AsyncConnection, table: Table, rows: Rows) -> None:
-    """Sets what each row names beside the table's primary key, of the row that has its primary key."""
+    """For each given row, finds the table's row with the same primary key, and sets the other columns that it
+    names."""
     if not rows:
         return
     names = tuple(rows[0])
@@ -74,7 +76,7 @@ async def update_rows(connection: AsyncConnection, table: Table, rows: Rows) -> 
 async def insert_stored(
     connection: AsyncConnection, table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]
 ) -> None:
-    """insert_rows, for the many rows of a bulk: values are as they are stored, in the order of the names."""
+    """Like insert_rows, for the many rows of a bulk: values are as they are stored, in the order of the names."""
     if connection.dialect.name == "postgresql":
         same, given = literals_of(texts_of(table), names, rows)
         await connection.exec_driver_sql(_insert_literals(table, names, same), given)
@@ -88,7 +90,7 @@ async def insert_stored(
 async def insert_numbered_stored(
     connection: AsyncConnection, table: Table, names: _Names, rows: Sequence[tuple[Stored, ...]]
 ) -> Sequence[int]:
-    """insert_numbered_rows, for the many rows of a bulk: see insert_stored."""
+    """Like insert_numbered_rows, for the many rows of a bulk: see insert_stored."""
     (key,) = table.primary_key
     if connection.dialect.name == "postgresql":
         same, given = literals_of(texts_of(table), names, rows)
@@ -115,11 +117,11 @@ def _insert_literals(table: Table, names: _Names, same: _Names) -> str:
 
 
 def given_literals(types: Sequence[tuple[str, str]], same: Collection[str]) -> tuple[str, str]:
-    """What rows are selected from that travel as ``literals_of`` has them, and what is selected of each.
+    """The FROM clause for rows that are sent as in ``literals_of``, and the expression for each column.
 
-    ``types`` are the columns' names and types in PostgreSQL. Values that are the same in all rows arrive once;
-    those of any other column as the text of one array, which costs a fraction of an array of parameters. The rows
-    have a ``number``, in whose order they were given.
+    ``types`` are the columns' names and types in PostgreSQL. A value that is the same in all rows is sent once.
+    The values of any other column are sent as the text of one array, which costs a fraction of an array of
+    parameters. The rows have a ``number``, which is the order in which they were given.
     """
     differing = [(name, kind) for name, kind in types if name not in same]
     arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in differing)
@@ -129,7 +131,7 @@ def given_literals(types: Sequence[tuple[str, str]], same: Collection[str]) -> t
 
 
 def type_of(column: Column[Any]) -> str:
-    """A column's type in PostgreSQL, where there is no other than these."""
+    """A column's type in PostgreSQL. The tables have only these types."""
     return "text" if isinstance(column.type, Text) else "bigint"
 
 
@@ -143,7 +145,7 @@ def literals_of(
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     same = [name for name, values in columns.items() if values.count(values[0]) == len(values)]
     if len(same) == len(names):
-        same.pop()  # something must tell how many rows there are
+        same.pop()  # one array must show how many rows there are
     given: dict[str, Stored] = {
         name: values[0] if name in same else _literal(values, is_text=name in texts)
         for name, values in columns.items()
@@ -174,7 +176,7 @@ def _bound(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(name: str) -> str:
-    return f"new_{name}"  # SQLAlchemy keeps the columns' own names for itself in an update
+    return f"new_{name}"  # in an update, SQLAlchemy reserves the columns' own names
 
 
 def _array(column: Column[Any]) -> BindParameter[Any]:

@@ -75,16 +75,17 @@ class UtcDay(TypeDecorator[date]):
 
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
-"""A row whose columns are known by name only."""
+"""A row whose columns are accessed by name."""
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
 _Name = Text().with_variant(Text(collation="C"), "postgresql")
-"""Ordered by its bytes, in every database and as in Python: locks are taken in the order of names."""
+"""Text that is ordered by its bytes in every database, as in Python, since locks are taken in the order of
+names."""
 
 
 def _integer_check(column: str) -> CheckConstraint:
-    # SQLite turns an overflowing sum into a float without a word.
+    # SQLite turns an overflowing sum into a float without an error.
     return CheckConstraint(
         f"{column} IS NULL OR typeof({column}) = 'integer'", name=f"{column}_is_integer"
     ).ddl_if(dialect="sqlite")
@@ -124,8 +125,8 @@ Index(
     unique=True,
 )
 IS_OF_THE_SYSTEM = accounts.c.kind != literal_column("'spot'")
-"""A pool or the outside world. Literally the condition of the index below, which is how a database knows that it
-may use it."""
+"""Whether an account is a pool or the outside world. This is literally the condition of the index below, so
+that a database knows that it may use the index."""
 Index(
     "one_system_account",
     accounts.c.kind,
@@ -188,7 +189,7 @@ postings = Table(
     _integer_check("effective_at"),
     sqlite_with_rowid=False,
 )
-# With the amount, so that a sum over a span of time reads the index alone.
+# It contains the amount, so that a sum over a span of time reads only the index.
 Index("postings_of_an_account", postings.c.account_id, postings.c.effective_at, postings.c.amount)
 
 program_versions = Table(
@@ -363,7 +364,7 @@ ACT_KINDS = (
     "import",
     "import_undo",
 )
-"""What operators do: to a user's loop, to balances and pools, to the terms, and to who may ask."""
+"""What operators do: to a user's loop, to balances and pools, to the terms, and to keys and tokens."""
 ACT_KINDS_THAT_NEED_NO_REASON = (
     "fund",
     "program_apply",
@@ -433,7 +434,7 @@ _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, re
 
 
 def _refuse(table: Table, action: str, *, when: str = "", why: str) -> None:
-    """A trigger that refuses to change what is written once, whoever asks."""
+    """A trigger that refuses to change a row that is written once, whoever asks."""
     name = f"{table.name}_no_{action.lower()}"
     condition = f" WHEN ({when})" if when else ""
     event.listen(

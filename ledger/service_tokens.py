@@ -25,7 +25,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class ServiceToken:
-    """A product service's token. ``token_id`` is no secret: it is how the token is found and revoked."""
+    """A product service's token. ``token_id`` is not secret: it serves to find and revoke the token."""
 
     token_id: str
     name: str
@@ -77,7 +77,7 @@ async def tokens_in_use(connection: AsyncConnection, asked: Sequence[str]) -> di
 
 
 async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:
-    """Every token ever made, revoked ones too, the oldest first."""
+    """Every token ever made, also revoked ones, the oldest first."""
     query = select(service_tokens).order_by(service_tokens.c.created_at, service_tokens.c.token_id)
     return [_token(row) for row in await connection.execute(query)]
 
@@ -85,7 +85,7 @@ async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:
 async def revoke_token(
     ledger: Ledger, token_id: str, *, operator: str, reason: str | None = None, now: datetime
 ) -> ServiceToken:
-    """Takes a token out of use, for good; a repeat answers the first. Raises UnknownToken."""
+    """Takes a token out of use for good. A repeat gets the first answer. Raises UnknownToken."""
     check_words(operator, reason)
     async with ledger.write() as connection:
         revoked = await connection.execute(

@@ -11,10 +11,10 @@ from staking.program import Program, other_spelling
 
 
 async def misspelt_assets(connection: AsyncConnection, assets: Iterable[str]) -> dict[str, str]:
-    """A sentence for each of the assets that differs only in case or width from one of a program
-    version, to come too.
+    """A sentence for each asset that differs only in case or width from one of a program version, also of versions
+    to come.
 
-    Any other asset outside the program is as good as one of it: soft staking rewards some of what an exchange has.
+    Any other asset outside the program is allowed, since soft staking rewards only some of an exchange's assets.
     """
     asked = sorted(assets)
     if not asked:

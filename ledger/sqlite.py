@@ -28,12 +28,13 @@ DRIVER = "sqlite+aiosqlite"
 _DIALECT = SQLiteDialect_pysqlite()
 _URI_SCHEME = "file:"
 _CONNECTIONS_MAX = 8
-"""In one process. Each has a thread, and more threads read no faster: they wait for each other."""
+"""The most connections of one process. Each has a thread, and more threads do not read faster: they wait for
+each other."""
 _ASK_AGAIN_S = 0.02
 _SLEEPS_MS_MAX = 20
-"""SQLite waits for a lock by sleeping, ever longer, up to 0.1 s at a time. Who has waited long asks so seldom that
-others are always first, and waited for seconds among four busy processes. So it sleeps for so long in all, and is
-asked anew: then nobody waits long."""
+"""SQLite waits for a lock by sleeping, longer each time, up to 0.1 s. A writer that has waited for long asks so
+seldom that others are always first: among four busy processes it waited for seconds. So SQLite sleeps only for
+this time in all, and is then asked again. Then nobody waits long."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class LedgerFile:
     url: URL
     """With an absolute path, so that it names the same file wherever the process goes."""
     uri: str
-    """As SQLite takes it."""
+    """The URI for SQLite."""
     options: Mapping[str, Any]
     makes: bool
-    """Opening it makes it where it is missing."""
+    """Whether opening the file makes it if it does not exist."""
     is_read_as_it_lies: bool = False
-    """Without SQLite's own locks, since it cannot be read otherwise."""
+    """Whether the file is read without SQLite's locks, since it cannot be read otherwise."""
     stamp: tuple[int, int, int] | None = None
-    """What such a file was before."""
+    """The size and times of such a file before it was read, which show whether it changed meanwhile."""
 
     def check_unchanged(self) -> None:
         """Raises LedgerUnavailable if such a file was written meanwhile: what was read may be of two instants."""
@@ -115,7 +116,8 @@ def create_engine(file: LedgerFile, *, lock_timeout_s: float) -> AsyncEngine:
 
 
 def is_missing(file: LedgerFile) -> bool:
-    """Whether there is no such file. Raises LedgerUnavailable where that cannot be known, or it is a folder."""
+    """Whether there is no such file. Raises LedgerUnavailable if this cannot be found out, or if it is a
+    folder."""
     try:
         is_folder = stat.S_ISDIR(file.path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -137,13 +139,14 @@ def _make_folder(file: LedgerFile) -> None:
 
 
 async def opened(file: LedgerFile, *, lock_timeout_s: float) -> LedgerFile:
-    """The file as it can be opened. A ledger, or what is to be one, is a WAL file then; nothing else is changed.
+    """The file, in the way in which it can be opened. A ledger, or a file that is to become one, is turned into a
+    WAL file; nothing else is changed.
 
     Raises LedgerUnavailable if it cannot be opened.
 
-    The first connection is a plain one. When aiosqlite cannot connect it leaves a thread behind, which prints a
-    traceback if it finds the event loop closed already. And SQLite fails, rather than waits, where several
-    connections turn a new file to WAL at once.
+    The first connection is made without aiosqlite. When aiosqlite cannot connect, it leaves a thread behind, which
+    prints a traceback if the event loop is closed already. And SQLite fails, instead of waiting, if several
+    connections turn a new file to WAL at the same time.
     """
     if file.makes:
         _make_folder(file)
@@ -165,7 +168,7 @@ async def opened(file: LedgerFile, *, lock_timeout_s: float) -> LedgerFile:
 
 
 def who_may_not_write(error: object, url: URL) -> str | None:
-    """What is in the way of a write that SQLite refused, where it is the rights to a file or a folder."""
+    """Which file or folder may not be written, if this is why SQLite refused a write; else None."""
     path = _path(url)
     if path is None or not isinstance(error, sqlite3.Error) or _code(error) != sqlite3.SQLITE_READONLY:
         return None
@@ -195,7 +198,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _path(url: URL) -> Path | None:
-    """Absolute; also of ``sqlite:///file:ledger.db?mode=ro&uri=true``, which SQLite reads itself."""
+    """The absolute path, also for ``sqlite:///file:ledger.db?mode=ro&uri=true``, which SQLite reads itself."""
     name = url.database or ""
     if name.startswith(_URI_SCHEME):
         name = unquote(name.removeprefix(_URI_SCHEME).removeprefix("//"))
@@ -208,13 +211,13 @@ def _turn_to_wal(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
-        # A copy that is no WAL file and may only be read is read as it is.
+        # A copy that is not a WAL file and may only be read is read as it is.
         if _code(error) != sqlite3.SQLITE_READONLY:
             raise
 
 
 def _is_kept_from_its_wal(error: sqlite3.Error, path: Path) -> bool:
-    """A WAL file cannot even be read where the two files beside it are missing and cannot be made."""
+    """A WAL file cannot even be read if the two files beside it are missing and cannot be made."""
     return (
         _code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
         and os.access(path, os.R_OK)
@@ -250,8 +253,8 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    # Full durability: a commit that was answered survives a power cut.
-    # And the last of them, since only an open connection never waits for anything but the writer's lock.
+    # Full durability: a commit that was answered survives a power failure. This is last, since only an open
+    # connection waits for nothing but the writer's lock.
     timeout = f"busy_timeout = {_SLEEPS_MS_MAX}"
     for pragma in ("synchronous = FULL", "foreign_keys = ON", timeout):
         cursor.execute(f"PRAGMA {pragma}")

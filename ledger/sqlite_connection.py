@@ -13,17 +13,18 @@ from typing import Any, Self
 import aiosqlite
 
 _ROWS_AT_ONCE = 1000
-"""That come with the execution. Whoever streams many more has no more of them in memory."""
+"""How many rows come with the execution. A caller that streams many more has no more than these in memory."""
 
 
 class WholeStatements(aiosqlite.Connection):
-    """Its cursors execute and fetch in one go."""
+    """A connection whose cursors execute and fetch in one request to the thread."""
 
     @classmethod
     def connect(cls, database: str, **options: Any) -> Self:
-        """To be awaited, as aiosqlite.connect is."""
+        """Connects; to be awaited, as aiosqlite.connect is."""
         connection = cls(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
-        # As SQLAlchemy has it of the connections that it makes: a thread that is left over holds up no exit.
+        # SQLAlchemy does the same with connections that it makes: a thread that is left over does not delay the
+        # exit.
         connection._thread.daemon = True
         return connection
 
@@ -31,7 +32,7 @@ class WholeStatements(aiosqlite.Connection):
         return _Cursor(self)
 
     async def in_thread(self, asked: Any, *args: Any) -> Any:
-        """What a function answers in the connection's thread."""
+        """The result of a function that is called in the connection's thread."""
         return await self._execute(asked, *args)  # pyright: ignore[reportUnknownMemberType]  # it has no types
 
     def new_cursor(self) -> sqlite3.Cursor:
@@ -95,7 +96,7 @@ class _Cursor(AbstractAsyncContextManager["_Cursor"]):
         return rows
 
     async def close(self) -> None:
-        # A statement whose rows were all fetched has ended already.
+        # A statement has ended already when all its rows are fetched.
         if not self._is_exhausted:
             assert self._cursor is not None, "it has rows"
             await self._connection.in_thread(self._cursor.close)

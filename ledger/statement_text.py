@@ -24,11 +24,12 @@ COMPUTED_COLUMNS = (
     "reward",
     "outcome",
 )
-"""What an accrual day and asset came to, and everything that recomputes it."""
+"""The result of an accrual day and asset, and everything that is needed to recompute it."""
 STATEMENT_COLUMNS = (*COMPUTED_COLUMNS, "credited_at", "late", "reference_value_usdt", "entry_id", "reversed_by")
-"""Of a statement as CSV, which other programs read by name and by place: new ones only ever come at the end."""
+"""The columns of a statement as CSV. Other programs read them by name and by position, so new columns are added
+only at the end."""
 ENTRY_COLUMNS = ("entry_id", "recorded_at", "day", "asset", "amount", "reverses")
-"""Of a statement's entries; as above."""
+"""The columns of a statement's entries as CSV; as above."""
 
 
 def reward_row(line: StatementLine) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def csv_text(lines: Iterable[StatementLine]) -> str:
     """A statement's lines as CSV, without a header.
 
     The terms have a fixed number of decimals here: a reader that guesses a column's type from its first values
-    takes ``1`` for an integer, and fails at ``0.5``.
+    would take ``1`` for an integer, and fail at ``0.5``.
     """
     return _csv_lines(
         STATEMENT_COLUMNS,

@@ -1,4 +1,4 @@
-"""What the ledger tells of credited days: a line for every accrual day and asset."""
+"""Statements of credited days: a line for every accrual day and asset."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
@@ -23,7 +23,8 @@ _reversals = entries.alias("reversals")
 
 @dataclass(frozen=True)
 class StatementLine:
-    """One credited accrual day and asset, with everything that recomputes its reward. Amounts in units."""
+    """One credited accrual day and asset, with everything that is needed to recompute its reward. Amounts in
+    units."""
 
     user_id: str
     day: date
@@ -37,7 +38,7 @@ class StatementLine:
     reward: int
     outcome: Outcome
     formula: int
-    """Of rule 3: which form of it the reward was computed with."""
+    """The number of rule 3's formula with which the reward was computed."""
     credited_at: datetime
     late: bool
     reference_value: int
@@ -47,7 +48,7 @@ class StatementLine:
     reversed_by: int | None
     """The entry that took the day's rewards back."""
     reversal_tell: str | None
-    """What the operator who did it has for the user."""
+    """What the operator who took it back tells the user."""
 
     @property
     def kept(self) -> int:
@@ -71,11 +72,11 @@ async def statement(
 
 @dataclass(frozen=True)
 class Page:
-    """Some of a user's lines, the newest day first."""
+    """A page of a user's lines, the newest day first."""
 
     lines: list[StatementLine]
     count: int
-    """Of all lines that were asked for."""
+    """How many lines there are in all."""
     offset: int
     """How many of them come before."""
 
@@ -91,7 +92,8 @@ async def statement_page(
     page: int,
     size: int,
 ) -> Page:
-    """A page, from 1 on, of a user's credited lines, the newest day first. Beyond the last: the last."""
+    """A page, from 1 on, of a user's credited lines, the newest day first. A number beyond the last page gives
+    the last page."""
     query = _credited_lines(first, last).where(snapshots.c.user_id == user_id)
     if asset is not None:
         query = query.where(snapshots.c.asset == asset)
@@ -104,7 +106,7 @@ async def statement_page(
 
 
 async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str]:
-    """The assets that a user's statement has lines of, by code."""
+    """The assets in a user's statement, by code."""
     rows = await connection.execute(
         select(rewards.c.asset).where(rewards.c.user_id == user_id).distinct().order_by(rewards.c.asset)
     )
@@ -112,7 +114,7 @@ async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str
 
 
 async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: date) -> dict[str, DayHolding]:
-    """By asset, what a day in progress comes to if the user's holdings stay as they are."""
+    """By asset, what a day in progress earns if the user's holdings stay as they are."""
     opened = await holdings_before(connection, user_id, start_of(day))
     rows = await connection.execute(
         select(accounts.c.asset, postings.c.effective_at, postings.c.amount)
@@ -152,7 +154,11 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
         .outerjoin(_reversals, _reversals.c.reverses == days.c.entry_id)
         .where(days.c.credited_at.is_not(None))
     )
-    for table in (snapshots, rewards, days):  # each said, since PostgreSQL infers no bounds from joins
+    for table in (
+        snapshots,
+        rewards,
+        days,
+    ):  # each table has its own bounds, since PostgreSQL infers none from joins
         if first is not None:
             query = query.where(table.c.day >= first)
         if last is not None:
@@ -217,7 +223,7 @@ async def credited_days(connection: AsyncConnection, *, last: date) -> int:
 
 
 async def known_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users of whom anything was ever recorded."""
+    """Those of the users about whom anything is recorded."""
     rows = await connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids)))
     return set(rows.scalars())
 

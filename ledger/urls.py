@@ -10,7 +10,7 @@ _ENCODE = "in a user name or password write @ as %40, : as %3A, / as %2F, # as %
 
 
 def parsed(url: str) -> URL:
-    """Raises LedgerUnavailable, without any password, for what is no URL of a database that the ledger knows."""
+    """Raises LedgerUnavailable, without any password, for a text that is not a URL of a supported database."""
     try:
         found = make_url(url)
     except (ArgumentError, ValueError):
@@ -30,12 +30,12 @@ def parsed(url: str) -> URL:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Of the two databases that there are."""
+    """Whether a URL is that of a SQLite ledger, rather than of a PostgreSQL one."""
     return url.drivername in ("sqlite", sqlite.DRIVER)
 
 
 def not_a_url(url: str) -> LedgerUnavailable:
-    """What there is to say of a malformed one."""
+    """The message about a malformed URL."""
     advice = f"; {_ENCODE}" if url.startswith("postgres") else ""
     return LedgerUnavailable(
         f"{_without_secrets(url)!r} is not a database URL such as sqlite:///ledger.db{advice}"
@@ -43,6 +43,6 @@ def not_a_url(url: str) -> LedgerUnavailable:
 
 
 def _without_secrets(url: str) -> str:
-    """A malformed URL may have a password anywhere behind its scheme, unless it is a file's."""
+    """A malformed URL may have a password anywhere behind its scheme, unless it is the URL of a file."""
     scheme, colon, _ = url.partition(":")
     return url if scheme == "sqlite" or not colon else f"{scheme}:…"

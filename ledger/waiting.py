@@ -1,4 +1,4 @@
-"""Who waits for the credit of a closed day, and what that day takes out of which pool (rule 13)."""
+"""The users who wait for the credit of a closed day, and what that day takes out of which pool (rule 13)."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ class Demand:
 _owed = spans.subquery("owed")
 _held = HOLDS_IN_FORCE.subquery("held")
 _closed_under = (
-    # A value and no join, of which PostgreSQL may make one that reads every day there ever was.
+    # This is a scalar subquery and not a join, which on PostgreSQL may read all days ever recorded.
     select(days.c.program_version)
     .where(
         days.c.user_id == _owed.c.user_id,
@@ -62,7 +62,7 @@ _UNCREDITED = (
 
 
 async def demand_on_pools(connection: AsyncConnection, today: date) -> dict[str, Demand]:
-    """By asset, what the closed days of users who are not held still take out of its pool."""
+    """By asset, what the closed days of users who are not held will still take out of its pool."""
     demand: defaultdict[str, Demand] = defaultdict(Demand)
     async for _, rewards in _uncredited(connection, today):
         for asset, units in rewards.items():

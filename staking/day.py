@@ -1,6 +1,6 @@
 """One user's day, decided from what is recorded of it: its closing, its rewards and its credit (rules 1 to 13).
 
-Every function here is pure and knows one user. ledger/day/facts.py reads the facts; ledger/day/together.py writes
+Every function here is pure and about one user. ledger/day/facts.py reads the facts; ledger/day/together.py writes
 what is decided.
 """
 
@@ -115,7 +115,7 @@ class ClosedDay:
 
 @dataclass(frozen=True)
 class Credit:
-    """What crediting a day comes to."""
+    """The result of crediting a day."""
 
     credited_at: datetime
     late: bool
@@ -142,15 +142,15 @@ def closed_before(request: SnapshotRequest, facts: ClosingFacts) -> Snapshot | N
 def check_order(request: SnapshotRequest, facts: ClosingFacts, now: datetime) -> None:
     """Raises NotEnrolled or OutOfOrder unless the day is the next one to be closed for the user.
 
-    Days are closed one after the other, each after the one before is credited: its reward counts from the boundary
-    between them (rule 6), so that a later average cannot be known before it. Once a day is closed no earlier one
-    can be, so that an owed day of an earlier enrolment that was passed over would be lost (rule 10).
+    Days are closed one after the other, each after the day before it is credited: that day's reward counts from
+    the boundary between the two (rule 6), so the next average depends on it. Once a day is closed, no earlier day
+    can be closed. So if an owed day of an earlier enrolment were skipped, it would be lost (rule 10).
     """
     day, user_id, enrolment = request.day, request.user_id, facts.enrolment
     if enrolment is None or day_of(enrolment.activated_at) > day:
         raise not_enrolled(request)
     if enrolment.last_accrual_day is not None and day > enrolment.last_accrual_day:
-        # The day may be the first of the user's next enrolment, which could not close it any more.
+        # The day may be Day 1 of the user's next enrolment, which could not close it any more.
         raise OutOfOrder(
             f"{day} is after the last accrual day of user {user_id}'s enrolment {request.enrolment_id}, "
             "which has ended"
@@ -170,7 +170,7 @@ def check_order(request: SnapshotRequest, facts: ClosingFacts, now: datetime) ->
 
 
 def not_enrolled(request: SnapshotRequest) -> NotEnrolled:
-    """The refusal of a day on which the user does not have the enrolment, or is not known at all."""
+    """The refusal of a day on which the user does not have the enrolment, or has never had one."""
     return NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id} on {request.day}")
 
 
@@ -226,9 +226,9 @@ def _line(held: Holding, terms: AssetTerms, formula: int) -> RewardLine:
 
 
 def credited_before(request: CreditRequest, closed: ClosedDay) -> CreditReceipt | None:
-    """The first receipt, to a request that says the same; None if the day is not credited.
+    """The first receipt, for a request with the same content; None if the day is not credited.
 
-    Raises ContentDiffers if the request says anything else than what was recorded.
+    Raises ContentDiffers if the request has other content than what was recorded.
     """
     if closed.receipt is None:
         return None
@@ -243,7 +243,7 @@ def credited_before(request: CreditRequest, closed: ClosedDay) -> CreditReceipt 
 
 
 def check_is_accrual_day(request: CreditRequest, closed: ClosedDay) -> None:
-    """Raises ContentDiffers if the record of the day does not say what the request believes, OutOfOrder if the day
+    """Raises ContentDiffers if the record of the day has other content than the request, OutOfOrder if the day
     earns nothing."""
     day, believed = request.rewards.day, (request.enrolment_id, request.rewards.program_version)
     if (closed.enrolment_id, closed.program_version) != believed:

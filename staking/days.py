@@ -8,7 +8,7 @@ MICROSECONDS_PER_DAY = 86_400_000_000
 REWARD_WINDOW = timedelta(hours=8)
 """Rule 1: a day's reward is credited within this long after the boundary that closed the day."""
 SPREAD_MAX = timedelta(hours=7)
-"""Of a fleet's wakes: the last user still has an hour of the reward window left."""
+"""The longest spread of wakes: the last user still has an hour of the reward window left."""
 
 
 def in_utc(instant: datetime) -> datetime:

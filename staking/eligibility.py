@@ -7,11 +7,12 @@ from staking.program import Program, app_version_at_least
 from staking.tag import qualifies
 
 DOCUMENT_NOT_ACCEPTED = "document_not_accepted:"
-"""How the codes of documents begin; the document's name follows."""
+"""How the codes about documents begin; the document's name follows."""
 
 
 def refusal_reasons(activation: Activation, holdings: Mapping[str, int], program: Program) -> list[RefusalReason]:
-    """Rule 7: every reason to refuse, none if eligible. Holdings in units at the activation instant."""
+    """Rule 7: every reason to refuse; empty if the account is eligible. Holdings are in units at the activation
+    instant."""
     reasons: list[RefusalReason] = []
     if program.restricts(activation.region):
         reasons.append(

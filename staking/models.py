@@ -1,4 +1,4 @@
-"""The models that cross Temporal and the program's other borders. Instants are UTC, days are UTC days."""
+"""The models that cross Temporal and the other borders of this program. Instants are UTC, days are UTC days."""
 
 import re
 from datetime import date, timedelta
@@ -13,7 +13,7 @@ from staking.program import AppVersion, RegionCode
 from staking.rewards import Outcome
 
 DAYS_PER_RUN = 7
-"""Accrual days until a user's run continues as new, where the worker's settings say nothing else."""
+"""Accrual days until a user's run continues as new, unless the worker's settings say otherwise."""
 DAYS_PER_RUN_MAX = 30
 _USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -59,7 +59,7 @@ class Activation(Model):
     @field_validator("region", mode="before")
     @classmethod
     def _upper_case(cls, region: object) -> object:
-        # Only ASCII, since "ß" in upper case is South Sudan.
+        # Only ASCII, since "ß" in upper case is "SS", which is South Sudan.
         return region.upper() if isinstance(region, str) and region.isascii() else region
 
 
@@ -101,11 +101,12 @@ class End(Model):
     owed_days: int
     """Accrual days not yet credited when the end was recorded; they are still paid."""
     reason: str
-    """Of a rule, of the user, or of an operator; an operator's is never for the user."""
+    """The reason of a rule, of the user, or of an operator. An operator's reason is never shown to the user."""
     operator: str | None = None
-    """Who ended it, where it was neither the user nor a rule; None in the memory of runs that did not keep it."""
+    """The operator who ended it; None if it was the user or a rule, and in what older runs carried, which did
+    not keep it."""
     tell: str | None = None
-    """What the operator has for the user."""
+    """What the operator tells the user."""
 
 
 class Enrolment(Model):
@@ -115,9 +116,9 @@ class Enrolment(Model):
     next_day: date
     """The next day to close: the activation day at first, then each accrual day."""
     last_accrual_day: date | None = None
-    """None while open."""
+    """None while the enrolment is open."""
     region: str | None = None
-    """That the user enrolled from; None in the memory of runs that did not keep it."""
+    """The region from which the user enrolled; None in what older runs carried, which did not keep it."""
 
     @property
     def activation_day(self) -> date:
@@ -126,7 +127,7 @@ class Enrolment(Model):
 
     @property
     def is_finished(self) -> bool:
-        """Ended, and nothing is owed any more."""
+        """Whether it has ended and nothing is owed any more."""
         return self.last_accrual_day is not None and (
             self.next_day > self.last_accrual_day or self.last_accrual_day <= self.activation_day
         )
@@ -157,20 +158,22 @@ class SearchAttributeUse(StrEnum):
     """Which search attributes a run writes. They are never encrypted."""
 
     NONE = "none"
-    """The server does not know them, and a workflow that writes one regardless stands still."""
+    """The server does not know the search attributes, and a workflow that writes one regardless stands still."""
     ALL = "all"
     WITHOUT_TERMS = "without_terms"
-    """Where histories are encrypted: neither region nor the wording of a reason."""
+    """Histories are encrypted, so neither a region nor the words of a reason are written."""
 
 
 class RunSettings(Model):
-    """What a worker's settings decide for a user's runs; fixed when the first one starts, then carried."""
+    """What a worker's settings decide for a user's runs. It is fixed when the first run starts, and then
+    carried."""
 
     wake_offset: timedelta = timedelta()
-    """How long after a boundary the loop wakes. It moves the wake, never a number."""
+    """How long after a boundary the loop wakes. It moves the wake, and never a number."""
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
     steps_at_once: bool = False
-    """Whether a day's steps are tried in the task that woke the loop; False in runs from before they were."""
+    """Whether a day's steps are tried in the task that woke the loop; False in runs from the time before that
+    existed."""
     days_per_run: int = 30
     """Accrual days until a run continues as new; 30 in runs that began before it was a setting."""
 
@@ -185,13 +188,14 @@ class Noted(Model):
 
 
 class Recollection(Model):
-    """What is known of a user when a run starts: from the ledger, or carried from the run before."""
+    """What a run knows of its user when it starts, from the ledger or carried from the run before."""
 
     generation: int = 0
-    """Which recall of the user this is, counted by the ledger; 0 in the memory of runs that were not counted."""
+    """The number of this recall, counted by the ledger for each user; 0 in what runs carried before recalls
+    were counted."""
 
     enrolments: list[Enrolment] = Field(default_factory=list[Enrolment])
-    """Those with unfinished business, oldest first."""
+    """The enrolments that are open or have owed days, oldest first."""
     last_end: End | None = None
     hold: Hold | None = None
     last_credited_day: date | None = None
@@ -199,7 +203,7 @@ class Recollection(Model):
     """Rewards credited so far by asset; corrections made since are in the ledger alone."""
     settings: RunSettings = Field(default_factory=RunSettings)
     noted: Noted | None = None
-    """None from the ledger, and in the memory of runs that did not keep it."""
+    """None if this is from the ledger, or from older runs, which did not keep it."""
 
     @property
     def first_unfinished(self) -> Enrolment | None:
@@ -208,24 +212,24 @@ class Recollection(Model):
 
     @property
     def open_enrolment(self) -> Enrolment | None:
-        """The one that has not ended; a user has one at most."""
+        """The enrolment that has not ended; a user has at most one."""
         return next((known for known in self.enrolments if known.last_accrual_day is None), None)
 
     def enrolment(self, enrolment_id: str) -> Enrolment:
-        """The enrolment as it is by now. Raises StopIteration for one that is not known."""
+        """The enrolment as it is now. Raises StopIteration if it is not here."""
         return next(known for known in self.enrolments if known.receipt.enrolment_id == enrolment_id)
 
     def with_enrolment(self, receipt: Receipt, region: str) -> "Recollection":
-        """After an activation."""
+        """The same after an activation."""
         new = Enrolment(receipt=receipt, next_day=day_of(receipt.activated_at), region=region)
         return self.model_copy(update={"enrolments": [*self.enrolments, new]})
 
     def with_next_day(self, enrolment_id: str, day: date) -> "Recollection":
-        """After the day before was processed."""
+        """The same after the day before was processed."""
         return self._with_change(enrolment_id, next_day=day)
 
     def with_credit(self, rewards: "Rewards") -> "Recollection":
-        """After a day was credited."""
+        """The same after a day was credited."""
         credited = dict(self.credited)
         for line in rewards.lines:
             if line.reward:
@@ -233,39 +237,41 @@ class Recollection(Model):
         return self.model_copy(update={"credited": credited, "last_credited_day": rewards.day})
 
     def with_end(self, end: End, *, last_accrual_day: date) -> "Recollection":
-        """After an enrolment ended. An older one may turn out to have ended earlier; that is no later end."""
+        """The same after an enrolment ended. If it is an older enrolment that ended earlier than was known, the
+        last end stays."""
         last_end = max(end, self.last_end or end, key=lambda known: known.ended_at)
         ended = self._with_change(end.enrolment_id, last_accrual_day=last_accrual_day)
         return ended.model_copy(update={"last_end": last_end})
 
     def without_finished(self) -> "Recollection":
-        """Without the enrolments that need nothing more."""
+        """The same without the finished enrolments."""
         return self.model_copy(
             update={"enrolments": [known for known in self.enrolments if not known.is_finished]}
         )
 
     def with_hold(self, hold: Hold | None) -> "Recollection":
-        """After an operator held the user, or released them."""
+        """The same after an operator held or released the user."""
         return self.model_copy(update={"hold": hold})
 
     def with_noted(self, noted: Noted) -> "Recollection":
-        """After search attributes were written."""
+        """The same after search attributes were written."""
         return self.model_copy(update={"noted": noted})
 
     def superseded_by(self, recalled: "Recollection") -> "Recollection":
-        """What the ledger knows by now in place of what the run believed; the wake stays where it is."""
+        """What the ledger has recorded, in place of what the run knew. The wake stays at its time."""
         settings = recalled.settings.model_copy(update={"wake_offset": self.settings.wake_offset})
         return recalled.model_copy(update={"settings": settings, "noted": self.noted})
 
     def carried_on(self) -> "Recollection":
-        """For the next run, which takes the days as runs are to take them by now, however this one did."""
+        """What the next run gets. It takes the days in the present way, also if this run took them in an older
+        way."""
         if self.settings.steps_at_once:
             return self
         changed = {"steps_at_once": True, "days_per_run": DAYS_PER_RUN}
         return self.model_copy(update={"settings": self.settings.model_copy(update=changed)})
 
     def differs_for_the_loop(self, other: "Recollection") -> bool:
-        """Whether the loop has something else to do with the other."""
+        """Whether the loop has something else to do with the other recollection."""
 
         def of(known: Recollection) -> object:
             return known.enrolments, known.hold, known.last_end, known.last_credited_day
@@ -273,7 +279,8 @@ class Recollection(Model):
         return of(self) != of(other)
 
     def with_search_attributes_of(self, recalled: "Recollection") -> "Recollection":
-        """With which search attributes to write, and the regions that they name, as the ledger was asked again."""
+        """The same with which search attributes are to be written, and with the regions for them, from a new
+        recall."""
         regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
         enrolments = [
             known.model_copy(update={"region": regions.get(known.receipt.enrolment_id, known.region)})
@@ -305,7 +312,7 @@ class LiveStatus(Model):
     """``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked``, ``held`` or ``idle``."""
     enrolment_id: str | None
     day_in_progress: date | None
-    """The day whose boundary is awaited, or that is being processed."""
+    """The day for whose end the loop waits, or that is being processed."""
     next_boundary: Instant | None
     """The first boundary still to come."""
     blocked: Blocked | None = None
@@ -313,14 +320,14 @@ class LiveStatus(Model):
 
 
 class FencedRequest(Model):
-    """A request to write, of a run that may have been superseded meanwhile.
+    """A request to write, from a run that may have been superseded meanwhile.
 
-    The ledger refuses it unless ``generation`` is that of the user's last recall.
+    The ledger refuses it unless ``generation`` is the number of the user's last recall.
     """
 
     user_id: UserId
     generation: int = 0
-    """That of the recollection on which the run acts; 0 from runs that were not counted."""
+    """The number of the recall on which the run acts; 0 from runs before recalls were counted."""
 
 
 class EnrolRequest(FencedRequest):
@@ -335,9 +342,9 @@ class EndRequest(FencedRequest):
     ended_at: Instant
     reason: str
     operator: str | None = None
-    """Who ended it, where it was neither the user nor a rule."""
+    """The operator who ended it; None if it was the user or a rule."""
     tell: str | None = None
-    """What the operator has for the user."""
+    """What the operator tells the user."""
 
 
 class ActRequest(FencedRequest):
@@ -377,11 +384,11 @@ class ComputeRequest(Model):
     enrolment_id: str
     snapshot: Snapshot
     region: str | None = None
-    """That the user enrolled from; None from runs that did not keep it."""
+    """The region from which the user enrolled; None from older runs, which did not keep it."""
 
 
 class RewardLine(Model):
-    """What an accrual day came to in one asset, with the terms it was computed with."""
+    """The result of an accrual day in one asset, with the terms with which it was computed."""
 
     asset: str
     average: Units
@@ -391,7 +398,7 @@ class RewardLine(Model):
     reward: Units
     outcome: Outcome
     formula: int = 1
-    """Of rule 3: which form of it the reward was computed with."""
+    """The number of rule 3's formula with which the reward was computed."""
 
 
 class Rewards(Model):

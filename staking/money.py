@@ -39,7 +39,7 @@ def parse_decimal(text: str) -> Decimal:
     """
     if len(text) > _LONGEST_NUMBER:
         raise AmountError(f"an amount has at most {_LONGEST_NUMBER} characters, this one has {len(text)}")
-    # Decimal also reads " 1 ", "1_000" and digits of other scripts, which no file of ours means.
+    # Decimal also reads " 1 ", "1_000" and digits of other scripts, which are mistakes in our files.
     if any(character.isspace() for character in text):
         raise AmountError(f"a number is written without white space, unlike {text!r}")
     try:
@@ -67,7 +67,7 @@ def parse_amount(text: str) -> int:
 
 def _parse_units(text: str) -> int:
     if plain := _PLAIN.fullmatch(text):
-        # As nearly every amount is written, of which a file may have a million.
+        # Nearly every amount is written like this, and a file may have a million amounts.
         units = int(plain[2] + (plain[3] or "").ljust(DECIMALS, "0"))
         return -units if plain[1] else units
     amount = parse_decimal(text)
@@ -98,7 +98,8 @@ def format_amount(units: int) -> str:
 def _units_from_json(value: object) -> object:
     if not isinstance(value, str):
         return value
-    # A reward that was owed while the account was full lifts past holdings above what one can hold today.
+    # Rewards that were owed while the account was full raise past holdings, which can then be above the limit of
+    # an account.
     units = _parse_units(value)
     if abs(units) > MAX_STORED_UNITS:
         raise AmountTooLarge(f"{value!r} is more than the {format_amount(MAX_STORED_UNITS)} that can be stored")

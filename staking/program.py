@@ -1,4 +1,4 @@
-"""The program: the terms of the offer, read from TOML and checked whole."""
+"""The program: the terms of the offer, read from TOML and checked as a whole."""
 
 import re
 import tomllib
@@ -35,7 +35,8 @@ ASSET_CODE_LENGTH_MAX = 32
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""What counts as printable and leaves no mark: fillers, and characters that only choose how others look."""
+"""Characters that count as printable and are invisible: fillers, and characters that only change how others
+look."""
 _LONGEST_FILE = 262_144
 _LONGEST_KEY_PART = 64
 
@@ -82,7 +83,7 @@ def _app_version(text: str) -> str:
 
 
 def _only_a_date(value: object) -> object:
-    # A program that was kept as JSON has its date as text; pydantic would also read "0" as one.
+    # A program that is kept as JSON has its date as text. pydantic would also read "0" as a date.
     a_date = isinstance(value, date) and not isinstance(value, datetime)
     if not a_date and not (isinstance(value, str) and _DATE.fullmatch(value)):
         raise ValueError("write a date without a time, such as 2026-01-31")
@@ -92,10 +93,10 @@ def _only_a_date(value: object) -> object:
 def check_asset_code(text: str) -> str:
     """An asset code in the form in which it is kept: any 1 to 32 printable characters without blanks.
 
-    Its characters are composed (Unicode's NFC), since a letter with its accent is the same text in one character
-    or two, and must not be two accounts. Nothing else is changed: exchanges have codes that differ in case or
-    width alone. What differs so from an asset of the program is a mistake, for which there is ``other_spelling``.
-    Codes are ordered by their code points, which is the order of their bytes in UTF-8.
+    Its characters are composed (Unicode's NFC), since a letter with an accent is the same text in one character or
+    two, and must not be two accounts. Nothing else is changed, since exchanges have codes that differ only in case
+    or width. A code that differs in this way from an asset of the program is a mistake, which ``other_spelling``
+    finds. Codes are ordered by their code points, which is the order of their bytes in UTF-8.
 
     Raises ValueError for anything else.
     """
@@ -110,7 +111,7 @@ def check_asset_code(text: str) -> str:
 
 def other_spelling(asset: str, known: Collection[str]) -> str | None:
     """The known asset from which a code differs only in case, in the width of its characters, or in something
-    that cannot be seen; None for a known one, and for any other."""
+    invisible. None for a known asset, and for any other code."""
     if asset in known:
         return None
     looks = _looks(asset)
@@ -208,11 +209,11 @@ class Program(BaseModel):
 
     @property
     def earning(self) -> dict[str, AssetTerms]:
-        """The assets in which anything can be earned: neither paused nor at a rate of zero."""
+        """The assets in which something can be earned, without those that are paused or have a rate of zero."""
         return {asset: terms for asset, terms in self.assets.items() if not terms.paused and terms.apr_ratio[0]}
 
     def with_paused(self, assets: Collection[str], *, paused: bool) -> "Program":
-        """The same terms, but for these assets paused or not; one that the program does not have stays out."""
+        """The same terms, with these assets paused or not. Assets that the program does not have are left out."""
         terms_by_asset = {
             asset: terms.model_copy(update={"paused": paused}) if asset in assets else terms
             for asset, terms in self.assets.items()
@@ -222,10 +223,10 @@ class Program(BaseModel):
 
 @dataclass(frozen=True)
 class Difference:
-    """One key in which two programs differ, and what each of them says there; None where it says nothing."""
+    """One key in which two programs differ, with the value of each; None if a program does not have the key."""
 
     key: str
-    """As the program file has it, with dots: ``assets.SOL.apr``, ``restricted_regions.BY``."""
+    """The key as in the program file, with dots: ``assets.SOL.apr``, ``restricted_regions.BY``."""
     before: JsonValue
     after: JsonValue
 
@@ -234,7 +235,7 @@ def differences(before: Program, after: Program) -> list[Difference]:
     """Every difference of two programs, ordered by key.
 
     An asset that only one of them has is one difference, with all its terms. The order of regions, documents and
-    assets in a file is none.
+    assets in a file does not matter.
     """
     return list(_differences("", _comparable(before), _comparable(after)))
 
@@ -267,15 +268,15 @@ def app_version_at_least(version: str, minimum: str) -> bool:
 
 def parse_program(toml: str) -> Program:
     """The program in a TOML text. Raises ProgramError, which names every problem with its key."""
-    # Before reading, since the reader's time grows with the square of some texts.
+    # The length is checked first, since the reader's time grows with the square of some texts.
     if len(toml) > _LONGEST_FILE:
         raise ProgramError([f"a program file has at most {_LONGEST_FILE} characters, this one has {len(toml)}"])
     try:
-        toml.encode()  # lone surrogates, which are no text
+        toml.encode()  # refuses lone surrogates, which are not text
         content = tomllib.loads(toml)
     except RecursionError:
         raise ProgramError(["not valid TOML: nested too deeply"]) from None
-    except ValueError as error:  # TOMLDecodeError, and that of a number too long for int
+    except ValueError as error:  # TOMLDecodeError, or a number that is too long for int
         raise ProgramError([f"not valid TOML: {error}"]) from None
     try:
         program = Program.model_validate(content)

@@ -9,7 +9,7 @@ class LedgerError(Exception):
 
 
 class ContentDiffers(LedgerError):
-    """A repeat of a request does not say what was recorded the first time; the message names both."""
+    """A repeat of a request differs from what was recorded the first time; the message names both."""
 
     def __init__(self, what: str, *, recorded: object, asked: object) -> None:
         super().__init__(f"{what} was recorded as {recorded}, and is now asked as {asked}")
@@ -20,4 +20,4 @@ class NotEnrolled(LedgerError):
 
 
 class OutOfOrder(LedgerError):
-    """A day cannot be closed or credited yet, or not any more."""
+    """A day cannot be closed or credited yet, or cannot be any more."""

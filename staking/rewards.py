@@ -34,10 +34,10 @@ def _formula_1(average: int, terms: AssetTerms) -> int:
 
 
 FORMULAS: Mapping[int, Formula] = {1: _formula_1}
-"""Rule 3, in every form in which it was ever applied. What was paid is proved by these, so none ever changes or
-goes; a new form of the rule is a new number, as docs/changing-workflows.md says."""
+"""Rule 3, in every form in which it was ever applied. The audit proves by these what was paid, so none is ever
+changed or removed. A new form of the rule gets a new number, as docs/changing-workflows.md says."""
 _FIRST_DAYS: Mapping[int, date] = {1: date.min}
-"""From which accrual day on each formula holds, in the order of their numbers."""
+"""The first accrual day of each formula, in the order of their numbers."""
 
 
 def formula_on(day: date) -> int:

@@ -25,10 +25,10 @@ Answer = TypeVar("Answer")
 TASK_QUEUE = "soft-staking"
 WORKFLOW_TYPE = "SoftStakingWorkflow"
 SUPERSEDED = "Superseded"
-"""The type of the refusal that a step gets whose run was superseded: the run recalls, and goes on from there."""
+"""The type of the refusal of a step whose run was superseded. The run recalls, and goes on from there."""
 FOUND_ELSEWHERE = frozenset({"ContentDiffers", "LedgerRestored", "NotEnrolled", "OutOfOrder"})
-"""The types of the refusals that say that the ledger does not stand where the run believes. Somebody must look
-first, since what is missing may have to be sent again; a retry then begins by recalling."""
+"""The types of the refusals that mean that the ledger has another state than the run recalled. Somebody must
+look first, since what is missing may have to be sent again. A retry then begins with a recall."""
 STARTED_BY = "started_by"
 """Memo of a run: the id of the update that started it."""
 
@@ -42,7 +42,7 @@ def workflow_id(user_id: str) -> str:
 
 
 def user_of(workflow_id: str) -> str:
-    """The user of a workflow's id."""
+    """The user to whom a workflow's id belongs."""
     return workflow_id.removeprefix(_WORKFLOW_ID_PREFIX)
 
 
@@ -52,7 +52,7 @@ class Step(Generic[Request, Answer]):
 
     name: str
     answer: Any
-    """A type hint for the converter; a union of models is none that ``type[Answer]`` can express."""
+    """A type hint for the converter. ``type[Answer]`` cannot express a union of models."""
 
 
 RECALL: Step[str, Recollection] = Step("recall", Recollection)

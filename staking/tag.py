@@ -1,4 +1,4 @@
-"""Rule 8: the one asset that bears the tag."""
+"""Rule 8: the one asset that has the tag."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,10 @@ def qualifies(holding: int, terms: AssetTerms) -> bool:
 
 
 def tagged_asset(holdings: Mapping[str, int], program: Program) -> str | None:
-    """Rule 8: of the program assets held at or above their minimum, the one of highest value; None without any.
+    """Rule 8: among the program assets that are held at or above their minimum, the one with the highest value;
+    None if there is none.
 
-    Holdings in units. Of equal values the first by asset code bears the tag.
+    Holdings are in units. Among equal values the first by asset code has the tag.
     """
     values = {
         asset: holdings[asset] * terms.reference_price_units

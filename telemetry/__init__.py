@@ -1,1 +1,1 @@
-"""What the service tells of itself: metrics, logs and traces."""
+"""What can be seen of the service from outside: metrics, logs and traces."""

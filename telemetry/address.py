@@ -1,4 +1,4 @@
-"""Where a process listens for those who watch it."""
+"""The address at which a process serves metrics."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Address:
         return cls(match["host"].strip("[]"), int(match["port"]))
 
     def of_process(self, index: int) -> "Address":
-        """That of one of several processes: the port goes up by one for each. Raises BadConfiguration."""
+        """The address for one of several processes: the port is one higher for each. Raises BadConfiguration."""
         if self.port + index > _PORT_MAX:
             raise BadConfiguration(
                 f"process {index} would listen at port {self.port + index}, beyond {_PORT_MAX}: choose a lower one"

@@ -19,14 +19,15 @@ from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 READ_EVERY_S = 30
 READ_EVERY_S_MAX = 300
 _READ_WITHIN_S = 300
-"""Or not at all: nobody waits for a reading who could give it up."""
+"""The limit for a reading, since nobody waits for it who could interrupt it."""
 _REST_PER_READING = 50
-"""A reading is followed by a rest this many times as long, within these bounds: a large ledger is read seldom."""
+"""After a reading there is a pause this many times as long, within these bounds, so that a large ledger is read
+seldom."""
 _log = logging.getLogger("soft_staking.ledger")
 
 
 class LedgerMetrics:
-    """Hears of what a ledger does; counts each credit once, in the process that committed it."""
+    """Is told what a ledger does. It counts each credit once, in the process that committed it."""
 
     def __init__(self, meter: MetricMeter) -> None:
         self._transaction = meter.create_histogram_float(
@@ -38,7 +39,7 @@ class LedgerMetrics:
         self._credits = meter.create_counter("soft_staking_credits", "Days credited")
         self._late_credits = meter.create_counter("soft_staking_late_credits", "Days credited late (rule 11)")
         self._rewards = meter.create_counter("soft_staking_reward_units", "Rewards credited, in 1e-8 tokens")
-        # A counter that appears with its first count has not increased, as Prometheus sees it.
+        # Prometheus sees no increase in a counter that appears with its first value.
         self._credits.add(0)
         self._late_credits.add(0)
 
@@ -65,7 +66,8 @@ class _Gauges:
             "Since the oldest owed day of a user who is not held was over, back-dated ones left out; 0 if none is",
         )
         self._held = meter.create_gauge("soft_staking_held_users", "Users whose loop an operator holds")
-        # Prometheus keeps every number as a double, and pools of several accounts may pass 64 bits together.
+        # Prometheus keeps every number as a double, and the balances of several pool accounts may exceed 64 bits
+        # together.
         self._balance = meter.create_gauge_float(
             "soft_staking_pool_balance_units", "In the reward pool, in 1e-8 tokens"
         )
@@ -118,7 +120,7 @@ async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -
                 found = await figures(ledger, instant)
             gauges.show(found, instant)
         except LedgerUnavailable:
-            # The gauges keep what they showed, and say when that was.
+            # The gauges keep their last values, and one of them says when these were read.
             _log.warning("the ledger's gauges could not be read", exc_info=True)
         except Exception:
             _log.exception("the ledger's gauges could not be read")

@@ -1,7 +1,8 @@
-"""Logs: JSON for programs, text on a terminal; every line of a step says whose, which day and which attempt.
+"""Logs: JSON for programs, text on a terminal. Every line about a step has the user, the day and the attempt.
 
-What an error says may name amounts and regions. It is in the workflow's history, for those who may look there; a
-line has only the error's kind and where it arose, and what it says where that is nothing about a user.
+The message of an error may contain amounts and regions. It is in the workflow's history, for those who may read
+it. A line has only the kind of the error and the places where it arose, and the message only if that says nothing
+about a user.
 """
 
 import json
@@ -29,13 +30,13 @@ _FIELDS_OF_THE_CORE = ("workflow_id", "run_id", "error")
 
 
 def start_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
-    """Sends what is logged from now on to a stream, as the settings say."""
+    """Sends everything that is logged from now on to a stream, according to the settings."""
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
     level = settings.log_level or ("INFO" if is_json else "WARNING")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
     logging.disable(logging.NOTSET)
-    # Others say at lower levels what is in their statements and messages: amounts.
+    # Other packages log statements and messages at lower levels, which contain amounts.
     logging.basicConfig(
         level=max(logging.getLevelNamesMapping()[level], logging.WARNING), handlers=[handler], force=True
     )
@@ -79,7 +80,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _context(record: logging.LogRecord) -> dict[str, Any]:
-    """Whose step, which day, which attempt: as far as the SDK, or the step at hand, knows."""
+    """User, day and attempt of a step, as far as the SDK or the step has them."""
     found: dict[str, Any] = {}
     known: Mapping[str, Any] = getattr(record, "temporal_activity", None) or getattr(
         record, "temporal_workflow", {}

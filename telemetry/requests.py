@@ -13,13 +13,14 @@ _NO_ROUTE = "none"
 
 
 def measure_requests(app: FastAPI, meter: MetricMeter) -> FastAPI:
-    """Has an application measure what it answers; returns it."""
+    """Makes an application measure its answers, and returns it."""
     app.add_middleware(_Measured, meter=meter)
     return app
 
 
 class _Measured:
-    """Names a request by its route's template, and never by what a client wrote: so there are few names."""
+    """Names a request by the template of its route, and never by the client's text, so that there are few
+    names."""
 
     def __init__(self, app: ASGIApp, meter: MetricMeter) -> None:
         self._app = app
@@ -32,7 +33,7 @@ class _Measured:
             await self._app(scope, receive, send)
             return
         began_s = time.perf_counter()
-        status = 500  # nothing answered: the server will
+        status = 500  # the application did not answer, so the server will
 
         async def send_noting(message: Message) -> None:
             nonlocal status

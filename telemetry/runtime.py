@@ -12,7 +12,7 @@ from telemetry.address import Address
 from workflows.connection import BadConfiguration
 
 _FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""From what a read costs to what ends a step."""
+"""The buckets range from the time of a read to the time limit of a step."""
 LEDGER_TRANSACTION_SECONDS: Final = "soft_staking_ledger_transaction_seconds"
 LEDGER_BATCH_REQUESTS: Final = "soft_staking_ledger_batch_requests"
 HTTP_REQUEST_SECONDS: Final = "soft_staking_http_request_seconds"
@@ -40,12 +40,12 @@ def start_runtime(metrics: Address | None = None) -> Runtime:
 
 
 def meter_of(client: Client) -> MetricMeter:
-    """Where to record what is done with a client; records nothing where no metrics are served."""
+    """The meter for what is done with a client. If no metrics are served, it records nothing."""
     return (client.service_client.config.runtime or Runtime.default()).metric_meter
 
 
 def _telemetry(metrics: Address | None) -> TelemetryConfig:
-    # Its fields go their own way: among them is what a failed workflow task says, which may name amounts.
+    # Its fields are left out: among them is the message of a failed workflow task, which may contain amounts.
     forwarding = LogForwardingConfig(
         logger=logging.getLogger("temporalio.core"),
         append_target_to_name=False,
@@ -61,7 +61,7 @@ def _telemetry(metrics: Address | None) -> TelemetryConfig:
         durations_as_seconds=True,
         histogram_bucket_overrides=_BUCKETS,
     )
-    # Whoever scrapes says which service it is, in `job`.
+    # Prometheus itself names the service, in `job`.
     return TelemetryConfig(logging=logs, metrics=prometheus, attach_service_name=False)
 
 

@@ -23,15 +23,15 @@ async def sent_to_collector() -> AsyncGenerator[TracingInterceptor]:
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(WithoutWords(OTLPSpanExporter())))
     try:
-        # Not the SDK's newer plugin, whose span of a workflow is sent when the run ends, a month later.
+        # The SDK's newer plugin is not used, since it sends a workflow's span when the run ends, many days later.
         yield TracingInterceptor(provider.get_tracer(_DEFAULT_SERVICE_NAME))
     finally:
-        # It may wait some seconds for a collector that is away, and a second signal ends the process meanwhile.
+        # It may wait some seconds for a collector that is away; a second signal can end the process meanwhile.
         await asyncio.to_thread(provider.shutdown)
 
 
 class WithoutWords(SpanExporter):
-    """Sends no word of an error, only its kind: what it says may name amounts and regions."""
+    """Sends only the kind of an error, and not its message, which may contain amounts and regions."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter

@@ -1,4 +1,5 @@
-"""What the worker tells of each step: a line for every credited day, and a count of what no retry can mend."""
+"""What the worker records of each step: a log line for every credited day, and a count of failures that no
+retry can mend."""
 
 import logging
 from contextvars import ContextVar
@@ -28,7 +29,7 @@ class StepTelemetry(Interceptor):
         self._refused = meter.create_counter(
             "soft_staking_refused_steps", "Steps that failed in a way that no retry mends, by step and error"
         )
-        # A counter that appears with its first count has not increased, as Prometheus sees it.
+        # Prometheus sees no increase in a counter that appears with its first value.
         for step in _STEPS:
             for error in _FINAL_ERRORS:
                 self._refused.add(0, {"step": step.name, "error": error})
@@ -39,7 +40,7 @@ class StepTelemetry(Interceptor):
     def refused(self, step: str, error: ApplicationError) -> None:
         """A step failed for good."""
         self._refused.add(1, {"step": step, "error": error.type or "unknown"})
-        # Without a day it was a message, and whoever sent it has the answer.
+        # A step without a day was for a message, and the sender has got the answer.
         level = logging.INFO if day_in_progress.get() is None else logging.WARNING
         _log.log(level, "refused: %s", error.type)
 
@@ -55,11 +56,11 @@ class _Step(ActivityInboundInterceptor):
         try:
             answer = await self.next.execute_activity(input)
         except ApplicationError as error:
-            # What is refused at once is asked for again, as an activity.
+            # A step that is refused at once is tried again as an activity.
             if error.non_retryable and not activity.info().is_local:
                 self._telemetry.refused(step, error)
             raise
-        # That a pool is short is told by the loop, once: it asks again and again.
+        # The loop logs once that a pool is short. Here it would be logged at each try.
         if isinstance(answer, CreditReceipt):
             _log.info("credited late" if answer.late else "credited")
         return answer

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, where its standard variables name a collector; else nothing."""
+"""Traces by OpenTelemetry, if its standard variables name a collector; otherwise nothing."""
 
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -14,7 +14,8 @@ _EXTRA = "the extra `tracing` (pip install 'soft-staking[tracing]')"
 
 @asynccontextmanager
 async def tracing() -> AsyncGenerator[Sequence[Interceptor]]:
-    """What a client is to be connected with, for it and its workers to be traced; leaving sends what is left.
+    """The interceptors with which a client must be connected so that it and its workers are traced. On leaving,
+    the remaining spans are sent.
 
     Raises BadConfiguration if a collector is named and OpenTelemetry is not installed.
     """
@@ -23,7 +24,7 @@ async def tracing() -> AsyncGenerator[Sequence[Interceptor]]:
         yield []
         return
     try:
-        from telemetry import spans  # it needs what only an extra installs
+        from telemetry import spans  # this module needs packages that only an extra installs
     except ImportError as error:
         raise BadConfiguration(
             f"{named} is set, so traces are to be sent, but {error.name} is not installed: install {_EXTRA}, or "

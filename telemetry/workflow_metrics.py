@@ -18,7 +18,8 @@ _log = logging.getLogger("soft_staking.workflows")
 
 @asynccontextmanager
 async def watching_workflows(client: Client, meter: MetricMeter) -> AsyncGenerator[None]:
-    """Shows how many users' workflow tasks fail, asked of Temporal again and again, until the context is left."""
+    """Shows how many users' workflow tasks fail, which it asks Temporal again and again, until the context is
+    left."""
     task = asyncio.create_task(_watch(client, meter))
     try:
         yield
@@ -34,7 +35,7 @@ async def _watch(client: Client, meter: MetricMeter) -> None:
             async with asyncio.timeout(_READ_WITHIN_S):
                 failing.set(await failing_user_count(client))
         except (ServiceError, TimeoutError):
-            # The gauge keeps what it showed.
+            # The gauge keeps its last value.
             _log.warning("the users whose workflow task fails could not be counted", exc_info=True)
         except Exception:
             _log.exception("the users whose workflow task fails could not be counted")

@@ -22,7 +22,8 @@ _SERVERS = [
 
 
 def create_app(service: Service, process: Health | None = None) -> FastAPI:
-    """The application on an open ledger and a connected client. Given its process's health, it tells that too."""
+    """The application on an open ledger and a connected client. With ``health`` it also serves the health of
+    its process."""
     app = FastAPI(
         title="Soft Staking",
         summary="Rewards every day on what is simply held",

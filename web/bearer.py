@@ -20,7 +20,8 @@ _bearer = HTTPBearer(auto_error=False, description="A token made by `starter.py 
 
 
 class Bearers:
-    """Tests the token of every request: in use, within its limit, with the scope that the endpoint needs."""
+    """Tests the token of every request: it must be in use, within its limit, and have the scope that the
+    endpoint needs."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime], settings: Settings) -> None:
         self._tokens = ledger.shared_reads(tokens_in_use)
@@ -42,14 +43,15 @@ class Bearers:
         return params.Security(check, scopes=[scope.value])
 
     async def text_in(self, request: Request) -> str:
-        """What a request says is its token; empty if it names none."""
+        """The token that a request names; empty if it names none."""
         credentials = await _bearer(request)
         return credentials.credentials if credentials else ""
 
     def admit(self, request: Request, text: str, known: ServiceToken | None, scope: Scope) -> None:
-        """Lets a request pass whose text is that of a token in use, as the ledger knows it, with a scope.
+        """Lets a request pass if its text is that of a token in use, with a scope; the token is as the ledger has
+        it.
 
-        Raises Problem for every other, and for one that is over its limit.
+        Raises Problem for every other request, and if the token is over its limit.
         """
         token = self._counted(request, text, known)
         if scope not in token.scopes:
@@ -84,7 +86,7 @@ class Anyone:
     def may(self, _scope: Scope) -> params.Depends:
         """A dependency that lets everyone pass."""
 
-        # Asynchronous, so that it is counted on the event loop and not in a thread.
+        # Asynchronous, so that calls are counted on the event loop and not in a thread.
         async def check(request: Request) -> None:
             self._limit.count_address(request)
 
@@ -100,11 +102,11 @@ class _CallLimit:
         self._proxies = settings.trusted_proxies
 
     def count_address(self, request: Request) -> None:
-        """Counts a call of an address. Raises Problem if that is one too many."""
+        """Counts a call of an address. Raises Problem if it is over the limit."""
         self.count(f"address {address_of(request, self._proxies)}")
 
     def count(self, subject: str) -> None:
-        """Counts a call. Raises Problem if that is one too many."""
+        """Counts a call. Raises Problem if it is over the limit."""
         now = self._now()
         if self._limit.is_over(self._limit.use(subject, 1, now=now)):
             raise Problem(

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 
 def route_with_bodies_up_to(bytes_max: int) -> type[APIRoute]:
-    """A class of routes that read no body before it is known to be a small one."""
+    """A class of routes that read a body only if its announced length is small enough."""
 
     class SmallBodyRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

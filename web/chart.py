@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Label:
-    """A day's name below the chart."""
+    """The label of a day below the chart."""
 
     x: str
     text: str
@@ -99,7 +99,7 @@ def draw(values: Sequence[DayValue]) -> Chart | None:
 
 
 def by_day(values: dict[date, int]) -> list[DayValue]:
-    """The last days, up to the latest one, with those that came to nothing."""
+    """The last days, up to the latest one, including days without a reward."""
     if not values:
         return []
     last = max(values)
@@ -111,7 +111,7 @@ def by_day(values: dict[date, int]) -> list[DayValue]:
 
 
 def _labels(values: Sequence[DayValue], slots: int, slot: int) -> list[Label]:
-    """The first and the last day, and the one in the middle where there is room."""
+    """The first and the last day, and the one in the middle if there is room."""
     first_place = slots - len(values)
     chosen = {0: "start", len(values) - 1: "end"}
     if len(values) >= _DAYS_MIN:
@@ -130,7 +130,7 @@ def _labels(values: Sequence[DayValue], slots: int, slot: int) -> list[Label]:
 
 
 def _round_up(value: int) -> int:
-    """The next number that starts with a round one, and whose half does too."""
+    """The next larger round number whose half is round too."""
     magnitude = 10 ** max(len(str(value)) - 2, 0)
     return next(step * magnitude for step in (*_ROUND_STEPS, 100) if step * magnitude >= value)
 

@@ -1,4 +1,4 @@
-"""Whom a request is from: the peer, unless the peer is a proxy of ours."""
+"""Who sent a request: the peer, unless the peer is a proxy of ours."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,7 +11,7 @@ _Address = IPv4Address | IPv6Address
 
 
 def peer_of(connection: HTTPConnection) -> _Address | None:
-    """The address at the other end of the connection; what a header says of it is not asked."""
+    """The address at the other end of the connection; headers are ignored."""
     return _address(connection.client.host) if connection.client else None
 
 
@@ -20,10 +20,10 @@ def is_in(networks: Networks, address: _Address | None) -> bool:
 
 
 def address_of(connection: HTTPConnection, proxies: Networks) -> str:
-    """The peer's address, or the one that the configured proxies say; empty where there is none.
+    """The peer's address, or the one that the configured proxies give; empty if there is none.
 
-    Of X-Forwarded-For only what a trusted proxy wrote is believed: read from its end, the first address that is no
-    proxy of ours.
+    Of X-Forwarded-For only what a trusted proxy wrote is believed: the first address, read from the end, that is
+    not a proxy of ours.
     """
     peer = found = peer_of(connection)
     forwarded = ",".join(connection.headers.getlist("x-forwarded-for"))
@@ -37,7 +37,7 @@ def address_of(connection: HTTPConnection, proxies: Networks) -> str:
 
 @lru_cache(maxsize=4096)
 def _address(text: str) -> _Address | None:
-    """An address; an IPv4 one that is written as IPv6 is the IPv4 one."""
+    """An address. An IPv4 address that is written as IPv6 becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:

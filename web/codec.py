@@ -25,7 +25,8 @@ _BODY_BYTES_MAX = 6 * 1024 * 1024
 
 
 def create_codec_app(codec: PayloadCodec, callers: Bearers | Anyone, origins: Collection[str]) -> FastAPI:
-    """The application. ``origins``: where the web UIs are whose pages may ask, such as http://127.0.0.1:8233.
+    """The application. ``origins`` are the origins of the web UIs whose pages may ask, such as
+    http://127.0.0.1:8233.
 
     Raises NotAnAddress for a setting that cannot be read.
     """
@@ -38,7 +39,7 @@ def create_codec_app(codec: PayloadCodec, callers: Bearers | Anyone, origins: Co
         allow_origins=origins,
         allow_methods=["POST"],
         allow_headers=["Authorization", "X-Namespace"],
-        # A web UI can be told to send cookies, by which a gateway in front may know who asks.
+        # A web UI can be configured to send cookies, by which a gateway in front recognises who asks.
         allow_credentials=True,
     )
     return app
@@ -46,7 +47,8 @@ def create_codec_app(codec: PayloadCodec, callers: Bearers | Anyone, origins: Co
 
 def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[str]) -> APIRouter:
     async def asked(request: Request) -> Payloads:
-        # A page of another origin could read no answer anyway, unless a name server sent its own name here.
+        # A page of another origin cannot read an answer anyway, unless a name server lets that page's own name
+        # point here.
         if (origin := request.headers.get("origin")) is not None and origin not in origins:
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, "pages of this origin may not ask; --origin names those that may"
@@ -60,7 +62,7 @@ def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[s
         return _answer([await _readable(codec, payload) for payload in (await asked(request)).payloads])
 
     async def encode(request: Request) -> Response:
-        # The `temporal` command has the arguments of a query encoded also where there are none.
+        # The `temporal` command sends the arguments of a query to be encoded, even if there are none.
         if (await asked(request)).payloads:
             raise HTTPException(HTTPStatus.FORBIDDEN, "nothing is encrypted here; starter.py does that by itself")
         return _answer([])
@@ -68,7 +70,8 @@ def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[s
     router = APIRouter(
         route_class=route_with_bodies_up_to(_BODY_BYTES_MAX), dependencies=[callers.may(Scope.DECODE)]
     )
-    # Keys are an installation's, not a namespace's: to name one, in a header or the path, changes nothing.
+    # Keys belong to an installation and not to a namespace, so a namespace in a header or the path changes
+    # nothing.
     for path in ("", "/{namespace}"):
         router.add_api_route(f"{path}/decode", decode, methods=["POST"])
         router.add_api_route(f"{path}/encode", encode, methods=["POST"])

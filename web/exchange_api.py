@@ -45,7 +45,7 @@ _USED_WEIGHT = "x-sapi-used-ip-weight-1m"
 _RETRY_AFTER_S = 1
 _SPAN_MS = timedelta(days=30) // MILLISECOND
 _LONGEST_SPAN_MS = timedelta(days=92) // MILLISECOND
-"""Three months are never longer."""
+"""The longest that three months can be."""
 _SIZE = 10
 _LAST_PAGE = 1_000_000_000
 
@@ -107,7 +107,7 @@ def _routes(endpoints: "_Endpoints") -> APIRouter:
 
 @dataclass(frozen=True)
 class _Holder:
-    """Of a key that a request names: the key, if it is in use, and its holder's account, at one instant."""
+    """The key that a request names, if it is in use, and the account of its holder, as of one instant."""
 
     key: ApiKey | None
     account: Position
@@ -122,7 +122,7 @@ class _Page:
 
     @property
     def offset(self) -> int | None:
-        """None where no page was asked for by its number."""
+        """None if no page number was asked for."""
         return None if self.current is None else (min(self.current, _LAST_PAGE) - 1) * self.size
 
 
@@ -156,7 +156,8 @@ class _Endpoints:
         first = page.offset or 0
         rows = ",".join([offer.row(asset, account) for asset in listed[first : first + page.size]])
         is_on = "true" if account.is_enrolled else "false"
-        # As json.dumps would write it, which takes ten times as long for what is mostly the same.
+        # The text that json.dumps would write. json.dumps takes ten times as long, and most of the text is always
+        # the same.
         text = f'{{"status":{is_on},"totalRewardsUsdt":"{plain(value)}","rows":[{rows}],"total":{len(listed)}}}'
         return Response(text, media_type="application/json")
 
@@ -198,7 +199,8 @@ class _Endpoints:
         return JSONResponse({"rows": [_record(reward) for reward in found.rewards], "total": found.total})
 
     async def _read_holders(self, connection: AsyncConnection, asked: Sequence[str]) -> dict[str, _Holder]:
-        """By key. Whoever asks for the list, and for whom, is read together: so what it costs is shared."""
+        """The queue of questions for the list, by key. Keys and accounts of several requests are read together,
+        which shares the cost."""
         now = self._service.now()
         keys = await keys_in_use(connection, asked)
         accounts = await positions(connection, sorted({key.user_id for key in keys.values()}), now)
@@ -207,7 +209,7 @@ class _Endpoints:
 
     async def _offered(self, connection: AsyncConnection, now: datetime) -> Offer:
         try:
-            # A day that has begun keeps its terms, as one that is closed does (I7).
+            # A day that has begun keeps its terms, as a closed day does (I7).
             version = await program_of_closed_day(self._service.ledger, connection, day_of(now))
         except NoProgram:
             return NOTHING_OFFERED
@@ -216,8 +218,8 @@ class _Endpoints:
         return self._offer
 
     async def _value(self, earned: Mapping[str, int], offered: Mapping[str, AssetTerms]) -> int:
-        """What rewards are worth in USDT, in units: at the reference price in force, or at the last that there was
-        for an asset that has left the program."""
+        """The value of rewards in units of USDT: at the reference price in force, or at the last reference
+        price of an asset that has left the program."""
         terms = dict(offered)
         if not earned.keys() <= terms.keys():
             async with self._service.ledger.read() as connection:
@@ -249,7 +251,7 @@ class _Endpoints:
 
 
 def position(key: ApiKey | None, accounts: Mapping[str, Position]) -> Position:
-    """How the holder of a key stands; nobody, of a key that is not in use."""
+    """The position of a key's holder; that of nobody if the key is not in use."""
     return NOTHING if key is None else accounts[key.user_id]
 
 
@@ -262,9 +264,9 @@ def _page(query: SignedQuery) -> _Page:
 
 
 def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
-    """The time asked for: 30 days from or to what was given, by default the last 30 days.
+    """The span that was asked for: 30 days from or to the given time, by default the last 30 days.
 
-    In whole milliseconds, which is what `time` is told in: a reward is within the span if its `time` is.
+    It is in whole milliseconds, as `time` is told: a reward is within the span if its `time` is.
     """
     start, end = (
         None if instant is None else microseconds(instant) // 1000

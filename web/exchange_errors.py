@@ -1,4 +1,4 @@
-"""Errors of the API that existing clients speak: a code and a message, both as those clients know them."""
+"""Errors of the API that existing clients speak: a code and a message, in the form that those clients expect."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -6,7 +6,7 @@ from http import HTTPStatus
 from staking.models import RefusalReason
 
 REFUSED = -26001
-"""An activation was refused (rule 7). No code of the exchange's; each reason is in the message."""
+"""An activation was refused (rule 7). The exchange has no such code; each reason is in the message."""
 
 
 class ExchangeError(Exception):
@@ -43,7 +43,7 @@ def unavailable(retry_after_s: int) -> ExchangeError:
 
 
 def no_answer(retry_after_s: int) -> ExchangeError:
-    """It may be recorded, or not; a repeat is safe."""
+    """The outcome is unknown; a repeat is safe."""
     return ExchangeError(
         -1007,
         "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
@@ -86,7 +86,7 @@ def duplicated() -> ExchangeError:
 
 
 def too_many_parameters(sent: int) -> ExchangeError:
-    """Of an endpoint that has none."""
+    """For an endpoint that takes no parameters."""
     return ExchangeError(-1101, f"Too many parameters; expected '0' and received '{sent}'.")
 
 

@@ -1,4 +1,4 @@
-"""The program's assets as existing clients read them."""
+"""The program's assets in the form that existing clients read."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from staking.tag import qualifies
 
 
 class Offer:
-    """The assets of a program version. What is the same for every account is put into words once."""
+    """The assets of a program version. The text that is the same for every account is made once."""
 
     def __init__(self, assets: Mapping[str, AssetTerms]) -> None:
         self.assets = assets

@@ -9,7 +9,7 @@ from staking.program import ASSET_CODE_LENGTH_MAX
 
 
 class Product(BaseModel):
-    """One asset of the program, and how the account stands in it."""
+    """One asset of the program, and what the account holds and has earned in it."""
 
     asset: str
     minAmount: str
@@ -108,7 +108,7 @@ class ServerTime(BaseModel):
 
 
 class SystemStatus(BaseModel):
-    """``status`` is 0 while all is well, and 1 while requests may have to wait."""
+    """``status`` is 0 normally, and 1 while requests may have to wait."""
 
     status: Literal[0, 1]
     msg: Literal["normal", "system_maintenance"]

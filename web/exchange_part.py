@@ -1,4 +1,5 @@
-"""A part of the application that answers existing clients: every error as they know it, every call weighed."""
+"""A part of the application that answers existing clients: every error has their form, and every call is
+weighed."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ExchangePart(FastAPI):
-    """An application of no routes yet. ``weight_of`` says what a call of a path weighs, also of one that is none;
-    ``header`` tells what an address has used in this minute."""
+    """An application of no routes yet. ``weight_of`` says what a call of a path weighs, even if there is no
+    such path. The response header ``header`` tells what an address has used in this minute."""
 
     def __init__(self, service: Service, *, header: str, weight_of: Callable[[str], int]) -> None:
         super().__init__(
@@ -38,7 +39,8 @@ class ExchangePart(FastAPI):
         )
 
         async def answer_to_defect(request: Request, error: Exception) -> JSONResponse:
-            # Nothing that is inside the weighing sees a defect's answer.
+            # The middleware that weighs calls must be outside, since nothing inside it sees the answer to a
+            # defect.
             used = getattr(request.state, _USED, None)
             return answer_to(exchange_errors.defect(), {} if used is None else {header: str(used)})
 
@@ -52,8 +54,8 @@ class ExchangePart(FastAPI):
         self._asked_directly = ServerErrorMiddleware(weighed, handler=answer_to_defect)
 
     def ask_directly(self, routes: Iterable[BaseRoute]) -> None:
-        """For endpoints that read their request themselves, and are among the routes for the OpenAPI's sake: all
-        that stands between takes more of a request's time than the answer does."""
+        """A route for an endpoint that reads its request itself, and is among the routes only for the OpenAPI.
+        FastAPI's own reading takes longer than the answer."""
         self._endpoints |= {
             route.path: _Direct(route, route.endpoint) for route in routes if isinstance(route, APIRoute)
         }
@@ -111,7 +113,7 @@ class _Weighing:
         self.header = header.encode()
 
     def count(self, request: Request) -> tuple[int, ExchangeError | None]:
-        """Counts a call. What its address has used by now, and the refusal if that is too much."""
+        """Counts a call. Answers what its address has used by now, and the refusal if that is too much."""
         now = self._now()
         path: str = request.scope["path"]
         used = self._limit.use(address_of(request, self._proxies), self._weight_of(path), now=now)
@@ -121,7 +123,7 @@ class _Weighing:
 
 
 class _Weighed:
-    """Counts what each call weighs, whatever becomes of it, and refuses what is over an address's limit."""
+    """Counts what each call weighs, whatever its result is, and refuses calls that are over an address's limit."""
 
     def __init__(self, app: ASGIApp, *, weighing: _Weighing) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What existing clients ask before they sign anything: whether the service is there, and what time it has."""
+"""What existing clients ask before they sign anything: whether the service is there, and its time."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _TIME_UNITS = {"MILLISECOND": milliseconds_of, "MICROSECOND": microseconds_of}
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds what clients look for under /api, where everything weighs 1."""
+    """Adds the endpoints under /api, where every call weighs 1."""
     part = ExchangePart(service, header=_USED_WEIGHT, weight_of=lambda _path: 1)
     part.include_router(_routes(service))
     add_part(app, "/api", part)
@@ -58,7 +58,7 @@ def _routes(service: Service) -> APIRouter:
 
 
 def system_status_router(process: Health | None) -> APIRouter:
-    """What is asked under /sapi without a key."""
+    """The endpoints under /sapi that need no key."""
 
     async def system_status(request: Request) -> dict[str, Any]:
         _check_no_parameters(request)

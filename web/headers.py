@@ -19,7 +19,7 @@ _HEADERS = {
 
 
 class StrictHeaders:
-    """Nothing from other hosts, no script in a page, no frame around it, and no copy of it kept on the way."""
+    """A page may load nothing from other hosts, contain no script, stand in no frame, and be kept in no cache."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,6 +1,6 @@
 """Whether a process lives and can do its work.
 
-Anyone may be told, so it says what is away and nothing about where it is, or about anyone.
+Anyone may ask, so the answer says what is away, and nothing about where it is, nor about any user.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from ledger.engine import Ledger, schema_of
 from ledger.errors import ClockIsWrong
 
 ANSWERS_WITHIN_S = 3.0
-"""Temporal and the ledger, which are asked together: a probe's own timeout is to be longer."""
+"""The limit for Temporal and the ledger, which are asked at the same time. The timeout of a probe must be
+longer."""
 STANDS_STILL_AFTER_S = 15.0
-"""Whoever asks the ledger hears from it, or that it is away, sooner than that."""
+"""A request to the ledger gets its answer, or learns that the ledger is away, sooner than this."""
 _BEYOND_HELP_AFTER_S = 60.0
 _ASKED_AGAIN_AFTER_S = 1.0
-"""However many ask, Temporal and the ledger hear of it once in this time."""
+"""However many requests come, Temporal and the ledger are asked at most once in this time."""
 
 Problems = Callable[[], Sequence[str]]
 """What is wrong now, in one sentence each; nothing, if all is well."""
@@ -52,7 +53,7 @@ class Health:
         self._not_ready = not_ready
 
     def not_live(self) -> list[str]:
-        """What only a new start of this process will mend."""
+        """Problems that only a restart of this process will solve."""
         return [*self._not_live(), *self._standing_still(self._beyond_help_after_s)]
 
     async def not_ready(self) -> list[str]:
@@ -97,7 +98,7 @@ def _in_time(ask: _Check | Callable[[], Awaitable[None]], otherwise: str) -> _Ch
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 return await ask()
-        # Whatever it is, its text may say where things are.
+        # Any error counts. Its text is not told, since it may contain addresses.
         except Exception:
             return otherwise
 

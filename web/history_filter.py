@@ -1,4 +1,4 @@
-"""The filter of a reward history, as it stands in an address."""
+"""The filter of a reward history, as it stands in a URL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _NAMES = ("asset", "outcome", "from", "to", "page")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines of the history are wanted, and what was not understood of the wish."""
+    """Which lines of the history are wanted, and which parameters were not understood."""
 
     asset: str | None = None
     outcome: Outcome | None = None
@@ -32,13 +32,13 @@ class Wanted:
         return self.asset in (None, line.asset) and self.outcome in (None, line.outcome)
 
     def parameters(self) -> dict[str, str]:
-        """The filter as the parameters of an address, without the page."""
+        """The filter as the parameters of a URL, without the page."""
         chosen = {"asset": self.asset, "outcome": self.outcome, "from": self.first, "to": self.last}
         return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
 def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
-    """The filter of a history's address; what cannot be understood is named and left out."""
+    """The filter of a history's URL. Parameters that cannot be understood are named and left out."""
     problems: list[str] = []
 
     def parsed_day(name: str) -> date | None:
@@ -74,13 +74,13 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
 
 
 def unknown_filters(parameters: Mapping[str, str], names: Sequence[str] = _NAMES) -> list[str]:
-    """A sentence for each parameter that is none of the filter's names, and that a program may have misspelt."""
+    """A sentence for each parameter that the filter does not have, which a program may have misspelt."""
     known = f"{', '.join(names[:-1])} and {names[-1]}"
     unknown = [name for name in parameters if name not in names]
     return [f"There is no filter {name[:40]}; there are {known}." for name in unknown]
 
 
 def _page_number(text: str) -> int:
-    """From 1 on; 1 for what is no number."""
+    """The page's number from 1 on; 1 for a text that is not a number."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= _PAGE_DIGITS_MAX
     return max(int(text), 1) if is_number else 1

@@ -1,4 +1,4 @@
-"""Who asks: the person that the exchange's gateway names, or in the demonstration one that was chosen."""
+"""Who asks: the person that the exchange's gateway names, or in the demonstration a person that was chosen."""
 
 from dataclasses import dataclass
 
@@ -21,11 +21,12 @@ class Person:
 
     user_id: str
     region: str | None
-    """ISO 3166-1 or 3166-2; None where the exchange did not say, and nothing can be activated then."""
+    """ISO 3166-1 or 3166-2. None if the exchange gave no region; then nothing can be activated."""
 
 
 def person_named_by_gateway(connection: HTTPConnection, settings: Settings) -> Person | None:
-    """The person in the gateway's headers, which anyone can send and only a configured peer is believed to."""
+    """The person in the gateway's headers. Anyone can send these headers, so they are believed only from a
+    configured peer."""
     if not is_in(settings.gateway_peers, peer_of(connection)):
         return None
     user_id = _only_value(connection, settings.gateway_user_header)
@@ -39,9 +40,9 @@ def person_named_by_gateway(connection: HTTPConnection, settings: Settings) -> P
 
 
 def may_choose_person(connection: HTTPConnection, service: Service) -> bool:
-    """The demonstration's choice of a person: with --dev, and from this machine alone.
+    """Whether a visitor may choose a person, as in the demonstration: only with --dev, and only from this machine.
 
-    The name that the browser asked for counts too, since a page of another host may have its name point here.
+    The host name in the request counts too, since a page of another host may let its name point here.
     """
     peer = peer_of(connection)
     host = connection.headers.get("host", "")
@@ -50,7 +51,7 @@ def may_choose_person(connection: HTTPConnection, service: Service) -> bool:
 
 
 def region_code(text: str | None) -> str | None:
-    """An ISO 3166-1 or 3166-2 code in upper case; None for what is none."""
+    """An ISO 3166-1 or 3166-2 code in upper case; None for any other text."""
     if text is None or not text.isascii():
         return None
     try:
@@ -60,6 +61,6 @@ def region_code(text: str | None) -> str | None:
 
 
 def _only_value(connection: HTTPConnection, header: str) -> str | None:
-    """A header's value; None if it came twice, since then one of them is not the gateway's."""
+    """A header's value; None if the header came twice, since then one of them is not from the gateway."""
     values = connection.headers.getlist(header)
     return values[0] if len(values) == 1 else None

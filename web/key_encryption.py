@@ -24,19 +24,20 @@ class KeyEncryption:
     """Seals and opens secrets under the key that the settings name.
 
     Without the setting an embedded installation keeps a key of its own in the data folder, which is made with the
-    first secret. Every request raises EncryptionKeyUnusable where there is no usable key.
+    first secret. Every method raises EncryptionKeyUnusable if there is no usable key.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def check_setting(self) -> None:
-        """Raises EncryptionKeyUnusable if the setting is given and no key, so that it is met at the start."""
+        """Raises EncryptionKeyUnusable if the setting is given and is not a key, so that the error comes at the
+        start."""
         if self._settings.key_encryption_key:
             _ = self._cipher
 
     def seal(self, secret: str, api_key: str) -> bytes:
-        """The secret, encrypted for this one key: in another key's row it cannot be opened."""
+        """The secret, encrypted for this one key. In the row of another key it cannot be decrypted."""
         if self._is_kept_in_a_file:
             _make_unless_there(self._file)
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -91,7 +92,8 @@ def _decoded(text: str, where: str) -> bytes:
 
 
 def _make_unless_there(file: Path) -> None:
-    """Written whole under another name first: two who make it at once end up with one key."""
+    """The file is written completely under another name first. So two processes that make it at the same time
+    use the same key."""
     if file.exists():
         return
     try:

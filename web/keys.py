@@ -8,7 +8,7 @@ from web.key_encryption import KeyEncryption
 from web.tokens import random_text
 
 _LENGTH = 64
-"""Of a key and of a secret, as the exchange's clients expect them."""
+"""The length of a key and of a secret, as the exchange's clients expect it."""
 
 
 def new_key(

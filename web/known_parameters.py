@@ -1,4 +1,4 @@
-"""Query parameters that nobody reads: refused, since the answer would be to another question."""
+"""Refuses query parameters that the endpoint does not read, since the answer would be to another question."""
 
 from typing import Any
 

@@ -45,12 +45,12 @@ _DOCUMENT_FIELD = "document."
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Adds the pages to an application, for every path that is not a program's."""
+    """Adds the pages to an application, for every path that is not one of the APIs."""
     app.router.routes.append(_Pages("/", StrictHeaders(_Site(service).app), name="pages"))
 
 
 class _Pages(Mount):
-    """A mount that leaves paths of programs alone, so that those get the answers that programs read."""
+    """A mount that leaves the paths of the APIs alone, so that programs get the answers that they can read."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path: str = scope.get("path", "")
@@ -60,7 +60,7 @@ class _Pages(Mount):
 
 
 class NotIdentified(Exception):
-    """Nobody that is believed says who asks."""
+    """No trusted gateway says who asks."""
 
 
 class FormRefused(Exception):
@@ -208,7 +208,7 @@ class _Site:
     async def rewards_as_csv(self, request: Request) -> Response:
         visit = self._visit(request)
         wanted = wanted_lines(request.query_params)
-        # A page can say what it left out; a file would only be the wrong one.
+        # A page can say what it left out. A file cannot, and would just be wrong.
         if problems := [*unknown_filters(request.query_params), *wanted.problems]:
             return self._notice(422, "We cannot make this file", " ".join(problems))
 
@@ -290,7 +290,7 @@ class _Site:
         response.delete_cookie(self._cookie, httponly=True, samesite="lax")
         return response
 
-    # What is not a page.
+    # Everything that is not a page.
 
     async def not_identified(self, request: Request, error: Exception) -> Response:
         if may_choose_person(request, self._service):
@@ -347,7 +347,7 @@ class _Site:
         return "soft-staking-session" if self._service.is_development else "__Host-soft-staking-session"
 
     def _visit(self, request: Request) -> Visit:
-        """Who asks, with the session that their browser holds or else a new one. Raises NotIdentified."""
+        """Who asks, with the session in their browser, or a new one. Raises NotIdentified."""
         may_choose = may_choose_person(request, self._service)
         kept = self._sessions.open(request.cookies.get(self._cookie))
         person = person_named_by_gateway(request, self._service.settings)
@@ -379,7 +379,8 @@ class _Site:
         return visit, form
 
     def _keep_session(self, response: Response, session: Session) -> None:
-        """Until the browser is closed or, whatever its clock says, the session expires by ours."""
+        """The cookie lasts until the browser is closed. The session also expires by our clock, whatever the
+        browser's clock says."""
         response.set_cookie(
             self._cookie,
             self._sessions.seal(session),
@@ -441,7 +442,7 @@ class _Site:
     def _page_of_rewards(
         self, visit: Visit, template: str, known: Standing, *, status: int = 200, **content: Any
     ) -> Response:
-        """A page that speaks of rewards: what is owed past its time, it says first."""
+        """A page about rewards. It begins with a sentence about delayed rewards, if there are any."""
         now = self._service.now()
         notice = wording.notice_text(known, now)
         return self._page(visit, template, status=status, known=known, now=now, notice=notice, **content)
@@ -468,13 +469,13 @@ class _Site:
         return HTMLResponse(html, status_code=status)
 
     def _refused(self) -> Response:
-        """What the ledger refuses, for a reason that is not the visitor's."""
+        """The page for a refusal of the ledger that is not the visitor's fault."""
         return self._notice(
             409, "That did not work", "Nothing was changed. Please ask the exchange's support if it stays so."
         )
 
     def _document_text(self, name: str, version: str) -> str | None:
-        """The template with a document's text in a version; None where we were not given it."""
+        """The template with the text of a document's version; None if there is no such text."""
         path = f"documents/{name}-{version}.html"
         try:
             self._templates.get_template(path)
@@ -484,7 +485,7 @@ class _Site:
 
 
 class _Static(StaticFiles):
-    """Our own style, script and icon, which browsers may keep but ask about."""
+    """Our own style, script and icon, which browsers may keep but must revalidate."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Parts of the application that answer in a form of their own, errors included."""
+"""Parts of the application whose answers, also errors, have a form of their own."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def add_part(app: FastAPI, prefix: str, part: FastAPI) -> None:
-    """Hands every path under a prefix to an application that has the full paths, and tells its OpenAPI as well.
+    """Passes every path under a prefix to an application that has the full paths, and includes its OpenAPI.
 
-    Before the application's own routes, and all that stands before those, which would take time and add nothing.
+    It comes before the main application's routes and middleware, which would only take time.
     """
     app.add_middleware(_Part, prefix=prefix, part=part)
     without_part = app.openapi
@@ -17,7 +17,7 @@ def add_part(app: FastAPI, prefix: str, part: FastAPI) -> None:
 
 
 class _Part:
-    """Unlike a mount it leaves the path whole: so no path reads otherwise in an error or in the OpenAPI."""
+    """Unlike a mount it keeps the full path, so that errors and the OpenAPI show the path as it was requested."""
 
     def __init__(self, app: ASGIApp, prefix: str, part: FastAPI) -> None:
         self._app = app

@@ -95,7 +95,7 @@ def install_problems(app: FastAPI) -> None:
 
 
 def _with_media_type_of_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI tells every model as application/json."""
+    """FastAPI describes every model as application/json."""
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     for response in (response for operation in operations for response in operation["responses"].values()):
         content = response["content"]
@@ -205,6 +205,6 @@ def _response(problem: Problem, path: str) -> Response:
         "instance": path,
         **problem.more,
     }
-    # What a request said may be half a character, which has no UTF-8.
+    # A request may contain half a character, which cannot be written in UTF-8.
     text = json.dumps(content, ensure_ascii=False).encode("utf-8", errors="replace")
     return Response(text, problem.status, problem.headers, media_type=_MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Rate limits: how much each may use in a minute, counted in this process."""
+"""Rate limits: how much each subject may use in a minute, counted in this process."""
 
 from collections import Counter
 from datetime import datetime
@@ -15,7 +15,7 @@ class MinuteLimit:
         self._minute = 0
 
     def use(self, subject: str, weight: int, *, now: datetime) -> int:
-        """Adds a weight; answers all that the subject has used, which may be over the limit."""
+        """Adds a weight. Answers everything that the subject has used, which may be over the limit."""
         minute = int(now.timestamp()) // _MINUTE_S
         if minute != self._minute:
             self._minute = minute

@@ -19,7 +19,7 @@ _BETWEEN_GROUPS = re.compile(r"(?<=,)|(?=\.)|(?<=\.\d{8})(?=\d)")
 
 
 def _number(text: Callable[[Any], str]) -> Callable[[Any], Markup]:
-    """A number for a page: it stays on one line, but a long one may go on in the next between groups of digits."""
+    """A number for a page. It stays on one line if possible; a long one may be broken between groups of digits."""
 
     def shown(number: Any) -> Markup:
         whole = text(number).replace(" ", "\N{NO-BREAK SPACE}")
@@ -51,7 +51,7 @@ _GLOBALS: dict[str, Any] = {
 
 @cache
 def templates() -> Environment:
-    """The templates; whatever they show is escaped, and a name that they are not given is an error."""
+    """The templates. Everything that they show is escaped, and a missing name is an error."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -66,12 +66,12 @@ def templates() -> Environment:
 
 @cache
 def time_zones() -> list[str]:
-    """The names that this system knows; UTC alone where it has no time zone database."""
+    """The time zones of this system; only UTC if it has no time zone database."""
     return sorted(available_timezones() - {"localtime", "Factory"} | {"UTC"})
 
 
 def time_zone(name: str | None) -> ZoneInfo | None:
-    """The zone that a reader has chosen; None for a name that is none."""
+    """The zone that a reader has chosen; None for a name that is not a zone."""
     if name is None or name not in time_zones() or (name == "UTC" and name not in available_timezones()):
         return None
     return ZoneInfo(name)

@@ -32,7 +32,7 @@ class Sample:
     movements: Sequence[tuple[timedelta, str, str]]
     """How long ago, the asset and the signed tokens."""
     activated_ago: timedelta | None = None
-    """Zero: by the user, just now. More: dated back."""
+    """How long ago the user activated. Zero is just now, by the user; anything more is dated back."""
     is_stopped: bool = False
 
 
@@ -92,7 +92,7 @@ SAMPLES = (
 
 
 async def make_samples(ledger: Ledger, client: Client, now: datetime) -> None:
-    """Brings each sample user to their stage; one that is in the ledger already is left as they are."""
+    """Brings each sample user to their stage. Users that are in the ledger already are left as they are."""
     async with ledger.read() as connection:
         program = (await program_on(connection, day_of(now))).program
     for asset in program.assets:

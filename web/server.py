@@ -14,11 +14,12 @@ from workflows.connection import BadConfiguration
 _STARTED_LOOK_S = 0.01
 
 _HEAD_BYTES_MAX = 65_536
-"""Of a request's line and headers."""
+"""The limit for a request's line and headers."""
 
 
 class _BoundedHeads(HttpToolsProtocol):
-    """Gives a client up whose request never comes to its body: the parser itself would keep whatever it sends."""
+    """Closes the connection of a client whose headers are too long. The parser itself would keep whatever the
+    client sends."""
 
     _head_bytes = 0
 
@@ -54,7 +55,8 @@ async def serving(app: FastAPI, *, host: str, port: int) -> AsyncGenerator[str]:
     Raises BadConfiguration, in one sentence, if the port cannot be used.
     """
     listener = listen(host, port)
-    # Who is at the other end decides whom the pages believe, so no header may say so (proxy_headers).
+    # The pages trust a gateway by the address of its connection, so no header may replace this address
+    # (proxy_headers).
     config = uvicorn.Config(
         app,
         http=_BoundedHeads,
@@ -79,7 +81,7 @@ async def serving(app: FastAPI, *, host: str, port: int) -> AsyncGenerator[str]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections, and sends them what it has at once.
+    """A listening socket that sends data without delay.
 
     Raises BadConfiguration, in one sentence, if the port cannot be used.
     """
@@ -91,6 +93,7 @@ def listen(host: str, port: int) -> socket.socket:
             f"Port {port} on {host} cannot be used ({error.strerror}): stop the program that uses it, or choose "
             "another port."
         ) from None
-    # An answer is its head and its body: without this the body waits for the head's acknowledgement, up to 40 ms.
+    # Head and body of an answer are sent one after the other. Without this option the body waits for the
+    # acknowledgement of the head, up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -11,7 +11,7 @@ from workflows.client import SoftStakingClient
 
 @dataclass(frozen=True)
 class Service:
-    """The service as the web sees it. Nothing here reads a clock of its own."""
+    """The service as the web uses it. Nothing in the web reads a clock of its own."""
 
     ledger: Ledger
     client: SoftStakingClient

@@ -37,7 +37,7 @@ _PREFIX = "/v1/accounts/{user}/soft-staking"
 _BODY_BYTES_MAX = 65_536
 _PAGE_DAYS_MAX = 366
 ENDED_BY_OPERATOR = "ended by an operator"
-"""In the place of the operator's reason, which is for colleagues alone."""
+"""What is shown instead of the operator's reason, which is for colleagues only."""
 _END_REASON = (
     "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
     f"`{ENDED_BY_OPERATOR}` where an operator ended it, whose own reason is not told."
@@ -65,7 +65,7 @@ Day = Annotated[date, BeforeValidator(_iso_day)]
 
 
 _Reading: TypeAlias = tuple[ServiceToken | None, Standing | None]
-"""A token in use, and an account, which is read for no other."""
+"""A token, and an account that is read only if the token is in use."""
 _NOBODY: _Reading = (None, None)
 
 
@@ -89,7 +89,8 @@ class DeactivationRequest(Model):
 
 
 _NO_REASON = DeactivationRequest()
-# Null is no body, for clients that have nothing else to send; but a schema that tells so breaks generated ones.
+# null means no body, for clients that must send something. The schema does not mention it, since generated clients
+# fail at that.
 _MaybeReason = Annotated[DeactivationRequest, BeforeValidator(lambda body: _NO_REASON if body is None else body)]
 
 
@@ -121,7 +122,7 @@ class TagAnswer(BaseModel):
 
 
 class AccountStatus(BaseModel):
-    """How an account stands. An account that nobody knows is simply not enrolled."""
+    """How an account stands. An account about which nothing is recorded is simply not enrolled."""
 
     user: str
     enrolled: bool
@@ -179,7 +180,7 @@ class AccountStatus(BaseModel):
 
 
 class Reward(BaseModel):
-    """One credited accrual day and asset, with everything that recomputes its reward."""
+    """One credited accrual day and asset, with everything that is needed to recompute its reward."""
 
     day: date
     asset: str
@@ -336,7 +337,7 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
 
 
 class _Accounts:
-    """What each endpoint does, once its caller is known."""
+    """What each endpoint does, once it is clear that the caller may call it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -348,7 +349,7 @@ class _Accounts:
         return await self.status_of(await self._standings.answer(user))
 
     async def status_of(self, known: Standing) -> Response:
-        """The status of a user of whom the ledger was just asked."""
+        """The status of a user whose standing was just read from the ledger."""
         if _may_be_at_work(known):
             text = await self._live_statuses.answer(known.user_id)
         else:
@@ -364,10 +365,10 @@ class _Accounts:
             live = await self._service.client.status(user)
         except ServiceError:
             answers = False
-        # The ledger second: it may be ahead of what the workflow said, but never behind it.
+        # The ledger is read second. So it may be ahead of what the workflow said, but never behind it.
         known = await standing(self._service.ledger, user, now=self._service.now())
         if live is not None and not await self._is_ours(known, live):
-            # Of a workflow whose worker writes to another ledger than ours there is nothing to tell.
+            # If the workflow's worker writes to another ledger than ours, nothing can be said about it.
             live, answers = None, False
         return _json(_status(known, _doing(known, live) if answers else _Doing("unknown")))
 
@@ -382,7 +383,7 @@ class _Accounts:
         return await self.tag_of(await self._standings.answer(user))
 
     async def tag_of(self, known: Standing) -> Response:
-        """The tag of a user of whom the ledger was just asked."""
+        """The tag of a user whose standing was just read from the ledger."""
         return Response(_json(TagAnswer(user=known.user_id, tag=_tag(known))), media_type="application/json")
 
     async def rewards(
@@ -433,8 +434,8 @@ class _Accounts:
 
 
 class _Direct:
-    """What product services ask for all the time. Token and account are read together, and FastAPI's reading of a
-    request, which takes more time than the answer does, is left out."""
+    """The requests that product services send all the time. Token and account are read together, without
+    FastAPI's own reading of a request, which takes longer than the answer."""
 
     def __init__(self, service: Service, accounts: _Accounts, bearers: Bearers) -> None:
         self._service = service
@@ -443,7 +444,7 @@ class _Direct:
         self._readings = service.ledger.shared_reads(self._read)
 
     def routes(self, router: APIRouter) -> list[DirectRoute]:
-        """In front of the routes that answer the same to any request, and have the OpenAPI's words."""
+        """They stand before the routes that answer the same for every request, and that appear in the OpenAPI."""
         answers = {"status": self._accounts.status_of, "tag": self._accounts.tag_of}
         return [
             DirectRoute(route, self._endpoint(answers[name]), user=_USER_ID)
@@ -491,8 +492,8 @@ class _Doing:
 def _may_be_at_work(known: Standing) -> bool:
     """Whether the workflow has, or may have, anything to do before the next boundary.
 
-    Then it alone knows how far it is, or what hinders it. In all other cases the ledger knows what it does: it
-    sleeps, or there is none.
+    Then only the workflow knows how far it is, or what hinders it. In all other cases the ledger shows the state:
+    the workflow sleeps, or there is none.
     """
     return bool(known.is_behind or known.owed_days or known.hold or known.restricted_since)
 

@@ -26,9 +26,9 @@ class Session(Model):
 
     session_id: str
     user_id: UserId | None
-    """None for a visitor of the demonstration who has not chosen yet."""
+    """None for a visitor of the demonstration who has not chosen a person yet."""
     region: str | None
-    """Where the chosen person lives; behind a gateway the gateway says so with every request."""
+    """Where the chosen person lives. Behind a gateway, the gateway gives this with every request."""
     expires_at: Instant
 
 
@@ -68,7 +68,7 @@ class Sessions:
         return session if self._now() < session.expires_at else None
 
     def form_token(self, session: Session) -> str:
-        """What a form of this session carries and one of another site cannot know (CSRF)."""
+        """The token of this session's forms, which a form of another site cannot have (CSRF)."""
         return hmac.new(self._form_key, session.session_id.encode(), "sha256").hexdigest()
 
     def is_form_token(self, session: Session, token: str) -> bool:
@@ -111,7 +111,8 @@ def _kept_secret(file: Path) -> bytes:
 
 
 def _make_secret(file: Path) -> None:
-    """Whole or not at all, and once: of two that start together both use the file of the faster one."""
+    """The file is made completely or not at all, and once: two processes that start together both use the file
+    of the faster one."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

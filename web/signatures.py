@@ -20,7 +20,7 @@ _HEX_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class NotAPublicKey(ValueError):
-    """A text is no public key of the kind that was asked for; the message says why."""
+    """A text is not a public key of the requested kind; the message says why."""
 
 
 def is_hmac_signature(secret: str, payload: bytes, signature: str) -> bool:
@@ -46,7 +46,8 @@ def is_public_key_signature(public_key: str, payload: bytes, signature: str) -> 
 
 
 def check_public_key(kind: KeyKind, pem: bytes) -> str:
-    """A public key as it is kept, in PEM. Raises NotAPublicKey for anything else, above all for a private key."""
+    """A public key as it is stored, in PEM. Raises NotAPublicKey for anything else, in particular for a private
+    key."""
     if b"PRIVATE" in pem:
         raise NotAPublicKey("this is a private key, which nobody else should see; give the public key")
     try:

@@ -24,11 +24,12 @@ _OF_EVERY_REQUEST = (_SIGNATURE, _TIMESTAMP, _RECEIVE_WINDOW)
 _RECEIVE_WINDOW_US, _RECEIVE_WINDOW_US_MAX = 5_000_000, 60_000_000
 _AHEAD_US = 1_000_000
 _LAST_MILLISECOND = 100_000_000_000_000
-"""What is greater counts microseconds. In milliseconds this is in the year 5138, in microseconds in 1973."""
+"""A greater number is in microseconds. As milliseconds this number is in the year 5138, as microseconds in
+1973."""
 
 
 class SignedQuery:
-    """The parameters of one request. Every method raises ExchangeError for what it cannot read.
+    """The parameters of one request. Every method raises ExchangeError for a value that it cannot read.
 
     ``names`` are the endpoint's own parameters, beside those that every signed request has.
     """
@@ -44,14 +45,15 @@ class SignedQuery:
             raise exchange_errors.unread(len(read), len(sent))
         self._is_signed_last = bool(sent) and sent[-1][0] == _SIGNATURE
         self.payload = raw.rpartition(b"&")[0]
-        """What the signature is over: all that came before it, as it came."""
+        """What the signature signs: everything before it, exactly as it came."""
         self.timestamp_us = microseconds(self._mandatory(_TIMESTAMP, self.integer(_TIMESTAMP)))
         self.receive_window_us = self._receive_window_us()
         self._mandatory(_SIGNATURE, self._text(_SIGNATURE))
 
     @property
     def signature(self) -> str:
-        """Empty if anything follows it, which would not be signed. A plus sign need not be encoded."""
+        """The signature; empty if anything follows it, since that would not be signed. A plus sign need not be
+        encoded."""
         return (self._text(_SIGNATURE) or "") if self._is_signed_last else ""
 
     def asset(self, name: str = "asset") -> str | None:
@@ -86,7 +88,7 @@ class SignedQuery:
         return value
 
     def check_time(self, now: datetime) -> None:
-        """Refuses a request from a second or more ahead, or from longer ago than its window."""
+        """Refuses a request whose timestamp is a second or more ahead, or older than its window."""
         now_us = microseconds_of(now)
         if self.timestamp_us >= now_us + _AHEAD_US:
             raise exchange_errors.ahead()
@@ -137,7 +139,7 @@ def milliseconds_of(instant: datetime) -> int:
 
 
 def instant_at(since_epoch_us: int) -> datetime:
-    """The instant, in UTC; the last that there is for a later one."""
+    """The instant in UTC; the last possible instant for a later one."""
     return _EPOCH + min(since_epoch_us, _LAST_US) * _MICROSECOND
 
 

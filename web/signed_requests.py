@@ -31,7 +31,7 @@ class Call:
 
 
 class SignedRequests:
-    """Tests the key, the query and the signature of every request, and counts what it weighs for its key.
+    """Tests the key, the query and the signature of every request, and counts the request's weight for its key.
 
     Raises EncryptionKeyUnusable for a setting that cannot be read.
     """
@@ -52,8 +52,8 @@ class SignedRequests:
     ) -> tuple[ApiKey, _Asked]:
         """The key that signed a request, and what it asks. ``names`` are the endpoint's own parameters.
 
-        Raises ExchangeError, for the first that is wrong of key, parameters, timestamp, signature, the key's
-        weight and permission; EncryptionKeyUnusable where an HMAC secret cannot be read.
+        Raises ExchangeError for the first of these that is wrong: key, parameters, timestamp, signature, the key's
+        weight, permission; and EncryptionKeyUnusable if an HMAC secret cannot be read.
         """
         key = await key_in_use(connection, key_named_by(call))
         return self.admit_with(key, call, names, read, changes=changes)
@@ -67,7 +67,8 @@ class SignedRequests:
         *,
         changes: bool = False,
     ) -> tuple[ApiKey, _Asked]:
-        """admit, with the key that the request names, as it was read since it came; None if it is not in use."""
+        """Like admit, with the key that the request names, read after the request came; None if it is not in
+        use."""
         if key is None:
             raise exchange_errors.rejected_key()
         query = SignedQuery(call.request.scope["query_string"], names)
@@ -75,7 +76,8 @@ class SignedRequests:
         query.check_time(call.now)
         if not self._is_signed(key, query):
             raise exchange_errors.bad_signature()
-        # Not before: a key is no secret, and whoever knows it could use up its limit.
+        # This is not done before the signature is tested: a key is not secret, and anyone who knows it could use
+        # up its limit.
         self._weigh(key, call.now)
         if changes and key.read_only:
             raise exchange_errors.not_permitted()
@@ -93,7 +95,8 @@ class SignedRequests:
 
 
 def key_named_by(call: Call) -> str:
-    """The key that a request names, known or not. Raises ExchangeError for what is none."""
+    """The key that a request names, whether it exists or not. Raises ExchangeError for a text that is not a
+    key."""
     text = call.request.headers.get("x-mbx-apikey", "")
     if not _API_KEY.fullmatch(text):
         raise exchange_errors.bad_key_format()

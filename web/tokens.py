@@ -30,13 +30,13 @@ def new_token(name: str, scopes: Collection[Scope], *, now: datetime) -> tuple[s
 
 
 def token_id_in(text: str) -> str | None:
-    """The id under which a token would be found; None for what is no token."""
+    """The id under which a token would be found; None for a text that is not a token."""
     match = _TOKEN.fullmatch(text)
     return match and match[1]
 
 
 def is_the_token(known: ServiceToken | None, text: str) -> bool:
-    """Whether a text is a token in use. Takes as long for an unknown one as for a wrong one."""
+    """Whether a text is a token in use. It takes as long for an unknown token as for a wrong one."""
     is_equal = hmac.compare_digest(_NO_HASH if known is None else known.token_hash, _hash(text))
     return is_equal and known is not None
 

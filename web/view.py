@@ -47,7 +47,7 @@ class Spot:
 
     @property
     def is_recommended(self) -> bool:
-        """Whether the offer is held out; not to somebody who still waits for rewards."""
+        """Whether the offer is advertised; not to somebody who still waits for rewards."""
         return not self.known.enrolled and self.known.delayed_since is None
 
 
@@ -89,9 +89,10 @@ class Overview:
     stopped_at: datetime | None
     next_snapshot_at: datetime | None
     next_reward: RewardWindow | None
-    """Of the owed day, or else of the estimated one if it comes to anything; none while days are past due."""
+    """The next reward: of the owed day, or of the estimated day if it earns anything. None while rewards are
+    delayed."""
     past_due: Sequence[date]
-    """The owed days, in order, while their rewards are delayed or being caught up."""
+    """The owed days in order, while their rewards are delayed or being caught up."""
     estimated_day: date | None
     estimates: list[Estimate]
     estimated_value: int
@@ -100,12 +101,12 @@ class Overview:
 
     @property
     def will_earn(self) -> bool:
-        """Whether the estimated day comes to a reward."""
+        """Whether the estimated day earns a reward."""
         return any(estimate.worth.amount for estimate in self.estimates)
 
     @property
     def first_arrives_on_day_3(self) -> bool:
-        """Whether no reward is there yet or due, and Day 2 earns if nothing moves."""
+        """Whether there is no reward yet and none is due, and Day 2 earns if nothing moves."""
         return self.will_earn and self.known.last_credited_day is None and not self.known.owed_days
 
 
@@ -235,7 +236,7 @@ def stopping(known: Standing, now: datetime) -> Stopping:
 
 
 async def program_in_force(ledger: Ledger, day: date) -> Program | None:
-    """The program of a day; None where there is none."""
+    """The program of a day; None if none is in force."""
     async with ledger.read() as connection:
         try:
             return (await program_on(connection, day)).program
@@ -252,7 +253,8 @@ def _value(program: Program | None, asset: str, amount: int) -> int | None:
 
 
 async def _estimates(ledger: Ledger, known: Standing, day: date, today: date) -> list[Estimate]:
-    """Of the day in progress with what has moved on it so far; of a later one from the holdings of now."""
+    """The estimate for the day in progress takes its movements so far into account; for a later day it takes
+    the present holdings."""
     program = await program_in_force(ledger, day)
     if program is None:
         return []

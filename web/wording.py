@@ -50,7 +50,7 @@ def terms_text(number: str) -> str:
 
 
 def usdt_text(units: int) -> str:
-    """USDT, rounded down to cents; what is less than one, with all its decimals."""
+    """USDT, rounded down to cents; an amount below one cent with all its decimals."""
     if 0 < units < _CENT:
         return amount_text(units)
     whole, cents = divmod(units // _CENT, 100)
@@ -58,7 +58,7 @@ def usdt_text(units: int) -> str:
 
 
 def fine_usdt_text(units: int) -> str:
-    """USDT of rewards, which are small: rounded down to 4 decimals; what is less than one of those, in full."""
+    """USDT of rewards, which are small: rounded down to 4 decimals; a smaller amount with all its decimals."""
     if 0 < units < _FINE:
         return amount_text(units)
     whole, fraction = divmod(units // _FINE, UNITS_PER_TOKEN // _FINE)
@@ -66,7 +66,7 @@ def fine_usdt_text(units: int) -> str:
 
 
 def hue(text: str) -> int:
-    """Which of the colours an asset or a person is given, always the same."""
+    """Which colour an asset or a person gets, always the same one."""
     return sum(text.encode()) % _HUES
 
 
@@ -88,7 +88,7 @@ def instant_text(instant: datetime) -> str:
 
 
 def span_text(first: datetime, last: datetime) -> str:
-    """Two instants, the day named once if it is the same."""
+    """Two instants. If they are on the same day, it is named once."""
     until = f"{last:%H:%M}" if first.date() == last.date() else instant_text(last)
     return f"{instant_text(first)} – {until}"
 
@@ -100,7 +100,7 @@ def document_title(name: str) -> str:
 
 
 def why_no_tag(holdings: Mapping[str, int], program: Program) -> list[str]:
-    """Rule 8: why no asset bears the tag, the one that is nearest to its minimum first."""
+    """Rule 8: why no asset has the tag, beginning with the asset that is nearest to its minimum."""
     held = [asset for asset in program.assets if holdings.get(asset, 0) > 0]
     if any(qualifies(holdings[asset], program.assets[asset]) for asset in held):
         return []
@@ -121,7 +121,7 @@ def why_no_tag(holdings: Mapping[str, int], program: Program) -> list[str]:
 
 
 def what_to_do(reason: RefusalReason, holdings: Mapping[str, int], program: Program) -> str:
-    """What helps against a reason of rule 7."""
+    """What a user can do about a reason of rule 7."""
     kind, _, document = reason.code.partition(":")
     match kind:
         case "region_restricted":
@@ -145,7 +145,7 @@ def reason_sentence(reason: RefusalReason) -> str:
 
 
 def end_text(reason: str) -> str:
-    """What ended an enrolment: rule 7, or somebody who wrote a reason that is not for the user."""
+    """Why an enrolment ended, for the user: rule 7, or an operator, whose reason is not shown."""
     kind, _, region = reason.partition(":")
     if kind == "region_restricted":
         return f"Ended, since Soft Staking is not offered in region {region}; no day earns from then on."
@@ -153,7 +153,7 @@ def end_text(reason: str) -> str:
 
 
 def notice_text(known: Standing, now: datetime) -> str | None:
-    """What every page that speaks of rewards says first, while days are owed past their time."""
+    """The sentence with which every page about rewards begins while rewards are delayed."""
     if known.delayed_since is not None:
         return (
             f"Rewards since {day_text(known.delayed_since)} are delayed; "
@@ -194,7 +194,7 @@ def calculation(line: StatementLine) -> list[str]:
         case Outcome.EARNED:
             steps = [sum_, _rounded_down(line)]
     if line.late:
-        # Beside an instant to the minute, which may read 08:00 itself.
+        # It stands beside an instant to the minute, which may itself read 08:00.
         by = "less than a minute after" if line.credited_at - credit_deadline(line.day) < _MINUTE else "after"
         steps.append(
             f"It was credited late, {by} 08:00 UTC of the next day. The sum is the same as if it were not."
@@ -208,7 +208,7 @@ def calculation(line: StatementLine) -> list[str]:
 
 
 def sum_text(average: int, terms: AssetTerms) -> str:
-    """Rule 3 by formula 1, with the numbers of a day: twelve decimals, and an ellipsis where there are more."""
+    """Rule 3 by formula 1, with the numbers of a day: twelve decimals, and an ellipsis if there are more."""
     numerator, denominator = terms.apr_ratio
     more = 10**_MORE_DECIMALS
     counted = min(average, terms.cap_units)

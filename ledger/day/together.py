@@ -42,9 +42,10 @@ Decision = TypeVar("Decision")
 async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot:
     """Closes the day for the user and fixes each program asset's opening, closing and average.
 
-    A repeat answers what was fixed. Raises Superseded or LedgerRestored if the run that asks does not stand where
-    the ledger does, NotEnrolled if there is no such enrolment on the day, ContentDiffers if the day belongs to
-    another enrolment, OutOfOrder if the day is not over, or an earlier one of the user is still owed, NoProgram.
+    A repeat answers what was fixed. Raises Superseded or LedgerRestored if the run that asks acts on another
+    recall than the user's last, NotEnrolled if there is no such enrolment on the day, ContentDiffers if the day
+    belongs to another enrolment, OutOfOrder if the day is not over, or an earlier one of the user is still owed,
+    NoProgram.
     """
     return await ledger.batches(_close_all).answer(request.day, request)
 
@@ -52,8 +53,8 @@ async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot:
 async def compute_day(ledger: Ledger, request: ComputeRequest) -> Rewards | EndsHere:
     """The reward lines of a closed day, or that the user's region is restricted on it. It only reads.
 
-    Neither the region of an enrolment nor the program of a day that is over ever changes, so what is known of them
-    is not asked for again. Raises NotEnrolled for an unknown enrolment, or NoProgram.
+    Neither the region of an enrolment nor the program of a day that is over ever changes, so what is in memory of
+    them is not read again. Raises NotEnrolled for an unknown enrolment, or NoProgram.
     """
     in_force = ledger.program_memory.find(request.snapshot.day)
     if in_force is not None and request.region is not None:
@@ -65,9 +66,9 @@ async def credit_day(ledger: Ledger, request: CreditRequest) -> CreditReceipt | 
     """Rules 10, 11 and 13: credits an accrual day, whole and once.
 
     The reward counts from the boundary that closed its day. A repeat answers the first receipt. Raises Superseded
-    or LedgerRestored if the run that asks does not stand where the ledger does, ContentDiffers for other content
-    than was recorded, OutOfOrder for a day that is not closed, AccountFull if the user's account cannot take the
-    reward.
+    or LedgerRestored if the run that asks acts on another recall than the user's last, ContentDiffers for other
+    content than was recorded, OutOfOrder for a day that is not closed, AccountFull if the user's account cannot
+    take the reward.
     """
     return await ledger.batches(_credit_all).answer(request.rewards.day, request)
 
@@ -172,7 +173,7 @@ async def _credit_all(
         left = {asset: pool.balance or 0 for (_, _, asset), pool in pools.items()}
 
         def credited(request: CreditRequest) -> Crediting | PoolShort:
-            """First come, first served: what one user is paid is not left for the next."""
+            """Users are paid in the order of their requests. What one user is paid is not left for the next."""
             user = locked.get(request.user_id)
             assert user is not None, f"a day of user {request.user_id} is recorded, and the user is not"
             decided = credit.crediting(request, facts[request.user_id], user, left, now)
@@ -209,7 +210,7 @@ async def _write_credits(
 
 
 def _check_fence(locked: Mapping[str, LockedUser], request: FencedRequest) -> None:
-    """Refuses what no run may ask any more. A user who is not known is under no fence."""
+    """Refuses requests that the fence forbids. For a user who is not recorded there is no fence."""
     user = locked.get(request.user_id)
     if user is not None:
         user.check_fence(request)
