@@ -8,11 +8,11 @@
     python -m benchmarks.midnight --run-lengths 1,3,7,14,30          warm and cold, for each length of a run
     python -m benchmarks.midnight --sleepers 1000,10000              memory of a worker by sleeping users
 
-Users are enrolled in the past on a new in-memory Temporal server and a new ledger, catch up, and sleep until one
-instant that is seconds away: only the offset of their wake is put there, and all else is what runs in use. Of each
-user that leaves ``--days-behind`` days of history before the wake. Then CPU is read from /proc before the wave and
-after it: of the worker processes, of the Temporal server, and of PostgreSQL with all its backends. What loads and
-watches is another process, and is no part of it.
+Users are put into a new ledger as enrolled and paid so far, and the runs of their workflows begin on a new
+in-memory Temporal server as runs do that continue others: with the ledger's memory of the user, whose wake alone
+is put seconds away. Each processes ``--days-behind`` days before that wake, which are then in its history. Then
+CPU is read from /proc before the wave and after it: of the worker processes, of the Temporal server, and of
+PostgreSQL with all its backends. What loads and watches is another process, and is no part of it.
 
 A checkout is measured with its own code and the interpreter of its own ``.venv``, or else with this one.
 ``--processes`` starts so many workers of one process each. References are never cold, so that ``× floor`` is

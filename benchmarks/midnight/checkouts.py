@@ -4,10 +4,10 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,8 @@ from temporalio.client import Client
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.midnight.processes import Child, child
 from benchmarks.midnight.references import postgresql_pid, server_pid
-from benchmarks.midnight.waves import Group, Part
+from benchmarks.midnight.telling import Progress
+from benchmarks.midnight.waves import Alike, Group, Part
 from benchmarks.midnight.workers import Workers, working
 from embedded.temporal_server import throwaway_server
 from ledger.engine import utc_now
@@ -24,8 +25,10 @@ from staking.days import ONE_DAY, day_of, end_of
 from staking.steps import workflow_id
 
 HERE = Path(__file__).parents[2]
-_SCRIPTS = Path(__file__).with_name("in_checkout")
+_LOADER = Path(__file__).with_name("in_checkout") / "loader.py"
 _LOOKED_EVERY_S = 0.25
+_ASKED_FOR = 100
+"""Users, in one question to the loader."""
 _PROGRAM = """
 effective_from = 2025-01-01
 minimum_app_version = "3.1.0"
@@ -71,7 +74,6 @@ class CheckoutFleet:
     given: Given
     day: str
     """The day that is measured: yesterday, as everything began."""
-    wake_offset_file: Path
 
     def pids(self) -> dict[Part, list[int]]:
         """The processes of each part that it has."""
@@ -82,13 +84,40 @@ class CheckoutFleet:
         return workflow_id(user)
 
     async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
-        """Enrols users in the past; they catch up until the day before the measured one."""
-        day = datetime.fromisoformat(self.day).date()
-        offset = wakes_at - end_of(day)
-        self.wake_offset_file.write_text(str(offset.total_seconds()), encoding="utf-8")
-        asked = {"do": "enrol", "users": group.users, "days_behind": group.days_behind, "day": self.day}
-        await self.loader.ask(asked)
-        while await self._count(group, str(day - ONE_DAY)) < len(group.users):  # noqa: ASYNC110  # it is elsewhere
+        """Users who are enrolled and paid by the ledger, and whose runs catch up until the measured day."""
+        day = date.fromisoformat(self.day)
+        for alike in group.alike:
+            await self.add(alike, day)
+        await self.start(group.users, wakes_at - end_of(day))
+        progress = Progress("have caught up", len(group.users))
+        while (done := await self._count(group, str(day - ONE_DAY))) < len(group.users):
+            progress.reaches(done)
+            await asyncio.sleep(_LOOKED_EVERY_S)
+        await self.settled(group.users)
+
+    async def sleep_until_midnight(self, alike: Alike) -> None:
+        """Users who have been paid so far, and whose next day is today."""
+        await self.add(alike, date.fromisoformat(self.day) + ONE_DAY)
+        await self.start(alike.users, timedelta())
+        await self.settled(alike.users)
+
+    async def add(self, alike: Alike, day: date) -> None:
+        """Users to the ledger, who have so many days to make up before a day. Nothing may be written meanwhile."""
+        next_day = day - alike.days_behind * ONE_DAY
+        await self.loader.ask({"do": "add", "name": alike.name, "count": alike.count, "next_day": str(next_day)})
+
+    async def start(self, users: Sequence[str], wake_offset: timedelta) -> None:
+        """Runs of users who are in the ledger, as if each were to continue another."""
+        progress = Progress("have a workflow", len(users))
+        for first in range(0, len(users), _ASKED_FOR):
+            some = users[first : first + _ASKED_FOR]
+            await self.loader.ask({"do": "start", "users": some, "wake_offset_s": wake_offset.total_seconds()})
+            progress.reaches(first + len(some))
+
+    async def settled(self, users: Sequence[str]) -> None:
+        """Waits until no workflow of those of these users who began last has a task under way."""
+        last = users[-_ASKED_FOR:]
+        while await self.loader.ask({"do": "settled", "users": last}) < len(last):  # noqa: ASYNC110  # it is elsewhere
             await asyncio.sleep(_LOOKED_EVERY_S)
 
     async def restart_workers(self) -> None:
@@ -128,12 +157,11 @@ async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFle
                 "SOFT_STAKING_DATA_DIR": str(folder),
                 "SOFT_STAKING_DATABASE_URL": url,
                 "TEMPORAL_ADDRESS": address,
-                "MIDNIGHT_WAKE_OFFSET_FILE": str(wake_offset_file),
                 **given.variables,
             }
-            # -P: beside these scripts lie modules of this package, which are none of the checkout's.
-            load = [python, "-P", _SCRIPTS / "loader.py", program]
-            work = [python, "-P", _SCRIPTS / "worker_asleep.py"]
+            # -P: beside this script lie modules of this package, which are none of the checkout's.
+            load = [python, "-P", _LOADER, program]
+            work = [python, "worker.py"]
             others = {Part.SERVER: [server_pid(address)]}
             if given.database is Database.POSTGRESQL:
                 others[Part.DATABASE] = [postgresql_pid(url)]
@@ -148,7 +176,6 @@ async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFle
                         others=others,
                         given=given,
                         day=str(day_of(utc_now()) - ONE_DAY),
-                        wake_offset_file=wake_offset_file,
                     )
 
 

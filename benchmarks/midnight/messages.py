@@ -9,7 +9,7 @@ from time import perf_counter
 from benchmarks.midnight.checkouts import CheckoutFleet, Given, checkout_fleet
 from benchmarks.midnight.processes import BenchmarkFailed
 from benchmarks.midnight.telling import say
-from benchmarks.midnight.waves import Group, Plan, asleep, quantile, until
+from benchmarks.midnight.waves import Alike, Group, Plan, asleep, quantile, until
 
 USERS = 2000
 _KINDS_PER_S = 3.0
@@ -41,14 +41,14 @@ async def measured_messages(path: Path, name: str, given: Given, plan: Plan) -> 
     async with checkout_fleet(path, given) as fleet:
         of_a_kind = min(_OF_A_KIND_MAX, len(plan.days_behind))
         new = [f"new-{number:06}" for number in range(of_a_kind)]
-        bystanders = [f"bystander-{number:06}" for number in range(of_a_kind)]
+        bystanders = Alike("bystander", of_a_kind, 0)
         await fleet.loader.ask({"do": "fund", "users": new})
-        await fleet.loader.ask({"do": "enrol now", "users": bystanders})
+        await fleet.sleep_until_midnight(bystanders)
         group, wakes_at = await asleep(fleet, plan)
         waking = group.users[:: len(group.users) // of_a_kind]
         messages = [
             message
-            for users in zip(new, bystanders, waking, strict=False)
+            for users in zip(new, bystanders.users, waking, strict=False)
             for message in zip(
                 ("activate", "hold", "hold"), (_START_EARNING, _HOLD_ASLEEP, _HOLD_WAKING), users, strict=True
             )

@@ -24,15 +24,15 @@ class RunLength:
 async def measured_run_lengths(
     lengths: Sequence[int], given: Given, users: int, patience_s: float, rounds: int
 ) -> list[RunLength]:
-    """Of this checkout. Every user has a whole run behind, and each has got one day further in the next than the
-    user before, so that the wave finds every day of a run equally often."""
+    """Of this checkout. Each user has got one day further in a run than the user before, so that the wave finds
+    every day of a run equally often."""
     if _SETTING.removeprefix("SOFT_STAKING_").lower() not in Settings.model_fields:
         say(f"this checkout does not know {_SETTING}: every run is as long as it is by itself")
     costs: dict[tuple[int, bool], list[Cost]] = {(days, cold): [] for days in lengths for cold in (False, True)}
     for number in range(1, rounds + 1):
         for days, cold in costs:
             say(f"round {number} of {rounds}: runs of {days} days, {'cold' if cold else 'warm'}")
-            behind = [days + user % days for user in range(users)]
+            behind = [user % days for user in range(users)]
             its = replace(given, variables={**given.variables, _SETTING: str(days)})
             async with checkout_fleet(HERE, its) as fleet:
                 costs[days, cold].append(await measure(fleet, Plan(behind, cold=cold, patience_s=patience_s)))

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.midnight.checkouts import HERE, Given, checkout_fleet
 from benchmarks.midnight.processes import resident_bytes
-from benchmarks.midnight.telling import say
-
-_AT_ONCE = 500
+from benchmarks.midnight.waves import Alike
 
 
 @dataclass(frozen=True)
@@ -19,16 +17,12 @@ class Memory:
 
 
 async def measured_sleepers(numbers: Sequence[int], given: Given) -> list[Memory]:
-    """Enrols more and more users of this checkout, who sleep until a midnight that is not near."""
+    """More and more users of this checkout sleep until a midnight that is not near."""
     found: list[Memory] = []
     async with checkout_fleet(HERE, given) as fleet:
         there = 0
         for number in sorted(numbers):
-            while there < number:
-                more = min(number - there, _AT_ONCE)
-                users = [f"sleeper-{user:07}" for user in range(there, there + more)]
-                await fleet.loader.ask({"do": "enrol now", "users": users})
-                there += more
-                say(f"{there:,} users sleep")
+            await fleet.sleep_until_midnight(Alike(f"until{number}", number - there, 0))
+            there = number
             found.append(Memory(there, resident_bytes(fleet.workers.pids) / 1e6))
     return found

@@ -2,24 +2,27 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from statistics import median
+from time import perf_counter
 from typing import Protocol
 
 from temporalio.client import Client
 
+from benchmarks.grown_ledger import Users
 from benchmarks.midnight.histories import DayInHistory, days_in_history
 from benchmarks.midnight.processes import BenchmarkFailed, cpu_s, resident_bytes
-from benchmarks.midnight.telling import say
+from benchmarks.midnight.telling import Progress, say
 from ledger.engine import utc_now
 
 _FIRST_USERS = 5
-"""Who make the fleet's processes load and connect to what they need."""
-_TRIAL_SHARE, _TRIAL_USERS_MAX = 6, 40
-"""Of the users, who then show how long it takes to fall asleep."""
+_TRIAL_SHARE, _TRIAL_USERS_MAX = 6, 100
+"""Of the users, who show how long it takes to fall asleep."""
+_NEVER = timedelta(days=1)
 _ATTEMPTS = 5
 """Each with twice the time of the one before."""
 _MARGIN = 1.3
@@ -44,17 +47,36 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Users who have equally many days to make up, by the beginning of their ids."""
+
+    name: str
+    count: int
+    days_behind: int
+
+    @property
+    def users(self) -> list[str]:
+        """Every user's id."""
+        return Users(self.name, self.count).ids
+
+
+@dataclass(frozen=True)
 class Group:
     """Users who are put to sleep together, by the beginning of their ids."""
 
     name: str
     days_behind: Sequence[int]
-    """Of each user, in days that are credited before the measured one."""
+    """Of each user, in days that its run processes before the measured one."""
+
+    @property
+    def alike(self) -> list[Alike]:
+        """The same users by their days behind."""
+        return [Alike(f"{self.name}.{days}", count, days) for days, count in Counter(self.days_behind).items()]
 
     @property
     def users(self) -> list[str]:
         """Every user's id."""
-        return [f"{self.name}-{number:06}" for number in range(len(self.days_behind))]
+        return [user for alike in self.alike for user in alike.users]
 
 
 class Fleet(Protocol):
@@ -189,19 +211,31 @@ async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
         if utc_now() < wakes_at - timedelta(seconds=_BEFORE_THE_WAVE_S):
             return group, wakes_at
         say("not everybody was asleep in time; again, with more of it")
+        await _paid(fleet, group, plan.patience_s)
     raise BenchmarkFailed(f"the users were not asleep in time, {_ATTEMPTS} times: is the machine busy?")
 
 
 async def _seconds_to_fall_asleep(fleet: Fleet, plan: Plan) -> float:
-    """Of all users, expected from a few, who wake at once."""
-    clock, users, seconds = asyncio.get_running_loop().time, len(plan.days_behind), 0.0
-    for name, few in (("first", _FIRST_USERS), ("trial", min(max(users // _TRIAL_SHARE, 1), _TRIAL_USERS_MAX))):
-        group = Group(name, plan.days_behind[:few])
-        began_s = clock()
-        await fleet.put_to_sleep(group, utc_now())
-        seconds = (clock() - began_s) * users / len(group.users)
-        await _paid(fleet, group, plan.patience_s)
-    return seconds
+    """Of all users, expected from what few and more of them need, who then sleep until long after the wave."""
+    users = len(plan.days_behind)
+    few, more = min(_FIRST_USERS, users), min(max(users // _TRIAL_SHARE, _FIRST_USERS), _TRIAL_USERS_MAX, users)
+    # The first ones make the fleet's processes load and connect to what they need.
+    first = Group("first", plan.days_behind[:few])
+    await fleet.put_to_sleep(first, utc_now())
+    await _paid(fleet, first, plan.patience_s)
+    few_s, more_s = [
+        await _seconds_of(fleet, Group(name, plan.days_behind[:count]))
+        for name, count in (("few", few), ("more", more))
+    ]
+    if more == few:
+        return max(few_s, more_s) * users / few
+    return few_s + max(more_s - few_s, 0) / (more - few) * (users - few)
+
+
+async def _seconds_of(fleet: Fleet, group: Group) -> float:
+    began_s = perf_counter()
+    await fleet.put_to_sleep(group, utc_now() + _NEVER)
+    return perf_counter() - began_s
 
 
 async def until(instant: datetime) -> None:
@@ -212,7 +246,9 @@ async def until(instant: datetime) -> None:
 async def _paid(fleet: Fleet, group: Group, patience_s: float) -> None:
     clock = asyncio.get_running_loop().time
     until_s = clock() + patience_s
-    while await fleet.finished(group) < len(group.users) and clock() < until_s:  # noqa: ASYNC110
+    progress = Progress("are paid", len(group.users))
+    while (done := await fleet.finished(group)) < len(group.users) and clock() < until_s:
+        progress.reaches(done)
         await asyncio.sleep(_LOOKED_EVERY_S)
 
 

@@ -1,4 +1,4 @@
-"""Fills a checkout's ledger, enrols its users, and tells who was paid: asked in lines of JSON.
+"""Fills a checkout's ledger, starts its users' workflows, and tells who was paid: asked in lines of JSON.
 
 It uses what every checkout has, and is no part of what is measured.
 """
@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,16 +15,18 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from temporalio.client import Client
 
-from benchmarks.grown_ledger import furnish
+from activities.recall import RecallStep
+from benchmarks import grown_ledger
 from embedded.exiting import exit_process
 from ledger.engine import Ledger, open_ledger, upgrade_ledger, utc_now
 from ledger.movements import deposit
 from ledger.schema import days
 from settings import Settings
-from staking.days import ONE_DAY, start_of
-from staking.models import Act, Activation, BackDating, Receipt
+from staking.days import ONE_DAY
+from staking.models import Act, Activation, Receipt, RunSettings
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
+from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from workflows.client import ServiceError, SoftStakingClient, send_activation
 from workflows.connection import connect
 
@@ -32,6 +34,11 @@ _AT_ONCE = 20
 _HELD = 1000 * UNITS_PER_TOKEN
 _TIMEOUT = timedelta(minutes=2)
 _OPERATOR = "benchmarks"
+_NOT_ALONE = {
+    "sqlite": ("PRAGMA busy_timeout = 10000",),
+    "postgresql": ("SET session_replication_role = replica", "SET synchronous_commit = off"),
+}
+"""How users are added beside workers that have the same database open."""
 
 
 class Loader:
@@ -51,18 +58,18 @@ class Loader:
     async def answer(self, question: Mapping[str, Any]) -> Any:
         """To one line."""
         match question:
-            case {"do": "enrol", "users": [*users], "days_behind": [*behind], "day": str(day)}:
-                return await self._enrol(users, behind, date.fromisoformat(day))
-            case {"do": "enrol now", "users": [*users]}:
-                return await self._enrol(users, None, None)
+            case {"do": "add", "name": str(name), "count": int(count), "next_day": str(day)}:
+                return await self._add(name, count, date.fromisoformat(day))
+            case {"do": "start", "users": [*users], "wake_offset_s": float(offset_s)}:
+                return await self._each(users, lambda user: self._start(user, timedelta(seconds=offset_s)))
+            case {"do": "settled", "users": [*users]}:
+                return await self._settled(users)
             case {"do": "count", "group": str(group), "day": str(day)}:
                 return await self._count(group, date.fromisoformat(day))
             case {"do": "credited", "group": str(group), "day": str(day)}:
                 return await self._credited(group, date.fromisoformat(day))
             case {"do": "fund", "users": [*users]}:
-                for user in users:
-                    await self._fund(user, None)
-                return len(users)
+                return await self._each(users, self._fund)
             case {"do": "send", "pause_s": float(pause_s), "messages": [*messages]}:
                 self._sending = asyncio.create_task(self._send(pause_s, messages))
                 return True
@@ -73,22 +80,50 @@ class Loader:
             case _:
                 raise ValueError(question)
 
-    async def _enrol(self, users: Sequence[str], behind: Sequence[int] | None, day: date | None) -> int:
+    async def _add(self, prefix: str, count: int, next_day: date) -> int:
+        """Users whose next day is to be that one, as they stand after their first rewards."""
+        # In every checkout it has days of its own, and believes to be alone in the database.
+        its_own = {"FIRST_DAY": next_day - 2 * ONE_DAY, "NEXT_DAY": next_day, "_IN_HASTE": _NOT_ALONE}
+        for name, value in its_own.items():
+            setattr(grown_ledger, name, value)
+        users = grown_ledger.Users(prefix, count, assets=len(self._program.assets))
+        await asyncio.to_thread(grown_ledger.add_users, Settings().ledger_url, users, self._program)
+        return count
+
+    async def _start(self, user: str, wake_offset: timedelta) -> None:
+        """A run that begins as one does that continues another: it has the ledger's memory, and goes to sleep."""
+        known = await RecallStep(self._ledger).recall(user)
+        changed: dict[str, object] = {"wake_offset": wake_offset}
+        if "days_per_run" in RunSettings.model_fields:
+            changed["days_per_run"] = Settings().days_per_run
+        carried = known.model_copy(update={"settings": known.settings.model_copy(update=changed)})
+        await self._client.start_workflow(
+            WORKFLOW_TYPE, args=[user, carried], id=workflow_id(user), task_queue=TASK_QUEUE
+        )
+
+    async def _settled(self, users: Sequence[str]) -> int:
+        """How many of these users' workflows have no task under way."""
+        settled = 0
+
+        async def look(user: str) -> None:
+            nonlocal settled
+            found = await self._client.get_workflow_handle(workflow_id(user)).describe()
+            settled += not found.raw_description.HasField("pending_workflow_task")
+
+        await self._each(users, look)
+        return settled
+
+    async def _each(self, users: Sequence[str], do: Callable[[str], Awaitable[None]]) -> int:
         turn = asyncio.Semaphore(_AT_ONCE)
 
-        async def enrol(number: int, user: str) -> None:
+        async def in_turn(user: str) -> None:
             async with turn:
-                activated_at = None
-                if behind is not None and day is not None:
-                    activated_at = start_of(day - (behind[number] + 1) * ONE_DAY) + ONE_DAY / 2
-                await self._fund(user, activated_at)
-                await self._activate(user, activated_at)
+                await do(user)
 
-        await asyncio.gather(*(enrol(number, user) for number, user in enumerate(users)))
+        await asyncio.gather(*map(in_turn, users))
         return len(users)
 
-    async def _fund(self, user: str, activated_at: datetime | None) -> None:
-        since = (activated_at or utc_now()) - timedelta(hours=1)
+    async def _fund(self, user: str) -> None:
         for asset in self._program.assets:
             await deposit(
                 self._ledger,
@@ -97,16 +132,11 @@ class Loader:
                 _HELD,
                 idempotency_key=f"{asset} of {user}",
                 now=utc_now(),
-                occurred_at=since,
+                occurred_at=utc_now() - timedelta(hours=1),
             )
 
-    async def _activate(self, user: str, activated_at: datetime | None = None) -> None:
-        back_dating = activated_at and BackDating(
-            activated_at=activated_at, operator=_OPERATOR, reason="history before the measured wake"
-        )
-        activation = Activation(
-            region="FR", channel="web", documents=self._program.documents, back_dating=back_dating
-        )
+    async def _activate(self, user: str) -> None:
+        activation = Activation(region="FR", channel="web", documents=self._program.documents)
         receipt = await send_activation(self._client, user, activation, timeout=_TIMEOUT)
         if not isinstance(receipt, Receipt):
             raise RuntimeError(f"{user} was refused: {receipt}")
@@ -114,12 +144,12 @@ class Loader:
     async def _count(self, group: str, day: date) -> int:
         """Users of a group whose day is done: credited, or closed where it accrues nothing."""
         done = or_(days.c.credited_at.is_not(None), days.c.accrues.is_(False))
-        of_group = days.c.user_id.like(f"{group}-%") & (days.c.day == day)
+        of_group = days.c.user_id.like(f"{group}.%") & (days.c.day == day)
         async with self._ledger.read() as connection:
             return (await connection.scalar(select(func.count()).where(of_group, done))) or 0
 
     async def _credited(self, group: str, day: date) -> list[float]:
-        of_group = days.c.user_id.like(f"{group}-%") & (days.c.day == day)
+        of_group = days.c.user_id.like(f"{group}.%") & (days.c.day == day)
         async with self._ledger.read() as connection:
             rows = await connection.scalars(
                 select(days.c.credited_at).where(of_group, days.c.credited_at.is_not(None))
@@ -128,12 +158,12 @@ class Loader:
 
     async def _left(self, group: str, users: int, day: date) -> int:
         """Users of a group of so many whose day is not done and who are not held."""
-        of_group = days.c.user_id.like(f"{group}-%") & (days.c.day == day)
+        of_group = days.c.user_id.like(f"{group}.%") & (days.c.day == day)
         async with self._ledger.read() as connection:
             done = await connection.scalars(
                 select(days.c.user_id).where(of_group, days.c.credited_at.is_not(None))
             )
-            held = {user for user in self._held if user.startswith(f"{group}-")}
+            held = {user for user in self._held if user.startswith(f"{group}.")}
             return users - len(held.union(done))
 
     async def _send(self, pause_s: float, messages: Sequence[tuple[str, str, str]]) -> None:
@@ -168,7 +198,7 @@ async def _main(program: Program) -> None:
     url = Settings().ledger_url
     await upgrade_ledger(url)
     async with open_ledger(url) as ledger:
-        await furnish(ledger, program)
+        await grown_ledger.furnish(ledger, program)
         loader = Loader(ledger, await connect(), program)
         print(json.dumps("ready"), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
