@@ -1,4 +1,4 @@
-"""Whether a user's workflow and the ledger that a command looks at tell of the same enrolment.
+"""Whether a user's workflow and the ledger that a command reads have the same enrolment.
 
 They do, unless the worker writes to another ledger than the one that the command was pointed at.
 """
@@ -13,13 +13,13 @@ from workflows.client import SoftStakingClient
 
 _LOOKS = 10
 _LOOK_AGAIN_S = 0.3
-"""A step is in the ledger a moment before its workflow knows; then they agree."""
+"""A step is in the ledger a moment before its workflow gets the answer. After this time they agree."""
 
 
 async def disagreement(
     ledger: Ledger, user_id: str, live: LiveStatus, look_again: Callable[[], Awaitable[LiveStatus | None]]
 ) -> str | None:
-    """What the workflow says against the ledger, as a sentence; None if they agree, or the workflow has ended.
+    """How the workflow contradicts the ledger, as a sentence; None if they agree, or the workflow has ended.
 
     ``look_again`` asks the workflow anew.
     """
@@ -37,7 +37,7 @@ async def disagreement(
 
 
 async def disagreement_once_started(ledger: Ledger, user_id: str, client: SoftStakingClient) -> str | None:
-    """The same of a workflow that was just started because the ledger knows something unfinished."""
+    """The same for a workflow that was just started because the ledger has something unfinished."""
     live = await client.status(user_id)
     told = live and await disagreement(ledger, user_id, live, lambda: client.status(user_id))
     if told or await client.is_running(user_id):
@@ -49,12 +49,13 @@ async def disagreement_once_started(ledger: Ledger, user_id: str, client: SoftSt
 
 
 async def is_of_another_ledger(ledger: Ledger, enrolment_id: str | None) -> bool:
-    """Whether a workflow has an enrolment that this ledger has never heard of: the ledger always knows first."""
+    """Whether a workflow has an enrolment that is not in this ledger. An enrolment is always recorded in the
+    ledger first."""
     return not await _is_recorded(ledger, enrolment_id)
 
 
 def another_ledger(ledger: Ledger) -> str:
-    """What may be the matter, and what to do."""
+    """What may be wrong, and what to do."""
     return (
         f"the worker may use another ledger than {ledger.where}, which this command looked at, or that one was "
         "restored from an earlier backup: name the same with SOFT_STAKING_DATA_DIR or SOFT_STAKING_DATABASE_URL"

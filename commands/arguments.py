@@ -1,4 +1,4 @@
-"""Arguments that several commands take: what they mean, and one sentence for what they cannot mean."""
+"""Arguments that several commands take: how they are read, and one sentence for a text that cannot be read."""
 
 import getpass
 import shlex
@@ -21,11 +21,11 @@ _Text = TypeVar("_Text", str, str | None, list[str])
 _Value = TypeVar("_Value")
 
 NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
-"""Settings of a command to which -3 is an amount, and no options."""
+"""Settings of a command for which -3 is an amount, and not an option."""
 
 
 def wrong_usage(check: Callable[[_Text], _Value]) -> Callable[[_Text], _Value]:
-    """The check as an argument's parser: a ValueError is wrong usage."""
+    """The check as the parser of an argument: a ValueError is wrong usage."""
 
     @wraps(check)
     def parser(text: _Text) -> _Value:
@@ -57,7 +57,7 @@ def signed_amount(text: str) -> int:
 
 @wrong_usage
 def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant; UTC unless it says otherwise."""
+    """An ISO 8601 instant, in UTC unless it has an offset."""
     try:
         parsed = datetime.fromisoformat(text)
         return in_utc(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
@@ -67,8 +67,9 @@ def parse_instant(text: str) -> datetime:
 
 @wrong_usage
 def idempotency_key(text: str | None) -> str | None:
-    """A key, where one is given."""
-    # An empty one is a variable that was never set: it would make every later request a repeat of the first.
+    """A key, if one is given."""
+    # An empty key comes from a shell variable that was never set. With it, every later request would be a repeat
+    # of the first.
     return None if text is None else check_idempotency_key(text)
 
 
@@ -78,7 +79,7 @@ listen_address = wrong_usage(Address.parse)
 
 @wrong_usage
 def asset_code(text: str | None) -> str | None:
-    """An asset code in the form in which it is kept, where one is given."""
+    """An asset code in the form in which it is stored, if one is given."""
     return None if text is None else check_asset_code(text)
 
 
@@ -107,7 +108,7 @@ MetricsOption = Annotated[
 
 @wrong_usage
 def region_code(text: str | None) -> str | None:
-    """A region, where one is given."""
+    """A region, if one is given."""
     if text is None:
         return None
     try:
@@ -132,7 +133,7 @@ def _operator(text: str | None) -> str | None:
 
 
 def login_name() -> str:
-    """Who runs the command, where nobody says otherwise."""
+    """The login name of the person who runs the command, which is the default operator."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

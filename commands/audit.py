@@ -54,7 +54,7 @@ async def audited(ledger: Ledger, *, now: datetime) -> Audit:
 
 
 def print_audit(result: Audit) -> None:
-    """A line per promise, every breach in full, then what is owed and what was counted."""
+    """A line for each promise, every breach in full, then what is owed and what was counted."""
     rows = [
         [check.invariant, Text("broken", "red") if check.breaches else Text("holds", "green"), check.promise]
         for check in result.checks

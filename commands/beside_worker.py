@@ -39,8 +39,8 @@ async def serve_pages(
     meter: MetricMeter,
     port: int | None,
 ) -> str:
-    """To this machine alone; whoever opens them chooses whose account to see. At or near a default port if none is
-    asked for. Raises BadConfiguration if the one asked for cannot be used."""
+    """Serves the pages to this machine only. A visitor chooses whose account to see. Without a given port it
+    takes a port at or near the default. Raises BadConfiguration if a given port cannot be used."""
     signing_secret(settings)
     service = Service(ledger, SoftStakingClient(client), now, settings, is_development=True)
     app = measure_requests(create_app(service, health), meter)
@@ -55,7 +55,7 @@ async def serve_codec(stack: AsyncExitStack, settings: Settings, ui_port: int) -
 
 
 async def _serve_at_or_near(stack: AsyncExitStack, app: FastAPI, port: int) -> str:
-    """Nobody asked for a default port, so whoever has it is no reason to stop."""
+    """Nobody asked for the default port, so it does not matter if another program has it."""
     with suppress(BadConfiguration):
         return await stack.enter_async_context(serving(app, host=LOOPBACK, port=port))
     return await stack.enter_async_context(serving(app, host=LOOPBACK, port=0))

@@ -1,4 +1,4 @@
-"""One request for each of many users: some at a time, with progress, and an account of those that failed."""
+"""One request for each of many users: some at a time, with progress, and with a list of those that failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -14,31 +14,31 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from workflows.client import ServiceError
 
 AT_ONCE = 20
-"""Requests under way; a server and its workers take many more."""
+"""Requests under way at the same time. A server and its workers can take many more."""
 SAID_EVERY = 100
 FAILURES_IN_A_ROW_MAX = 3 * AT_ONCE
-"""Then something is wrong that is not the users', and each more would cost a time-out."""
+"""After so many failures in a row the cause is not the users, and each further one would cost a timeout."""
 
 
 @dataclass
 class Outcome:
-    """What became of the users who were to be asked."""
+    """The result for the users who were to be asked."""
 
     users: int
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict[str, str])
-    """The problem of each user with whom it failed."""
+    """The problem of each user for whom it failed."""
 
     @property
     def not_asked(self) -> int:
-        """How many were left when it was given up."""
+        """How many users were left when it was given up."""
         return self.users - self.done - len(self.failed)
 
 
 async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Awaitable[object]]) -> Outcome:
-    """Does it for every user; what fails with one does not stop the others, unless it fails with all.
+    """Does it for every user. A failure of one does not stop the others, unless all fail.
 
-    Whoever interrupts it is told how far it came.
+    If it is interrupted, it says how far it came.
     """
     outcome = Outcome(len(user_ids))
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -80,7 +80,7 @@ async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Await
 
 
 def report(outcome: Outcome, sentence: str, answer: dict[str, Any], *, as_json: bool) -> None:
-    """Tells what became of it, and ends the command with 1 if any user is left."""
+    """Prints the result, and ends the command with 1 if any user is left."""
     if as_json:
         failed = [{"user": user, "problem": problem} for user, problem in sorted(outcome.failed.items())]
         counts = {"users": outcome.users, "done": outcome.done, "not_asked": outcome.not_asked}

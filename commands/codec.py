@@ -45,7 +45,7 @@ def codec(
     It has the keys in SOFT_STAKING_PAYLOAD_KEYS. On loopback it serves whoever is on this machine; on any other
     address a caller needs a bearer token with the scope decode, which is read from the ledger.
     """
-    # Here, since importing FastAPI would take every other command a third of its time.
+    # Imported here, since importing FastAPI would take a third of the time of every other command.
     from web.bearer import Anyone, Bearers
     from web.codec import create_codec_app
     from web.server import serving

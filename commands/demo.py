@@ -70,7 +70,7 @@ http://127.0.0.1:8080; README.md goes on from there. docs/rules.md redoes a rewa
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration came to."""
+    """The result of the demonstration."""
 
     lines: list[StatementLine]
     audit: Audit
@@ -112,7 +112,8 @@ def demo(
 
 
 def _read(movements: Path) -> tuple[Export, list[str], list[str]]:
-    """What the file says, the names of its parts, and what was taken for granted: no balance is at stake."""
+    """What the file contains, the names of its parts, and what was assumed. Assumptions do no harm here, since
+    no real balance changes."""
     exports: list[Export] = []
     names: list[str] = []
     remarks: list[str] = []
@@ -191,7 +192,7 @@ async def _set_up(
 def _activation_instants(
     export: Export, program: Program, report: ImportReport, started_at: datetime
 ) -> dict[str, datetime]:
-    """Each user's first instant, from the program's start on, at which rule 7 lets them in."""
+    """For each user the first instant, from the program's start on, at which rule 7 allows an activation."""
     by_user: dict[str, defaultdict[datetime, list[ExportLine]]] = {
         user_id: defaultdict(list) for user_id in export.users
     }
@@ -258,7 +259,7 @@ async def _until_all_is_credited(
 
 
 async def _raise_if_stuck(client: Client, instants: dict[str, datetime]) -> None:
-    """A step that cannot go on by itself would keep the demonstration waiting for ever."""
+    """If a step is blocked, the demonstration would wait for ever."""
     service = SoftStakingClient(client)
     for user_id in instants:
         status = await service.status(user_id)

@@ -1,4 +1,5 @@
-"""Assets that a program earns in and whose pool is empty: who applies it is told, before anybody waits."""
+"""Assets that earn under a program and whose pool is empty. Whoever applies the program is told of them, before
+any user waits."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -18,23 +19,23 @@ from staking.program import Program
 
 @dataclass(frozen=True)
 class EmptyPools:
-    """What a program earns in, and cannot be paid."""
+    """The assets that earn under a program and cannot be paid."""
 
     first_day: date
     unfunded: list[Unfunded]
     new: frozenset[str]
-    """The assets that earn under it, and under none in force or to come. Of the first program: none."""
+    """The assets that earn under it and under no program in force or to come. Empty for the first program."""
     fundable: frozenset[str]
-    """The assets of any program so far: only those have a pool that can be funded."""
+    """The assets of all programs so far. Only these have a pool that can be funded."""
 
     def refuse_new_ones(self) -> None:
-        """Raises CommandFailed, with a sentence for each."""
+        """Raises CommandFailed, with a sentence for each asset."""
         if self.new_ones:
             raise CommandFailed(*(self._refusal(each) for each in self.new_ones))
 
     @property
     def new_ones(self) -> list[Unfunded]:
-        """Those in which nothing is earned so far."""
+        """Those assets in which nothing was earned before."""
         return [each for each in self.unfunded if each.asset in self.new]
 
     def _refusal(self, each: Unfunded) -> str:
@@ -53,7 +54,7 @@ class EmptyPools:
 
 
 async def empty_pools(ledger: Ledger, program: Program) -> EmptyPools:
-    """Of a program, against those that are in force today or to come."""
+    """The empty pools of a program, compared with the programs in force today or to come."""
     async with ledger.read(takes_long=True) as connection:
         known = await all_versions(connection)
         today = day_of(now())
@@ -68,7 +69,7 @@ async def empty_pools(ledger: Ledger, program: Program) -> EmptyPools:
 
 
 async def objection_to_resuming(ledger: Ledger, assets: list[str], first_day: date) -> Objection:
-    """To assets that would earn from a day on, and whose pool is empty."""
+    """The empty pools of assets that would earn from a day on."""
     async with ledger.read() as connection:
         at_first = in_force_on(timetable(await all_versions(connection)), first_day)
     if at_first is None:
@@ -79,7 +80,8 @@ async def objection_to_resuming(ledger: Ledger, assets: list[str], first_day: da
 
 
 async def empty_pools_if_there_is_a_ledger(program: Program, *, only_new: bool = False) -> list[Unfunded]:
-    """Those that a program earns in; or only those in which nothing is earned so far. Makes no ledger."""
+    """The empty pools of a program; or only those of assets in which nothing was earned before. Makes no
+    ledger."""
     try:
         if not (await find_schema(Settings().ledger_url)).is_current:
             return []
@@ -87,16 +89,16 @@ async def empty_pools_if_there_is_a_ledger(program: Program, *, only_new: bool =
             pools = await empty_pools(ledger, program)
         return pools.new_ones if only_new else pools.unfunded
     except LedgerUnavailable:
-        return []  # a file is checked without a ledger too
+        return []  # a file can be checked without a ledger
 
 
 def unfunded_json(empty: list[Unfunded]) -> list[dict[str, Any]]:
-    """For machines."""
+    """The JSON for machines."""
     return [{"asset": each.asset, "users": each.users} for each in empty]
 
 
 def unfunded_warning(empty: list[Unfunded]) -> str:
-    """For people, in one sentence."""
+    """One sentence for people."""
     pools = "the pool of" if len(empty) == 1 else "the pools of"
     names = ", ".join(f"{each.asset} ({counted(each.users)})" if each.users else each.asset for each in empty)
     return (

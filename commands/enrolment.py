@@ -100,7 +100,7 @@ def activate(
 async def _with_documents_in_force(
     ledger: Ledger, instant: datetime, send: Callable[[dict[str, str]], Awaitable[Receipt | Refusal]]
 ) -> tuple[Receipt | Refusal, str | None]:
-    """The answer, and what it says against the ledger, of which the accepted documents are."""
+    """The answer, and how it contradicts the ledger from which the accepted documents came."""
     documents = await documents_in_force(ledger, instant)
     try:
         answer = await send(documents)
@@ -116,7 +116,7 @@ async def _with_documents_in_force(
 
 
 async def documents_in_force(ledger: Ledger, instant: datetime) -> dict[str, str]:
-    """The document versions that an activation at an instant must accept; none before the first program."""
+    """The document versions that an activation at an instant must accept; empty before the first program."""
     async with ledger.read() as connection:
         try:
             return (await program_on(connection, day_of(instant))).program.documents
@@ -138,7 +138,7 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
 
     async def work() -> tuple[Standing, LiveStatus | None, str | None]:
         limit = timedelta(seconds=timeout)
-        # The ledger's word second: it may be ahead of what the workflow said, but never behind it.
+        # The ledger is read second. So it may be ahead of what the workflow said, but never behind it.
         async with the_ledger() as ledger:
             live, problem = None, None
             try:

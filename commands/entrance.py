@@ -1,4 +1,4 @@
-"""How an entrance runs: one exit code, one sentence for every error, no traceback."""
+"""How a program runs: with one exit code, one sentence for every error, and no traceback."""
 
 import asyncio
 import signal
@@ -50,7 +50,7 @@ _EXPECTED = (
 
 def main(app: typer.Typer) -> NoReturn:
     """Runs the app and ends the process with 0 done, 1 refused or failed, 2 wrong usage."""
-    # A terminal that has no such character is shown its number, rather than nothing at all.
+    # If a terminal does not have a character, its number is shown, rather than nothing.
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="backslashreplace")
     # A terminated command stops what it started, as an interrupted one does.
@@ -82,7 +82,7 @@ def _exit_code(app: typer.Typer) -> int:
         say("interrupted")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
-        pass  # the reader went away (`| head`), which typer makes an exit of its own
+        pass  # the reader went away (`| head`), for which typer has an exit of its own
     except Exception as error:
         say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
     return FAILED
@@ -109,17 +109,17 @@ def run(
     metrics: Address | None = None,
     new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> _Answer:
-    """Runs a command's asynchronous part to its end, or until a signal cancels it.
+    """Runs the asynchronous part of a command until it ends, or until a signal cancels it.
 
-    ``metrics`` is where this process serves its metrics meanwhile. Raises BadConfiguration if it cannot.
-    ``new_event_loop`` makes another event loop than asyncio's own.
+    ``metrics`` is the address at which this process serves its metrics meanwhile. Raises BadConfiguration if it
+    cannot be used. ``new_event_loop`` makes another event loop than asyncio's own.
     """
 
     async def until_told_to_stop() -> _Answer:
         task = asyncio.current_task()
         assert task is not None, "asyncio.run made it"
-        # An exception out of a signal handler would surface in whatever runs just then, a step of a workflow too,
-        # where it would be taken for that step's failure.
+        # An exception from a signal handler would be raised in whatever code runs at that moment. If that were a
+        # step of a workflow, it would count as a failure of that step.
         for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         async with reaping_orphans():
@@ -144,7 +144,7 @@ def stop_signal() -> asyncio.Event:
     def on_signal() -> None:
         nonlocal counts_again_at
         if not stop.is_set():
-            # `timeout` and `make` pass a signal on that the terminal has sent to the whole group already.
+            # `timeout` and `make` pass on a signal that the terminal has already sent to the whole group.
             counts_again_at = loop.time() + 1
             stop.set()
         elif loop.time() > counts_again_at:
@@ -157,7 +157,8 @@ def stop_signal() -> asyncio.Event:
 
 
 def end_within(limit: timedelta) -> None:
-    """Ends the process, failed, if it has not ended by itself in this time: nothing holds up a stop for ever."""
+    """Ends the process with a failure if it has not ended by itself in this time, so that a stop never takes
+    for ever."""
 
     def give_up() -> None:
         say(f"stopped after {limit.total_seconds():.0f} s; what was running will be repeated safely")
@@ -167,7 +168,7 @@ def end_within(limit: timedelta) -> None:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """What ends a process in good order; a hang-up only where nobody asked to outlive it (nohup)."""
+    """The signals that end a process in order. A hang-up is among them unless it is ignored (nohup)."""
     outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGTERM, signal.SIGINT, *([] if outlives else [signal.SIGHUP])]
 
@@ -179,7 +180,8 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def the_ledger(*, new: bool = False) -> AsyncGenerator[Ledger]:
-    """The ledger that the settings name; ``new``: made if there is none. Says where what was written went."""
+    """The ledger that the settings name; with ``new`` it is made if there is none. A command that wrote says
+    into which ledger."""
     url = Settings().ledger_url
     made = new and await make_ledger(url)
     async with open_ledger(url) as ledger:
@@ -199,7 +201,7 @@ def user_argument(text: str) -> str:
 
 
 def day_argument(text: str) -> date:
-    """A day from the command line; wrong usage if it is none."""
+    """A day from the command line; any other text is wrong usage."""
     try:
         return date.fromisoformat(text)
     except ValueError:

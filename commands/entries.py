@@ -37,14 +37,14 @@ def recorded_json(answer: Recorded) -> dict[str, Any]:
 
 
 def print_tried(answer: Recorded) -> None:
-    """What a dry run would have recorded, and what would be held then."""
+    """What a dry run would have recorded, and the balances after it."""
     entry = answer.entry
     print(f"would take back entry {entry.reverses}: {_changes(entry)} for {_whose(entry)}; nothing was done.")
     print(f"balance then: {_balances(answer)}")
 
 
 def print_recorded(answer: Recorded) -> None:
-    """What was recorded, when it counts, and what is held now."""
+    """What was recorded, from when it counts, and the balances now."""
     entry = answer.entry
     counts_from = exact_instant_text(entry.effective_at)
     if answer.recorded_already:
@@ -75,7 +75,7 @@ def _balances(answer: Recorded) -> str:
 
 
 def print_steps(steps: Iterable[Step]) -> None:
-    """A row for each asset that an entry changed, with the holding after it, and what else is known of it."""
+    """A row for each asset that an entry changed, with the holding after it and the other fields of the entry."""
     print_table(
         [
             Column("entry", is_number=True),

@@ -27,7 +27,7 @@ LimitOption = Annotated[
 
 
 class State(StrEnum):
-    """What a loop does, as operators look for it."""
+    """The states of a loop by which operators search."""
 
     EARNING = search_attributes.EARNING
     WAITING_FOR_POOL = search_attributes.WAITING_FOR_POOL
@@ -145,7 +145,7 @@ def print_users(users: Sequence[FoundUser]) -> None:
 
 
 def _refuse_what_encryption_hides(region: str | None, end_reason: str | None) -> None:
-    # Nobody would be found, which reads as if there were nobody.
+    # The search would find nobody, which would look as if there were nobody.
     if region is not None:
         raise CommandFailed(
             "where histories are encrypted Temporal knows no region; the ledger does: "

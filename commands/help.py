@@ -1,4 +1,4 @@
-"""What --help calls the values that are typed: by their names, never by Python's types."""
+"""The names of values in --help: the options' own, never Python's types."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _NUMBERS = ("int", "float")
 
 
 def command_of(app: typer.Typer) -> TyperCommand | TyperGroup:
-    """The command that an app is, or the group of them, with --help as people read it."""
+    """The command or group of commands of an app, with --help for people."""
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand | TyperGroup), "the app has no class of its own"
     _name_what_is_typed(command)
@@ -29,7 +29,7 @@ def _name_what_is_typed(command: TyperCommand | TyperGroup) -> None:
 def _call_by_name(parameter: TyperArgument | TyperOption) -> None:
     def shown(ctx: Any) -> str | None:
         if isinstance(parameter, TyperArgument) or parameter.is_flag:
-            return None  # its name stands beside it, and a flag has no value
+            return None  # the name of an argument stands beside it, and a flag has no value
         if parameter.metavar is not None:
             return parameter.metavar
         python_type = parameter.display_type(ctx).strip("<>").removeprefix("list[").removesuffix("]")

@@ -67,7 +67,7 @@ async def _read(user: str, runs: int | None, timeout: timedelta) -> History:
 
 
 class _Reading(AbstractContextManager["_Reading"]):
-    """Shows how far the reading is, once it takes a while."""
+    """Shows progress once the reading takes a while."""
 
     def __init__(self) -> None:
         self._began_at = monotonic()
@@ -76,7 +76,7 @@ class _Reading(AbstractContextManager["_Reading"]):
         self._is_shown = False
 
     def has_read(self, runs: int) -> None:
-        """Told after each run."""
+        """Called after each run."""
         if not self._is_shown and monotonic() - self._began_at > _SHOWS_PROGRESS_AFTER_S:
             self._is_shown = True
             self._shown.start()

@@ -159,13 +159,13 @@ def import_(
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """What the files of one export say together."""
+    """The content of all files of one export."""
 
     export: Export
     names: list[str]
-    """Of each, those in a ZIP too."""
+    """The name of each file, also of files in a ZIP."""
     zones: list[str]
-    """In which their times are."""
+    """The time zone of their times."""
 
 
 def _accounts(spot: Sequence[str], skipped: Sequence[str]) -> Accounts:
@@ -185,7 +185,7 @@ def _read(
     accounts: Accounts,
     show: Callable[[str, int, int], None],
 ) -> ReadFiles:
-    """Raises ExportError for what is no such export, and CommandFailed if one tells no time zone."""
+    """Raises ExportError for a file that is not such an export, and CommandFailed if a file has no time zone."""
     zones: set[str] = set()
     names: list[str] = []
     exports: list[Export] = []
@@ -208,7 +208,7 @@ def _telling(show: Callable[[str, int, int], None], doing: str, total: int) -> C
 
 
 def _opened(source: ReadFiles, opening: Path) -> ReadFiles:
-    """With what a file says that the histories begin with. Raises ExportError for what is no such file."""
+    """Adds the opening balances in a file. Raises ExportError if it is not such a file."""
     export, names = source.export, list(source.names)
     for part in read_export_files(opening):
         with naming(part.name):
@@ -219,7 +219,7 @@ def _opened(source: ReadFiles, opening: Path) -> ReadFiles:
 
 @contextmanager
 def naming(file: str) -> Generator[None]:
-    """Puts the file's name before what is wrong with it, where that does not say it."""
+    """Puts the file's name before an error message that does not contain it."""
     try:
         yield
     except ExportError as error:

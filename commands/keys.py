@@ -96,7 +96,7 @@ def create(
 
 
 def _read_public_key(kind: KeyKind, file: Path) -> str:
-    # Here, since importing cryptography takes longer than many a command.
+    # Imported here, since importing cryptography takes longer than many commands.
     from web.signatures import NotAPublicKey, check_public_key
 
     try:

@@ -1,4 +1,4 @@
-"""Whether a user exists at all: what is asked of a mistyped id is refused."""
+"""Whether a user exists at all. Requests with a mistyped id are refused."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from workflows.client import SoftStakingClient
 
 
 async def refuse_strangers(client: SoftStakingClient, users: Sequence[str]) -> None:
-    """Raises CommandFailed, with a sentence for each user whom neither Temporal nor the ledger knows."""
-    # Temporal first: so a user whose loop runs can be stopped from where the ledger is not at hand.
+    """Raises CommandFailed, with a sentence for each user who is neither in Temporal nor in the ledger."""
+    # Temporal is asked first. So a user whose loop runs can be held from a machine that cannot reach the ledger.
     without_workflow = [user for user in users if not await client.has_workflow(user)]
     if without_workflow:
         async with the_ledger() as ledger:
@@ -18,7 +18,7 @@ async def refuse_strangers(client: SoftStakingClient, users: Sequence[str]) -> N
 
 
 async def refuse_stranger_to_ledger(ledger: Ledger, user: str) -> None:
-    """Raises CommandFailed for a user whom the ledger does not know: no movement, enrolment or act."""
+    """Raises CommandFailed for a user of whom the ledger has nothing: no movement, no enrolment and no act."""
     await _refuse(ledger, [user], "the ledger {where} knows no user {user}")
 
 

@@ -208,7 +208,7 @@ def reverse(
 
 
 def _owner_and_entry(words: list[str], pool: str | None) -> tuple[str | corrections.Pool, int]:
-    """Whose entry is meant, and its id: USER ENTRY, or ENTRY beside a pool."""
+    """Whose entry is meant, and its id: USER ENTRY, or ENTRY with a pool."""
     *owners, number = words
     if not number.isascii() or not number.isdecimal() or not 1 <= int(number[:20]) <= _ENTRY_ID_MAX:
         raise typer.BadParameter(f"{number[:40]!r} is not an entry id, as ledger show prints it")

@@ -58,7 +58,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell who it 
 
 @dataclass(frozen=True)
 class _OfARegion:
-    """An act on all users of a region whom it concerns, and who have not had it yet."""
+    """An act on all users of a region whom it concerns and for whom it is not done yet."""
 
     verb: str
     done: str
@@ -283,7 +283,7 @@ def _act_row(act: RecordedAct) -> list[str]:
 async def _resume(
     ledger: Ledger, client: Client, users: list[str] | None, act: Act | None, *, timeout: timedelta
 ) -> tuple[list[str], bulk.Outcome]:
-    """Who was resumed, or would be without an act."""
+    """The users who were resumed, or would be in a dry run."""
     service = SoftStakingClient(client, timeout=timeout)
     await refuse_strangers(service, users or [])
     async with ledger.read(takes_long=True) as connection:
@@ -291,7 +291,8 @@ async def _resume(
     if users:
         wanted = [user for user in unfinished if user in set(users)]
     else:
-        # What is found running is; what is not found may be, since a list of workflows lags.
+        # A workflow that the list shows as running is running. One that it does not show may be running too, since
+        # the list lags.
         running = {user async for user in running_users(client)}
         wanted = [user for user in unfinished if user not in running]
     resumed: list[str] = []
@@ -306,7 +307,7 @@ async def _resume(
 
     outcome = await bulk.for_each("resuming" if act else "looking", wanted, resume_if_it_stands_still)
     if act is not None and resumed:
-        # One tells for all, and only where a worker answers: a resumption needs none.
+        # One user is enough to tell, and only if a worker answers, since a resumption needs no worker.
         with suppress(ServiceError):
             if problem := await disagreement_once_started(ledger, resumed[0], service):
                 raise CommandFailed(f"{bulk.counted(len(resumed))} resumed, but {problem}")
@@ -322,7 +323,7 @@ def _act_on_region(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """One act on everyone in a region whom it concerns; with a dry run, only who that is."""
+    """One act on every user in a region whom it concerns; a dry run only lists them."""
 
     async def whom() -> list[str]:
         async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
@@ -348,7 +349,7 @@ def _act_on_region(
 
 
 def _asked(user: str, timeout: float, ask: Callable[[SoftStakingClient], Awaitable[_Answer]]) -> _Answer:
-    """The answer of one user's workflow. A stranger is refused."""
+    """The answer of one user's workflow. An unknown user is refused."""
 
     async def work() -> _Answer:
         limit = timedelta(seconds=timeout)

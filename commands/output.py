@@ -33,10 +33,10 @@ DEMO_COLUMNS = ("user", *COMPUTED_COLUMNS, "late")
 
 
 Cell: TypeAlias = str | Text
-"""What a table shows in one place: text as it is, or with a style."""
+"""The content of a table's cell: plain text, or text with a style."""
 _GAP = "  "
 _PROSE_WIDTH_MIN = 20
-"""Sentences in a narrower column are no fun to read."""
+"""Sentences in a narrower column are hard to read."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,25 @@ class Column:
     title: str
     is_number: bool = False
     spare: int = 0
-    """Where a terminal is too narrow, the column with the highest is left out first; with 0 it never is."""
+    """If a terminal is too narrow, the column with the highest number is left out first. A column with 0 is
+    never left out."""
     is_prose: bool = False
-    """Sentences, which may go on in the next line at a blank. Everything else stays in one."""
+    """Whether the column has sentences, which may be broken at blanks. Everything else stays on one line."""
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Columns and rows, each cell of them whole."""
+    """Columns and rows, with complete cells."""
 
     columns: list[Column]
     rows: list[list[Text]]
 
     def natural_width(self, place: int) -> int:
-        """What the column takes if nothing goes on in another line."""
+        """The width of the column if no cell is broken."""
         return max(cell_len(self.columns[place].title), max((row[place].cell_len for row in self.rows), default=0))
 
     def least_width(self, place: int) -> int:
-        """What the column takes at least, so that nothing in it is cut."""
+        """The smallest width of the column at which nothing in it is cut."""
         natural, column = self.natural_width(place), self.columns[place]
         if not column.is_prose:
             return natural
@@ -72,20 +73,20 @@ class _Table:
 
 
 def console() -> Console:
-    """The terminal, or a file wide enough that tables are not cut."""
+    """The terminal; for a file, it is wide enough that tables are not cut."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
 
 
 def progress(*columns: ProgressColumn, quiet: bool = False) -> Progress:
-    """Progress on stderr, so that stdout carries the data alone; silent where nobody watches."""
+    """Progress on stderr, so that stdout has only the data. It is silent if stderr is not a terminal."""
     terminal = Console(stderr=True)
     return Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal)
 
 
 @contextmanager
 def lines_done(*, quiet: bool) -> Generator[Callable[[str, int, int], None]]:
-    """progress() of a long piece of work: what is being done, how many of how many, and per cent."""
+    """Like progress(), for a long piece of work: what is being done, how many of how many, and per cent."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
     with progress(*columns, quiet=quiet) as shown:
         task = shown.add_task("")
@@ -112,10 +113,10 @@ def print_table(
 ) -> None:
     """A table on stdout, of which nothing is ever cut.
 
-    Where it is wider than the terminal, prose goes on in further lines, then spare columns are left out, and it is
-    said which and that ``other_forms`` have them. If the rest is still too wide, each row is a block with a line
-    for each cell. What is no terminal gets every row in one line. A column in which no row says anything is not
-    shown.
+    If it is wider than the terminal, prose is broken into lines. Then spare columns are left out, with a sentence
+    about which, and that ``other_forms`` have them. If the rest is still too wide, each row becomes a block with a
+    line for each cell. If stdout is not a terminal, every row is on one line. A column in which all cells are
+    empty is not shown.
     """
     table = _without_empty_columns(columns, [[_text(cell) for cell in row] for row in rows])
     terminal = console()
@@ -142,7 +143,7 @@ def print_table(
 def print_fields(fields: Mapping[str, Cell]) -> None:
     """A line for each name and value on stdout, nothing cut; a name without a value is not shown.
 
-    In a terminal a long value goes on in further lines at blanks, under the name where there is no room beside it.
+    In a terminal a long value is broken at blanks, and stands under the name if there is no room beside it.
     """
     terminal = console()
     values = {name: _text(value) for name, value in fields.items() if len(value)}
@@ -160,7 +161,7 @@ def print_fields(fields: Mapping[str, Cell]) -> None:
 
 
 def plain(text: str) -> str:
-    """On one line, and nothing in it that a terminal would obey."""
+    """The text on one line, without control characters that a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
@@ -174,7 +175,7 @@ def _without_empty_columns(columns: Sequence[Column], rows: list[list[Text]]) ->
 
 
 def _places_with_room(table: _Table, width: int) -> list[int] | None:
-    """The places of the columns that stand side by side; None where even those that may not be left out do not."""
+    """The indices of the columns that fit side by side; None if not even those fit that may not be left out."""
     kept = list(range(len(table.columns)))
     least = {place: table.least_width(place) for place in kept}
     while sum(least[place] for place in kept) + len(_GAP) * (len(kept) - 1) > width:
@@ -186,7 +187,7 @@ def _places_with_room(table: _Table, width: int) -> list[int] | None:
 
 
 def _widths(table: _Table, places: Sequence[int], width: int) -> dict[int, int]:
-    """The width of each column: what it takes at least, and what room is left for prose that would take more."""
+    """The width of each column: its smallest width, and what room is left for prose that needs more."""
     widths = {place: table.least_width(place) for place in places}
     room = width - sum(widths.values()) - len(_GAP) * (len(places) - 1)
     for place in places:
@@ -197,7 +198,7 @@ def _widths(table: _Table, places: Sequence[int], width: int) -> dict[int, int]:
 
 
 def _print_grid(terminal: Console, table: _Table, widths: Mapping[int, int]) -> None:
-    """The columns of these places, side by side. The terminal is told to cut nothing, wherever a line ends."""
+    """The columns with these indices, side by side. The terminal is told not to cut anything."""
     titles = [Text(column.title, "bold") for column in table.columns]
     for row in (titles, *table.rows):
         cells = [in_lines(terminal, row[place], width) for place, width in widths.items()]
@@ -212,9 +213,9 @@ def _print_grid(terminal: Console, table: _Table, widths: Mapping[int, int]) -> 
 
 
 def in_lines(terminal: Console, text: Text, width: int) -> list[Text]:
-    """The text in lines that end at blanks alone, so that a word too long for one stays whole.
+    """The text in lines that end only at blanks, so that a word that is too long for a line stays whole.
 
-    One line for what is no terminal.
+    One line if stdout is not a terminal.
     """
     if not terminal.is_terminal or text.cell_len <= width:
         return [text]
@@ -230,7 +231,7 @@ def in_lines(terminal: Console, text: Text, width: int) -> list[Text]:
 
 
 def print_prose(text: Cell) -> None:
-    """Sentences on stdout, which go on in the next line at blanks alone."""
+    """Sentences on stdout, which are broken only at blanks."""
     terminal = console()
     for line in in_lines(terminal, _text(text), terminal.width):
         terminal.print(line, soft_wrap=True)
@@ -247,6 +248,7 @@ def instant_text(instant: datetime) -> str:
 
 
 def exact_instant_text(instant: datetime) -> str:
-    """An instant for a person who may type it again, where the second alone would be another one."""
+    """An instant for a person who may type it again: with the fraction of a second, without which it would be
+    another instant."""
     fraction = f".{instant.microsecond:06d}" if instant.microsecond else ""
     return f"{instant:%Y-%m-%d %H:%M:%S}{fraction} UTC"

@@ -70,7 +70,7 @@ _FILE_BYTES_MAX = 1024 * 1024
 
 
 def read_program(file: Path) -> Program:
-    """The program in a file. Raises CommandFailed, a sentence for every problem."""
+    """The program in a file. Raises CommandFailed, with a sentence for every problem."""
     try:
         if file.stat().st_size > _FILE_BYTES_MAX:
             raise CommandFailed(f"{file} is larger than 1 MB, and a program file has at most 262,144 characters")
@@ -279,14 +279,14 @@ def diff(
 
 @dataclass(frozen=True)
 class _Side:
-    """A program that is compared, and what a person calls it."""
+    """A program that is compared, and its name for people."""
 
     name: str
     program: Program
 
 
 def _named(text: str) -> int | date | Path:
-    """What an argument names: a version, a day, or else a file."""
+    """What an argument names: a version, a day, or a file."""
     if re.fullmatch(r"[0-9]{1,9}", text):
         return int(text)
     return day_argument(text) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else Path(text)

@@ -1,4 +1,4 @@
-"""retry: what is blocked is taken up again, and an empty pool is asked now, for one user or for many."""
+"""retry: blocked steps are tried again, and empty pools are asked now, for one user or for many."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ TRY_AGAIN = "to be tried again"
 
 @dataclass(frozen=True)
 class _Many:
-    """Whom a retry of many concerns."""
+    """Which users a retry of many concerns."""
 
     waiting_for: str | None
     message: str | None
-    """Of those who are blocked, what the problem must say."""
+    """A text that the problem of a blocked user must contain."""
 
     def concerns(self, status: LiveStatus) -> bool:
         if self.waiting_for is not None:
@@ -45,7 +45,7 @@ class _Many:
         return status.blocked is not None and (self.message is None or self.message in status.blocked.message)
 
     async def candidates(self, ledger: Ledger, client: Client) -> list[str]:
-        """The users, by id, among whom they are. Raises UnknownAsset, NoProgram or ServiceError."""
+        """The users who may be concerned, by id. Raises UnknownAsset, NoProgram or ServiceError."""
         if self.waiting_for is None:
             return sorted(await users_in_state(client, search_attributes.BLOCKED))
         async with ledger.read(takes_long=True) as connection:
@@ -153,7 +153,7 @@ async def _retry_many(
     concerns: Callable[[LiveStatus], bool],
     act: Act | None,
 ) -> tuple[list[str], bulk.Outcome]:
-    """Who was retried, or would be without an act; by id."""
+    """The users who were retried, or would be in a dry run, by id."""
     retried: list[str] = []
 
     async def retry_if_concerned(user: str) -> None:

@@ -23,12 +23,12 @@ from ledger.statement_text import (
 from ledger.statements import StatementLine, statement, statement_in_parts
 
 _SPARE = {"cap": 6, "minimum": 5, "apr": 4, "opening": 3, "closing": 2, "average": 1}
-"""What a narrow terminal does not show, the highest first."""
+"""The columns that a narrow terminal leaves out, the highest number first."""
 _NUMBERS = ("opening", "closing", "average", "minimum", "cap", "apr", "reward")
 
 
 class Form(StrEnum):
-    """What a line is."""
+    """What the lines are."""
 
     DAYS = "days"
     ENTRIES = "entries"

@@ -67,7 +67,8 @@ async def _refreshed(client: Client, timeout: timedelta) -> bulk.Outcome:
 
 
 async def prepared_search_attributes(client: Client, *, registers: bool) -> SearchAttributeUse:
-    """What the runs that start on a worker write; says so where that is nothing. Raises ServiceError."""
+    """Which search attributes the runs that start on a worker write. If they write none, it says so. Raises
+    ServiceError."""
     if registers:
         await register(client)
     use = await known_search_attributes(client)
@@ -80,5 +81,5 @@ async def prepared_search_attributes(client: Client, *, registers: bool) -> Sear
 
 
 async def known_search_attributes(client: Client) -> SearchAttributeUse:
-    """What the runs that start on a worker write."""
+    """Which search attributes the runs that start on a worker write."""
     return await usable_search_attributes(client, is_encrypted=is_encrypted(client))

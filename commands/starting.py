@@ -1,6 +1,7 @@
-"""How an entrance begins, before it imports what takes a while or may be missing.
+"""How a program begins, before it imports modules that take a while or may be missing.
 
-Only what is imported in no time, and nothing that an older Python could not read: it is to be told what is needed.
+This module imports only what takes no time. It has no syntax that an older Python cannot read, since it tells the
+user of an older Python what is needed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def begin() -> None:
-    """Until ``entrance.main`` takes over, an interrupt, a Python that is too old and a missing package are one
-    sentence each."""
+    """Until ``entrance.main`` takes over, an interrupt, a Python that is too old and a missing package each
+    give one sentence."""
     if sys.version_info < PYTHON_NEEDED:
         needed, found = ".".join(map(str, PYTHON_NEEDED)), ".".join(map(str, sys.version_info[:2]))
         _end(f"Python {needed} or later is needed, and {sys.executable} is {found}: {_advice()}", FAILED)
-    # Whose interrupts are ignored, as in the background of a shell, keeps on ignoring them.
+    # If interrupts are ignored, as in the background of a shell, they stay ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda number, frame: _end("interrupted", INTERRUPTED))
     sys.excepthook = _on_exception

@@ -56,7 +56,7 @@ class _PortTakenError(EmbeddedServerError):
 class RunningServer:
     """A server that answers on `address` ("127.0.0.1:PORT"); `reused` if it outlived a crash of its parent.
 
-    One that ends is started again; `lost` is done, with the reason, once that cannot be.
+    If it ends, it is started again. Once that is not possible, `lost` is done, with the reason.
     """
 
     address: str

@@ -24,9 +24,9 @@ _BUCKETS = {
 
 
 def start_runtime(metrics: Address | None = None) -> Runtime:
-    """Makes a runtime this process's own, which serves metrics at an address from now on.
+    """Makes a runtime for this process, which serves metrics at an address from now on.
 
-    What the SDK's core logs, on standard output by itself, goes the way of every other log record. Raises
+    The SDK's core would log to standard output; its log records go the same way as all others. Raises
     BadConfiguration if the address cannot be used.
     """
     try:

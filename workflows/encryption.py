@@ -136,7 +136,7 @@ def is_encrypted(client: Client) -> bool:
 
 
 def _ciphers(keys: Mapping[str, bytes]) -> "dict[str, AESGCM]":
-    # Here, since importing cryptography takes longer than many a command.
+    # Imported here, since importing cryptography takes longer than many commands.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return {key_id: AESGCM(key) for key_id, key in keys.items()}
