@@ -1,14 +1,26 @@
 """What a user holds and has earned, and the rewards that were credited in a span of time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.journal import exact_sum, from_exact_sum, from_exact_sums
-from ledger.schema import UtcInstant, accounts, days, enrolments, entries, postings, rewards, snapshots
+from ledger.one_go import Asked, ReadyStatement
+from ledger.schema import (
+    UtcInstant,
+    accounts,
+    days,
+    enrolments,
+    entries,
+    postings,
+    rewards,
+    snapshots,
+    stored_instant,
+)
 
 _reversals = entries.alias("reversals")
 _user = bindparam("user", type_=Text)
@@ -60,6 +72,7 @@ _POSITIONS = union_all(
     .where(days.c.user_id.in_(_users))
     .group_by(rewards.c.user_id, rewards.c.asset),
 )
+_POSITIONS_READY = ReadyStatement(_POSITIONS)
 _CREDITED = (
     select(rewards.c.asset, rewards.c.reward, snapshots.c.average, days.c.credited_at)
     .join_from(days, rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
@@ -119,12 +132,20 @@ async def positions(
     connection: AsyncConnection, user_ids: Sequence[str], instant: datetime
 ) -> dict[str, Position]:
     """Like position, for several users by their ids, in one statement."""
+    return positions_in(await connection.execute(_POSITIONS, {"users": user_ids, "instant": instant}), user_ids)
+
+
+def positions_asked(user_ids: Sequence[str], instant: datetime) -> Asked:
+    """The statement of ``positions``, to be read in one go; ``positions_in`` reads its rows."""
+    return _POSITIONS_READY.asked(users=user_ids, instant=stored_instant(instant))
+
+
+def positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict[str, Position]:
+    """Users' positions, by their ids, from the rows of the statement."""
     enrolled: set[str] = set()
     held: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     earned: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
-    for of, user_id, asset, balance, sum_high, sum_low in await connection.execute(
-        _POSITIONS, {"users": user_ids, "instant": instant}
-    ):
+    for of, user_id, asset, balance, sum_high, sum_low in rows:
         if of == _ENROLMENT:
             enrolled.add(user_id)
             continue

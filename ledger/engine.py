@@ -1,6 +1,7 @@
 """The ledger's database: opening it, and its transactions."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -8,6 +9,7 @@ from datetime import UTC, date, datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
+import psycopg
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -18,15 +20,17 @@ from ledger.clocks import problem_of
 from ledger.errors import ClockIsWrong, LedgerError, LedgerUnavailable
 from ledger.migrations import Schema, schema_in
 from ledger.observing import NOBODY, Observer
+from ledger.one_go import Asked, Found
 from ledger.options import READ_ONLY, TAKES_LONG
 from ledger.patience import Patience
 from ledger.program_memory import ProgramMemory
-from ledger.shared_reads import Question, ReadTogether, SharedReads
+from ledger.shared_reads import Question, ReadInOneGo, ReadTogether, SharedReads
 
 Clock = Callable[[], datetime]
 _BATCHES_AT_ONCE = 2
 """Transactions of one kind at a time on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
+_DRIVERS_ERRORS = (sqlite3.Error, psycopg.Error)
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
@@ -109,6 +113,24 @@ class Ledger:
         async with self._observed("read"), self._transaction(reads=True, takes_long=takes_long) as connection:
             yield connection
 
+    async def read_in_one_go(self, *asked: Asked) -> list[list[Any]] | None:
+        """The rows of several statements as of one instant, read in one go: see ledger.one_go.
+
+        Answers None if that fails for any reason, or takes longer than the beginning of a transaction may take.
+        The caller then asks in a transaction of ``read``, which handles every failure.
+        """
+        began_s = time.perf_counter()
+        try:
+            found = await self._found_in_one_go(asked)
+        except (DBAPIError, PoolTimeout, LedgerUnavailable, *_DRIVERS_ERRORS):
+            return None
+        finally:
+            self.observer.transaction("read", time.perf_counter() - began_s)
+        return [
+            each.statement.rows(rows, in_postgresql=not self._is_sqlite)
+            for each, rows in zip(asked, found, strict=True)
+        ]
+
     def batches(self, answer_day: "AnswerDay[Request, Answer]") -> Batches[Request, Answer]:
         """The queue of one kind of transaction; requests that wait in it are answered together."""
         if answer_day not in self._batches:
@@ -121,10 +143,15 @@ class Ledger:
             )
         return self._batches[answer_day]
 
-    def shared_reads(self, read_together: ReadTogether[Question, Answer]) -> SharedReads[Question, Answer]:
+    def shared_reads(
+        self,
+        read_together: ReadTogether[Question, Answer],
+        read_in_one_go: ReadInOneGo[Question, Answer] | None = None,
+    ) -> SharedReads[Question, Answer]:
         """The queue of one kind of reading; questions that wait in it are answered together."""
         # On PostgreSQL one is prepared here while the database works on the other. SQLite works in this process.
-        return SharedReads(self.read, read_together, at_once=1 if self._is_sqlite else _BATCHES_AT_ONCE)
+        at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
+        return SharedReads(self.read, read_together, read_in_one_go, at_once=at_once)
 
     def check_clock(self) -> None:
         """Raises ClockIsWrong if the machine's clock differed from the database's when it was asked last."""
@@ -162,6 +189,21 @@ class Ledger:
             yield
         finally:
             self._writer.release()
+
+    async def _found_in_one_go(self, asked: Sequence[Asked]) -> Sequence[Found]:
+        async with self._engine.connect() as connection:
+            try:
+                if self._is_sqlite:
+                    return await sqlite.read_in_one_go(connection, asked)
+                before = utc_now()
+                connection.info[postgresql.CLOCK], found = await postgresql.read_in_one_go(
+                    connection, asked, self._patience
+                )
+                self._watch_clock(before, connection)
+                return found
+            except BaseException:
+                await connection.invalidate()  # nobody knows how far it came
+                raise
 
     @asynccontextmanager
     async def _transaction(self, *, reads: bool, takes_long: bool) -> AsyncGenerator[AsyncConnection]:

@@ -6,16 +6,20 @@ outlives a transaction: its limits are set when it begins, and statements are pr
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from datetime import datetime
 from math import ceil
 from typing import Any, Self, TypeVar
 
 from psycopg import AsyncConnection as DriverConnection
 from psycopg import AsyncCursor, OperationalError, pq, waiting
 from sqlalchemy import URL, Connection, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from ledger.errors import LedgerUnavailable
+from ledger.one_go import Asked, Found
 from ledger.options import READ_ONLY, TAKES_LONG
 from ledger.patience import Patience
 
@@ -53,6 +57,7 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
         pool_timeout=patience.turn_s,
+        pool_reset_on_return=None,  # see end_what_was_begun
         connect_args={
             "async_creator_fn": _SilentNoLonger.connect,
             "cursor_factory": _LastResult,
@@ -74,8 +79,47 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
         connection.info[CLOCK] = result.scalar_one()
         driver.answer_s = statement_s + patience.grace_s
 
+    def end_what_was_begun(connection: DBAPIConnection, _: ConnectionPoolEntry, state: PoolResetState) -> None:
+        if state.asyncio_safe and not state.transaction_was_reset and _is_in_transaction(connection):
+            connection.rollback()
+
     event.listen(engine.sync_engine, "begin", begin)
+    event.listen(engine.sync_engine, "reset", end_what_was_begun)
     return engine
+
+
+async def read_in_one_go(
+    connection: AsyncConnection, asked: Sequence[Asked], patience: Patience
+) -> tuple[datetime, list[Found]]:
+    """A transaction that only reads, in one message: the database's clock and the rows of each statement.
+
+    It may take no longer than the beginning of a transaction may take.
+    """
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, _SilentNoLonger), "it was made by the engine"
+    driver.turn_s = driver.answer_s = patience.turn_s
+    escaping = pq.Escaping(driver.pgconn)
+
+    def literal(text: str) -> str:
+        return bytes(escaping.escape_literal(text.encode())).decode()
+
+    statements = [each.for_postgresql(literal) for each in asked]
+    beginning = _beginning(patience, patience.turn_s, patience.idle_s, reads=True)
+    cursor = AsyncCursor[Any](driver)
+    await cursor.execute("; ".join([beginning, *statements, "COMMIT"]).encode(), prepare=False)
+    cursor.nextset()  # after BEGIN
+    ((clock, *_),) = await cursor.fetchall()
+    found: list[Found] = []
+    for _ in asked:
+        cursor.nextset()
+        found.append(await cursor.fetchall())
+    return clock, found
+
+
+def _is_in_transaction(connection: DBAPIConnection) -> bool:
+    driver = connection.driver_connection
+    assert isinstance(driver, _SilentNoLonger), "it was made by the engine"
+    return driver.pgconn.transaction_status != pq.TransactionStatus.IDLE
 
 
 def _beginning(patience: Patience, statement_s: float, idle_s: float, *, reads: bool) -> str:

@@ -41,6 +41,11 @@ def stored_instant(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def stored_day(day: date) -> int:
+    """A UTC day as it is stored: days since 1970-01-01."""
+    return day.toordinal() - _EPOCH_DAY
+
+
 def instant_of(stored: int) -> datetime:
     """The instant in UTC that is stored as so many microseconds."""
     return _EPOCH + stored * _MICROSECOND
@@ -68,7 +73,7 @@ class UtcDay(TypeDecorator[date]):
     def process_bind_param(self, value: date | None, dialect: Dialect) -> int | None:
         if isinstance(value, datetime):
             value = day_of(value)
-        return None if value is None else value.toordinal() - _EPOCH_DAY
+        return None if value is None else stored_day(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> date | None:
         return None if value is None else date.fromordinal(value + _EPOCH_DAY)

@@ -18,6 +18,8 @@ Answer = TypeVar("Answer")
 
 ReadTogether: TypeAlias = Callable[[AsyncConnection, Sequence[Question]], Awaitable[Mapping[Question, Answer]]]
 """Within one transaction: the answer to each of several questions, no two of them equal."""
+ReadInOneGo: TypeAlias = Callable[[Sequence[Question]], Awaitable[Mapping[Question, Answer]]]
+"""Answers as many of several questions as can be answered in one go; the others are then read together."""
 
 
 class SharedReads(Generic[Question, Answer]):
@@ -32,11 +34,13 @@ class SharedReads(Generic[Question, Answer]):
         self,
         begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
         read_together: ReadTogether[Question, Answer],
+        read_in_one_go: ReadInOneGo[Question, Answer] | None = None,
         *,
         at_once: int,
     ) -> None:
         self._begin = begin
         self._read_together = read_together
+        self._read_in_one_go = read_in_one_go
         self._at_once = at_once
         self._waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
         self._readers: set[asyncio.Task[None]] = set()
@@ -74,12 +78,13 @@ class SharedReads(Generic[Question, Answer]):
 
     async def _read(self, asked: dict[Question, list[asyncio.Future[Answer]]]) -> None:
         try:
-            async with self._begin() as connection:
-                found = await self._read_together(connection, [*asked])
-            for question, answers in asked.items():
-                for answer in answers:
-                    if not answer.done():
-                        answer.set_result(found[question])
+            if self._read_in_one_go is not None:
+                asked = _not_answered(asked, await self._read_in_one_go([*asked]))
+            if asked:
+                async with self._begin() as connection:
+                    found = await self._read_together(connection, [*asked])
+                for question, answers in asked.items():
+                    _tell(answers, found[question])
         except Exception as error:
             if len(asked) == 1 or isinstance(error, LedgerUnavailable):
                 for answer in _of_all(asked):
@@ -88,6 +93,21 @@ class SharedReads(Generic[Question, Answer]):
             # Whose fault it was shows when each is alone.
             for question, answers in asked.items():
                 await self._read({question: answers})
+
+
+def _not_answered(
+    asked: dict[Question, list[asyncio.Future[Answer]]], found: Mapping[Question, Answer]
+) -> dict[Question, list[asyncio.Future[Answer]]]:
+    """Gives the answers that were found, and returns the questions that are left."""
+    for question, answer in found.items():
+        _tell(asked[question], answer)
+    return {question: answers for question, answers in asked.items() if question not in found}
+
+
+def _tell(answers: Sequence[asyncio.Future[Answer]], found: Answer) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_result(found)
 
 
 def _of_all(asked: Mapping[Question, Sequence[asyncio.Future[Answer]]]) -> list[asyncio.Future[Answer]]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +16,18 @@ from sqlalchemy import URL, Connection, Dialect, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState
 
 from ledger.errors import LedgerUnavailable
 from ledger.migrations import holds_a_ledger
+from ledger.one_go import Asked, Found
 from ledger.options import READ_ONLY
 from ledger.sqlite_connection import WholeStatements
 
 DRIVER = "sqlite+aiosqlite"
+_FILE = "soft_staking_file"
+"""Where a connection's ``info`` has the file that it is of."""
 _DIALECT = SQLiteDialect_pysqlite()
 _URI_SCHEME = "file:"
 _CONNECTIONS_MAX = 8
@@ -88,6 +91,7 @@ def create_engine(file: LedgerFile, *, lock_timeout_s: float) -> AsyncEngine:
         pool_size=_CONNECTIONS_MAX,
         max_overflow=0,
         pool_timeout=lock_timeout_s,
+        pool_reset_on_return=None,  # see end_what_was_begun
         connect_args={
             "async_creator_fn": WholeStatements.connect,
             "isolation_level": None,
@@ -108,11 +112,30 @@ def create_engine(file: LedgerFile, *, lock_timeout_s: float) -> AsyncEngine:
     def end(_: Connection) -> None:
         file.check_unchanged()
 
+    def note_file(_: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info[_FILE] = file
+
+    def end_what_was_begun(connection: DBAPIConnection, _: ConnectionPoolEntry, state: PoolResetState) -> None:
+        if state.asyncio_safe and not state.transaction_was_reset and connection.driver_connection.in_transaction:
+            connection.rollback()
+
     event.listen(engine.sync_engine, "do_connect", connect_to_the_file)
     event.listen(engine.sync_engine, "connect", _configure)
+    event.listen(engine.sync_engine, "connect", note_file)
+    event.listen(engine.sync_engine, "reset", end_what_was_begun)
     event.listen(engine.sync_engine, "begin", begin)
     event.listen(engine.sync_engine, "commit", end)
     return engine
+
+
+async def read_in_one_go(connection: AsyncConnection, asked: Sequence[Asked]) -> Sequence[Found]:
+    """A transaction that only reads, in one hand-over to SQLite's thread: the rows of each statement."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, WholeStatements), "it was made by the engine"
+    found = await driver.read_in_one_go([each.for_sqlite() for each in asked])
+    file: LedgerFile = connection.info[_FILE]
+    file.check_unchanged()
+    return found
 
 
 def is_missing(file: LedgerFile) -> bool:

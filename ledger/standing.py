@@ -9,13 +9,14 @@ from sqlalchemy import Select, Text, and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.acts import HOLDS_IN_FORCE, holds_of
-from ledger.earnings import positions
+from ledger.earnings import Position, positions, positions_asked, positions_in
 from ledger.engine import Ledger
 from ledger.enrolments import receipt_of
 from ledger.errors import NoProgram
+from ledger.one_go import Asked, ReadyStatement
 from ledger.owed import NOTHING_OWED, OwedToUser, owed_to_each, spans
 from ledger.programs import program_of_closed_day, program_on
-from ledger.schema import AnyRow, UtcInstant, acts, days, enrolments, users
+from ledger.schema import AnyRow, UtcInstant, acts, days, enrolments, stored_day, stored_instant, users
 from staking.days import ONE_DAY, day_of, start_of
 from staking.models import Hold, Receipt
 from staking.program import Program
@@ -55,6 +56,7 @@ _STANDING: Select[tuple[Any, ...]] = (
     .where(users.c.user_id.in_(_asked))
 )
 """A row for each user who is known; the columns of the enrolment are null where there never was one."""
+_STANDING_READY = ReadyStatement(_STANDING)
 
 
 @dataclass(frozen=True)
@@ -122,34 +124,74 @@ async def standings(
     holds = await holds_of(connection, held) if held else {}
     owing = [row.user_id for row in rows.values() if row.is_owed]
     owed = await owed_to_each(connection, owing, now=now, held=holds) if owing else {}
-    program = await _program_of(ledger, connection, today)
-
-    def of(user_id: str) -> Standing:
-        row = rows.get(user_id)
-        latest = None if row is None or row.enrolment_id is None else row
-        owed_to_user = owed.get(user_id, NOTHING_OWED)
-        holdings = stand[user_id].holdings
-        return Standing(
-            user_id=user_id,
-            enrolled=latest is not None and latest.ended_at is None,
-            receipt=None if latest is None else receipt_of(latest),
-            region=None if latest is None else latest.region,
-            restricted_since=_restricted_since(latest, owed_to_user, program, today),
-            ended_at=None if latest is None else latest.ended_at,
-            end_reason=None if latest is None else latest.end_reason,
-            end_operator=None if latest is None else latest.end_operator,
-            end_tell=None if latest is None else latest.end_tell,
-            last_credited_day=None if row is None else row.last_credited_day,
-            owed_days=list(owed_to_user.days),
-            is_behind=latest is not None and latest.ended_at is None and latest.is_behind,
-            delayed_since=owed_to_user.delayed_since,
-            hold=holds.get(user_id),
-            holdings={asset: units for asset, units in sorted(holdings.items()) if units},
-            totals=dict(sorted(stand[user_id].totals.items())),
-            tagged_asset=program and tagged_asset(holdings, program),
+    terms = _Terms(today, await _program_of(ledger, connection, today))
+    return {
+        user_id: _standing(
+            user_id,
+            rows.get(user_id),
+            stand[user_id],
+            terms,
+            owed.get(user_id, NOTHING_OWED),
+            holds.get(user_id),
         )
+        for user_id in user_ids
+    }
 
-    return {user_id: of(user_id) for user_id in user_ids}
+
+def standings_asked(user_ids: Sequence[str], now: datetime) -> list[Asked]:
+    """The statements of ``standings``, to be read in one go; ``standings_in`` reads their rows."""
+    today = day_of(now)
+    yesterday, start = stored_day(today - ONE_DAY), stored_instant(start_of(today))
+    standing = _STANDING_READY.asked(users=user_ids, yesterday=yesterday, start_of_today=start)
+    return [standing, positions_asked(user_ids, now)]
+
+
+def standings_in(
+    found: Sequence[Sequence[Any]], user_ids: Sequence[str], program: Program | None, today: date
+) -> dict[str, Standing]:
+    """How users stand, by their ids, from the rows of both statements.
+
+    Users who are held or owed days are left out, since more must be read of them.
+    """
+    rows, stand = {row.user_id: row for row in found[0]}, positions_in(found[1], user_ids)
+    terms = _Terms(today, program)
+    known = {user_id: rows.get(user_id) for user_id in user_ids}
+    return {
+        user_id: _standing(user_id, row, stand[user_id], terms, NOTHING_OWED, None)
+        for user_id, row in known.items()
+        if row is None or not (row.is_held or row.is_owed)
+    }
+
+
+@dataclass(frozen=True)
+class _Terms:
+    today: date
+    program: Program | None
+
+
+def _standing(
+    user_id: str, row: AnyRow | None, stand: Position, terms: _Terms, owed: OwedToUser, hold: Hold | None
+) -> Standing:
+    latest = None if row is None or row.enrolment_id is None else row
+    return Standing(
+        user_id=user_id,
+        enrolled=latest is not None and latest.ended_at is None,
+        receipt=None if latest is None else receipt_of(latest),
+        region=None if latest is None else latest.region,
+        restricted_since=_restricted_since(latest, owed, terms.program, terms.today),
+        ended_at=None if latest is None else latest.ended_at,
+        end_reason=None if latest is None else latest.end_reason,
+        end_operator=None if latest is None else latest.end_operator,
+        end_tell=None if latest is None else latest.end_tell,
+        last_credited_day=None if row is None else row.last_credited_day,
+        owed_days=list(owed.days),
+        is_behind=latest is not None and latest.ended_at is None and latest.is_behind,
+        delayed_since=owed.delayed_since,
+        hold=hold,
+        holdings={asset: units for asset, units in sorted(stand.holdings.items()) if units},
+        totals=dict(sorted(stand.totals.items())),
+        tagged_asset=terms.program and tagged_asset(stand.holdings, terms.program),
+    )
 
 
 def _restricted_since(

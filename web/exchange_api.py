@@ -11,9 +11,18 @@ from fastapi.security import APIKeyHeader
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import JSONResponse, Response
 
-from ledger.api_keys import ApiKey, Profile, keys_in_use, profile_of
-from ledger.earnings import NOTHING, CreditedReward, Position, credited_rewards, positions
+from ledger.api_keys import ApiKey, Profile, keys_in_use, profile_of, still_in_use_asked
+from ledger.earnings import (
+    NOTHING,
+    CreditedReward,
+    Position,
+    credited_rewards,
+    positions,
+    positions_asked,
+    positions_in,
+)
 from ledger.errors import LedgerUnavailable, NoProgram
+from ledger.memory import Memory
 from ledger.programs import ProgramVersion, all_versions, program_of_closed_day
 from staking.days import day_of
 from staking.models import Refusal, RefusalReason
@@ -132,7 +141,8 @@ class _Endpoints:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._requests = SignedRequests(service)
-        self._holders = service.ledger.shared_reads(self._read_holders)
+        self._holders = service.ledger.shared_reads(self._read_holders, self._read_known_holders)
+        self._keys = Memory[ApiKey]()
         self._offer_of: ProgramVersion | None = None
         self._offer = NOTHING_OFFERED
 
@@ -203,9 +213,29 @@ class _Endpoints:
         which shares the cost."""
         now = self._service.now()
         keys = await keys_in_use(connection, asked)
+        for text, key in keys.items():
+            self._keys.keep(text, key)
         accounts = await positions(connection, sorted({key.user_id for key in keys.values()}), now)
         offer = await self._offered(connection, now)
         return {text: _Holder(key, position(key, accounts), offer) for text in asked for key in [keys.get(text)]}
+
+    async def _read_known_holders(self, asked: Sequence[str]) -> dict[str, _Holder]:
+        """Holders of keys that were read before, in one go: all that can change of a key is that it is revoked."""
+        ledger, now = self._service.ledger, self._service.now()
+        keys = {text: key for text in asked if (key := self._keys.find(text))}
+        version = ledger.program_memory.find(day_of(now))
+        if not keys or version is None:
+            return {}
+        users = [*{key.user_id for key in keys.values()}]
+        found = await ledger.read_in_one_go(still_in_use_asked([*keys]), positions_asked(users, now))
+        if found is None:
+            return {}
+        in_use = {row.api_key for row in found[0]}
+        accounts, offer = positions_in(found[1], users), self._offer_in(version)
+        return {
+            text: _Holder(key, accounts[key.user_id], offer) if text in in_use else _Holder(None, NOTHING, offer)
+            for text, key in keys.items()
+        }
 
     async def _offered(self, connection: AsyncConnection, now: datetime) -> Offer:
         try:
@@ -213,6 +243,9 @@ class _Endpoints:
             version = await program_of_closed_day(self._service.ledger, connection, day_of(now))
         except NoProgram:
             return NOTHING_OFFERED
+        return self._offer_in(version)
+
+    def _offer_in(self, version: ProgramVersion) -> Offer:
         if version is not self._offer_of:
             self._offer_of, self._offer = version, Offer(version.program.assets)
         return self._offer

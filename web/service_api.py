@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from ledger.acts import check_text
 from ledger.enrolments import is_recorded
-from ledger.service_tokens import Scope, ServiceToken, tokens_in_use
-from ledger.standing import Standing, standing, standings
+from ledger.memory import Memory
+from ledger.service_tokens import Scope, ServiceToken, still_in_use_asked, tokens_in_use
+from ledger.standing import Standing, standing, standings, standings_asked, standings_in
 from ledger.statements import StatementLine, first_credited_day, statement
 from staking.days import ONE_DAY, day_of, end_of
 from staking.models import Blocked, End, Instant, LiveStatus, Model, Receipt, Refusal, UserId
@@ -441,7 +442,8 @@ class _Direct:
         self._service = service
         self._accounts = accounts
         self._bearers = bearers
-        self._readings = service.ledger.shared_reads(self._read)
+        self._readings = service.ledger.shared_reads(self._read, self._read_known)
+        self._tokens = Memory[ServiceToken]()
 
     def routes(self, router: APIRouter) -> list[DirectRoute]:
         """They stand before the routes that answer the same for every request, and that appear in the OpenAPI."""
@@ -474,9 +476,32 @@ class _Direct:
     ) -> dict[tuple[str, str], _Reading]:
         """By token and user."""
         tokens = await tokens_in_use(connection, sorted({token_id for token_id, _ in asked}))
+        for token_id, token in tokens.items():
+            if token is not None:
+                self._tokens.keep(token_id, token)
         users = sorted({user for token_id, user in asked if tokens[token_id]})
         known = await standings(self._service.ledger, connection, users, now=self._service.now()) if users else {}
         return {(token_id, user): (tokens[token_id], known.get(user)) for token_id, user in asked}
+
+    async def _read_known(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], _Reading]:
+        """Readings for tokens that were read before: all that can change of a token is that it is revoked."""
+        ledger, now = self._service.ledger, self._service.now()
+        version = ledger.program_memory.find(day_of(now))
+        pairs = [pair for pair in asked if self._tokens.find(pair[0])]
+        if not pairs or version is None:
+            return {}
+        users = [*{user for _, user in pairs}]
+        tokens = [*{token_id for token_id, _ in pairs}]
+        found = await ledger.read_in_one_go(still_in_use_asked(tokens), *standings_asked(users, now))
+        if found is None:
+            return {}
+        in_use = {row.token_id for row in found[0]}
+        known = standings_in(found[1:], users, version.program, day_of(now))
+        return {
+            (token_id, user): (self._tokens.find(token_id), known[user]) if token_id in in_use else _NOBODY
+            for token_id, user in pairs
+            if token_id not in in_use or user in known
+        }
 
 
 @dataclass(frozen=True)

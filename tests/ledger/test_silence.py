@@ -14,6 +14,7 @@ from silent_proxy import Silence, SilentProxy, silent_proxy
 from sqlalchemy import event
 from world import LONG_AGO, World, at, day, units
 
+from ledger.earnings import positions_asked
 from ledger.engine import open_ledger
 from ledger.errors import InsufficientBalance, LedgerUnavailable
 from ledger.patience import Patience
@@ -126,6 +127,25 @@ async def test_what_was_read_is_answered_though_the_end_of_its_transaction_is_no
         proxy.fall_silent_at(COMMIT)
         assert await far.balances("ann") == {"SOL": units("12")}
     assert proxy.silenced.is_set()
+
+
+async def test_what_is_not_answered_in_one_go_is_answered_by_a_transaction_on_another_connection(
+    world: World, proxy: SilentProxy, tmp_path: Path
+) -> None:
+    await world.move("ann", "12", "SOL", at("2026-10-01"))
+    async with behind(proxy) as far:
+        asked = positions_asked(["ann"], at("2026-10-02"))
+        assert await far.ledger.read_in_one_go(asked) is not None
+        proxy.fall_silent_at(BEGINNING)
+        assert await far.ledger.read_in_one_go(asked) is None
+        assert proxy.silenced.is_set()
+        assert await far.balances("ann") == {"SOL": units("12")}
+
+        assert await far.ledger.read_in_one_go(asked) is not None
+        databases.cut_connections(tmp_path)
+        assert await far.ledger.read_in_one_go(asked) is None
+        assert await far.balances("ann") == {"SOL": units("12")}
+        assert await far.ledger.read_in_one_go(asked) is not None
 
 
 async def test_a_refusal_stands_though_its_rollback_is_not_answered(

@@ -1,0 +1,113 @@
+"""Reads a few statements in one go, where no statement needs the answer of another.
+
+Under load a transaction costs more than what it reads: its beginning, each statement and its end are a round trip
+to PostgreSQL or a hand-over to SQLite's thread, and SQLAlchemy puts the text of each statement together anew. Here
+a whole transaction is one message or one hand-over, and the text of each statement is kept.
+"""
+
+import json
+import re
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from sqlalchemy import SelectBase
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import Dialect
+
+Given: TypeAlias = int | Sequence[str]
+"""One parameter of a statement."""
+Found: TypeAlias = Sequence[Sequence[Any]]
+"""Rows as a driver gives them."""
+
+_POSTGRESQL: Dialect = postgresql.psycopg.dialect()
+_SQLITE: Dialect = sqlite.dialect(paramstyle="named")
+_SEVERAL = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
+
+
+class ReadyStatement:
+    """A SELECT whose text is put together once for each database."""
+
+    def __init__(self, select: SelectBase) -> None:
+        self._select = select
+        self._row: Any = namedtuple("Row", select.selected_columns.keys())  # type: ignore[misc]  # its columns vary
+
+    def asked(self, **given: Given) -> "Asked":
+        """The statement with its parameters: integers as they are stored, and several texts for each ``IN``."""
+        return Asked(self, given)
+
+    def rows(self, found: Found, *, in_postgresql: bool) -> list[Any]:
+        """The rows that were found, with the names and the types of the SELECT's columns."""
+        readers, row = self._of_postgresql if in_postgresql else self._of_sqlite, self._row
+        if not any(readers):
+            return [row(*values) for values in found]
+        return [
+            row(*[read(value) if read else value for read, value in zip(readers, values, strict=True)])
+            for values in found
+        ]
+
+    @cached_property
+    def postgresql_text(self) -> tuple[str, dict[str, str]]:
+        """A text for Python's ``%``, and the literals of the parameters that are part of the SELECT."""
+        compiled = self._select.compile(dialect=_POSTGRESQL)
+        own = {name: _constant(value) for name, value in compiled.params.items() if value is not None}
+        return _SEVERAL.sub(r"%(\1)s", str(compiled)), own
+
+    @cached_property
+    def sqlite_text(self) -> tuple[str, dict[str, Any]]:
+        """A text with named parameters, and the values of those that are part of the SELECT."""
+        compiled = self._select.compile(dialect=_SQLITE)
+        text = _SEVERAL.sub(r"SELECT value FROM json_each(:\1)", str(compiled))
+        return text, {name: value for name, value in compiled.params.items() if value is not None}
+
+    @cached_property
+    def _of_postgresql(self) -> "_Readers":
+        return self._readers(_POSTGRESQL)
+
+    @cached_property
+    def _of_sqlite(self) -> "_Readers":
+        return self._readers(_SQLITE)
+
+    def _readers(self, dialect: Dialect) -> "_Readers":
+        kinds = [column.type.dialect_impl(dialect) for column in self._select.selected_columns]
+        return [kind.result_processor(dialect, None) for kind in kinds]
+
+
+_Readers: TypeAlias = Sequence[Callable[[Any], Any] | None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A statement and its parameters."""
+
+    statement: ReadyStatement
+    given: Mapping[str, Given]
+
+    def for_postgresql(self, literal: Callable[[str], str]) -> str:
+        """The statement with its parameters as literals, so that several statements travel in one message.
+
+        ``literal`` makes a literal of a text.
+        """
+        text, own = self.statement.postgresql_text
+        given = {
+            name: str(value) if isinstance(value, int) else ",".join([literal(each) for each in value])
+            for name, value in self.given.items()
+        }
+        return text % (own | given)
+
+    def for_sqlite(self) -> tuple[str, dict[str, Any]]:
+        """The text and its parameters.
+
+        Several texts are one parameter, in JSON: the text is then always the same, and SQLite keeps it prepared.
+        """
+        text, own = self.statement.sqlite_text
+        given = {
+            name: value if isinstance(value, int) else json.dumps(value) for name, value in self.given.items()
+        }
+        return text, own | given
+
+
+def _constant(value: int | str) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
