@@ -19,8 +19,8 @@ test: $(VENV)/installed ## Every test
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 # What starts processes of its own, and what takes longest, is left to `make test`.
-LEFT := ledger_machine long_imports migrations opening repeats stress
-FAST := tests/staking tests/ledger $(foreach name,$(LEFT),--ignore tests/ledger/test_$(name).py)
+LEFT := test_ledger_machine test_repeats test_stress database/test_migrations database/test_opening imports/test_long_imports
+FAST := tests/staking tests/contract tests/ledger $(foreach name,$(LEFT),--ignore tests/ledger/$(name).py)
 
 test-fast: $(VENV)/installed ## The rules, and the ledger on SQLite alone: within a minute
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(FAST) -k 'not postgresql'

@@ -12,11 +12,17 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
+from contract.errors import ServiceError
+from contract.recollection import DAYS_PER_RUN, DAYS_PER_RUN_MAX
 from staking.days import SPREAD_MAX
-from staking.models import DAYS_PER_RUN, DAYS_PER_RUN_MAX
 
 LOOPBACK = "127.0.0.1"
 """The address of a process that only this machine may reach."""
+DEFAULT_PORT = 8080
+"""Of the pages."""
+DEFAULT_UI_PORT = 8233
+"""Of the web UI of an embedded Temporal server."""
+DEFAULT_CODEC_PORT = 8235
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 KEY_BYTES = 32
@@ -33,6 +39,10 @@ def _separated(text: object) -> object:
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_separated)]
 """Addresses and networks, which are separated by commas in a variable."""
+
+
+class BadConfiguration(ServiceError):
+    """Something is configured that cannot be used; the message is one sentence."""
 
 
 class Settings(BaseSettings):

@@ -34,8 +34,11 @@ from commands import (
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
+from contract.answers import End, Receipt, Refusal
+from contract.errors import NoAnswer, NotTaken, RequestRefused, ServiceError
+from contract.live_status import LiveStatus
 from embedded.exiting import exit_process
-from ledger.engine import Ledger, open_ledger
+from ledger.database.engine import Ledger, open_ledger
 from ledger.entries import Entry, Recorded
 from ledger.errors import (
     AccountFull,
@@ -47,10 +50,11 @@ from ledger.errors import (
     MisspeltAsset,
 )
 from ledger.movements import deposit, trade, withdraw
-from staking.models import Activation, End, LiveStatus, Receipt, Refusal, RefusalReason
+from settings import BadConfiguration
+from staking.models import Activation, RefusalReason
 from staking.money import format_amount, parse_amount
-from workflows.client import NoAnswer, NotTaken, RequestRefused, ServiceError, SoftStakingClient
-from workflows.connection import BadConfiguration, connect
+from temporal.client import SoftStakingClient
+from temporal.connection import connect
 
 __all__ = [
     "AccountFull",

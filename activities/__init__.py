@@ -1,18 +1,12 @@
-"""The steps of the service: thin, idempotent, and the only code between Temporal and the ledger."""
+"""The steps of the service, as Temporal's activities."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from activities.compute import ComputeStep
-from activities.credit import CreditStep
-from activities.end_enrolment import EndEnrolmentStep
-from activities.enrol import EnrolStep
-from activities.hold import HoldStep
-from activities.recall import RecallStep
-from activities.snapshot import SnapshotStep
-from ledger.engine import Ledger
-from staking.models import DAYS_PER_RUN, SearchAttributeUse
+from activities.steps import Steps
+from contract.recollection import DAYS_PER_RUN, SearchAttributeUse
+from ledger.database.engine import Ledger
 
 
 def all_activities(
@@ -23,13 +17,14 @@ def all_activities(
     days_per_run: int = DAYS_PER_RUN,
 ) -> list[Callable[..., Any]]:
     """Every activity, on one ledger, for a worker. The settings are those of the runs that start on it."""
+    steps = Steps(ledger, spread, search_attributes, days_per_run)
     return [
-        RecallStep(ledger, spread, search_attributes, days_per_run).recall,
-        EnrolStep(ledger).enrol,
-        SnapshotStep(ledger).snapshot,
-        ComputeStep(ledger).compute,
-        CreditStep(ledger).credit,
-        EndEnrolmentStep(ledger).end_enrolment,
-        HoldStep(ledger).hold,
-        HoldStep(ledger).release,
+        steps.recall,
+        steps.enrol,
+        steps.snapshot,
+        steps.compute,
+        steps.credit,
+        steps.end_enrolment,
+        steps.hold,
+        steps.release,
     ]

@@ -17,8 +17,8 @@ import typer
 
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.generated_ledger import FIRST_DAY, Size, generate
-from ledger.audit import audit
-from ledger.engine import open_ledger, upgrade_ledger
+from ledger.auditing.audit import audit
+from ledger.database.engine import open_ledger, upgrade_ledger
 from settings import SHIPPED_PROGRAM_FILE
 from staking.days import start_of
 from staking.program import parse_program

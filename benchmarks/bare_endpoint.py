@@ -10,7 +10,7 @@ import sys
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from fleet.event_loop import new_event_loop
+from running.event_loop import new_event_loop
 from settings import LOOPBACK
 from web.server import serving
 

@@ -36,22 +36,22 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from benchmarks.asking import Answered, ask, check_wrk, middle
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.midnight.processes import can_be_measured, cpu_s
+from contract.answers import Receipt
 from embedded.exiting import exit_process
 from embedded.temporal_server import throwaway_server
 from ledger.api_keys import add_key
-from ledger.engine import Ledger, make_ledger, open_ledger, utc_now
+from ledger.database.engine import Ledger, make_ledger, open_ledger, utc_now
 from ledger.movements import deposit
 from ledger.programs import apply_program
 from ledger.service_tokens import Scope, add_token
+from running.worker import build_worker
 from settings import KEY_BYTES, LOOPBACK, SHIPPED_PROGRAM_FILE, Settings
-from staking.models import Receipt
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
-from web.key_encryption import KeyEncryption
-from web.keys import new_key
-from web.tokens import new_token
-from worker import build_worker
-from workflows.client import SoftStakingClient
+from temporal.client import SoftStakingClient
+from web.access.key_encryption import KeyEncryption
+from web.access.keys import new_key
+from web.access.tokens import new_token
 
 _ROOT = Path(__file__).parents[1]
 _STARTER = _ROOT / "starter.py"

@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, furnish, sync_url
-from ledger.engine import open_ledger, upgrade_ledger
-from ledger.figures import OUTFLOW_DAYS, figures
+from ledger.database.engine import open_ledger, upgrade_ledger
+from ledger.reading.figures import OUTFLOW_DAYS, figures
 from settings import SHIPPED_PROGRAM_FILE
 from staking.days import MICROSECONDS_PER_DAY, start_of
 from staking.program import parse_program

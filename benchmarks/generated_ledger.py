@@ -8,10 +8,20 @@ from typing import Any
 
 from sqlalchemy import Table, func, select, text
 
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
+from ledger.database.schema import (
+    accounts,
+    days,
+    enrolments,
+    entries,
+    metadata,
+    postings,
+    rewards,
+    snapshots,
+    users,
+)
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
-from ledger.schema import accounts, days, enrolments, entries, metadata, postings, rewards, snapshots, users
 from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
 from staking.money import UNITS_PER_TOKEN

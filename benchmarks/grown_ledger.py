@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import URL, Connection, create_engine, make_url, text
 
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
 from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, start_of

@@ -34,10 +34,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.databases import Database, throwaway_database
-from ledger.engine import Ledger, open_ledger, upgrade_ledger
-from ledger.history_export import parse_export
-from ledger.import_records import ImportedBy, undo_import
-from ledger.imports import import_export
+from ledger.database.engine import Ledger, open_ledger, upgrade_ledger
+from ledger.imports.history_export import parse_export
+from ledger.imports.importing import import_export
+from ledger.imports.records import ImportedBy, undo_import
 from ledger.movements import deposit
 from ledger.programs import apply_program
 from settings import SHIPPED_PROGRAM_FILE

@@ -22,15 +22,16 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
-from activities.compute import ComputeStep
+from activities.steps import Steps
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish, sync_url
+from contract.requests import ComputeRequest, CreditRequest, SnapshotRequest
+from ledger.database.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.day.together import close_day, credit_day
-from ledger.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.journal import balances
 from settings import SHIPPED_PROGRAM_FILE, Settings
 from staking.days import ONE_DAY, end_of
-from staking.models import ComputeRequest, CreditReceipt, CreditRequest, Rewards, SnapshotRequest
+from staking.models import CreditReceipt, Rewards
 from staking.program import Program, parse_program
 
 REFERENCE_USER_DAYS_PER_S = {"postgresql": 429, "sqlite": 158}
@@ -208,7 +209,7 @@ async def _pay(ledger: Ledger, user_id: str, day: date) -> None:
     snapshot = await close_day(
         ledger, SnapshotRequest(user_id=user_id, enrolment_id=enrolment_id, day=day, now=now)
     )
-    rewards = await ComputeStep(ledger).compute(
+    rewards = await Steps(ledger).compute(
         ComputeRequest(user_id=user_id, enrolment_id=enrolment_id, snapshot=snapshot)
     )
     assert isinstance(rewards, Rewards), "nobody here is in a restricted region"

@@ -22,19 +22,19 @@ from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities import all_activities
+from contract.answers import Receipt
+from contract.steps import TASK_QUEUE, workflow_id
 from embedded.exiting import exit_process
-from ledger.engine import Ledger, make_ledger, open_ledger, utc_now
+from ledger.database.engine import Ledger, make_ledger, open_ledger, utc_now
+from ledger.database.schema import days, rewards
 from ledger.movements import deposit
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
-from ledger.schema import days, rewards
 from settings import SHIPPED_PROGRAM_FILE, sqlite_url
 from staking.days import SPREAD_MAX, end_of
-from staking.models import Receipt
 from staking.money import UNITS_PER_TOKEN
 from staking.program import parse_program
-from staking.steps import TASK_QUEUE, workflow_id
-from workflows.client import SoftStakingClient
+from temporal.client import SoftStakingClient
 from workflows.soft_staking import SoftStakingWorkflow
 
 _AT_ONCE = 20

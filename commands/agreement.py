@@ -6,10 +6,10 @@ They do, unless the worker writes to another ledger than the one that the comman
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ledger.engine import Ledger
+from contract.live_status import LiveStatus
+from ledger.database.engine import Ledger
 from ledger.enrolments import is_recorded, recollection
-from staking.models import LiveStatus
-from workflows.client import SoftStakingClient
+from temporal.client import SoftStakingClient
 
 _LOOKS = 10
 _LOOK_AGAIN_S = 0.3

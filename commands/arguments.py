@@ -1,18 +1,18 @@
 """Arguments that several commands take: how they are read, and one sentence for a text that cannot be read."""
 
 import getpass
-import shlex
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import wraps
 from typing import Annotated, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.acts import check_text
+from contract.acts import check_text
 from ledger.movements import check_idempotency_key
 from staking.days import in_utc
+from staking.models import check_user_id
 from staking.money import parse_amount
 from staking.program import RegionCode, check_asset_code
 from telemetry.address import Address
@@ -81,11 +81,6 @@ listen_address = wrong_usage(Address.parse)
 def asset_code(text: str | None) -> str | None:
     """An asset code in the form in which it is stored, if one is given."""
     return None if text is None else check_asset_code(text)
-
-
-def typed(asset: str) -> str:
-    """An asset code as it is typed in a shell, as the first argument of a command."""
-    return f"-- {shlex.quote(asset)}" if asset.startswith("-") else shlex.quote(asset)
 
 
 AssetArgument = Annotated[
@@ -169,4 +164,26 @@ RegionOption = Annotated[
         metavar="R",
         help="ISO 3166-1 or 3166-2 code, such as FR or UA-43; a country covers its subdivisions.",
     ),
+]
+
+
+def user_argument(text: str) -> str:
+    """A user id from the command line; wrong usage if malformed."""
+    try:
+        return check_user_id(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def day_argument(text: str) -> date:
+    """A day from the command line; any other text is wrong usage."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text[:40]!r} is not a day such as 2026-10-01") from None
+
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Seconds to wait for the answer.")
 ]

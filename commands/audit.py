@@ -8,11 +8,12 @@ import typer
 from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from commands.entrance import FAILED, now, run, the_ledger
+from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, print_json, print_prose, print_table, progress
-from ledger.audit import Audit
-from ledger.audit import audit as audit_ledger
-from ledger.engine import Ledger
+from ledger.auditing.audit import Audit
+from ledger.auditing.audit import audit as audit_ledger
+from ledger.database.engine import Ledger
+from running.process import FAILED, now, run
 
 
 def audit(as_json: JsonOption = False) -> None:

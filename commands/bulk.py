@@ -8,10 +8,10 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from commands.entrance import FAILED, say
 from commands.output import print_json, progress
+from contract.errors import ServiceError
 from ledger.errors import LedgerError, LedgerUnavailable
-from workflows.client import ServiceError
+from running.process import FAILED, say
 
 AT_ONCE = 20
 """Requests under way at the same time. A server and its workers can take many more."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.entrance import CommandFailed, now, run, say, stop_signal, the_ledger
-from settings import LOOPBACK, Settings
-from workflows.encryption import PayloadEncryption
+from commands.entrance import the_ledger
+from running.process import CommandFailed, now, run, say, stop_signal
+from settings import DEFAULT_CODEC_PORT, LOOPBACK, Settings
+from temporal.encryption import PayloadEncryption
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    pass
 
-DEFAULT_CODEC_PORT = 8235
 DEFAULT_ORIGINS = ["http://127.0.0.1:8233", "http://localhost:8233"]
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
@@ -46,7 +46,7 @@ def codec(
     address a caller needs a bearer token with the scope decode, which is read from the ledger.
     """
     # Imported here, since importing FastAPI would take a third of the time of every other command.
-    from web.bearer import Anyone, Bearers
+    from web.access.bearer import Anyone, Bearers
     from web.codec import create_codec_app
     from web.server import serving
 
@@ -71,15 +71,6 @@ def codec(
             await stop.wait()
 
     run(work())
-
-
-def local_codec(settings: Settings, ui_port: int) -> "FastAPI":
-    """The codec of an installation on this machine, for its own web UI."""
-    from web.bearer import Anyone  # as above
-    from web.codec import create_codec_app
-
-    origins = [f"http://{host}:{ui_port}" for host in (LOOPBACK, "localhost")]
-    return create_codec_app(PayloadEncryption(settings.payload_keys_by_id), Anyone(now, settings), origins)
 
 
 def is_loopback(host: str) -> bool:

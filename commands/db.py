@@ -3,10 +3,10 @@
 import typer
 from rich.progress import SpinnerColumn, TextColumn
 
-from commands.entrance import FAILED, run
 from commands.output import JsonOption, print_json, progress
-from ledger.engine import find_schema, upgrade_ledger
-from ledger.migrations import SCHEMA_VERSION, Schema
+from ledger.database.engine import find_schema, upgrade_ledger
+from ledger.database.migrations import SCHEMA_VERSION, Schema
+from running.process import FAILED, run
 from settings import Settings
 
 app = typer.Typer(

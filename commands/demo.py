@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from temporalio.client import Client
 
 from commands.audit import audited, print_audit
-from commands.entrance import CommandFailed, now, run, say
 from commands.imports import naming, refusal_sentences, why_skipped
 from commands.output import (
     DEMO_COLUMNS,
@@ -24,29 +23,31 @@ from commands.output import (
 )
 from commands.program import read_program
 from commands.reward_tables import print_calendar, print_totals
+from contract.answers import Refusal
 from embedded.temporal_server import throwaway_server
-from ledger.audit import Audit
-from ledger.engine import Ledger, make_ledger, open_ledger
-from ledger.export_files import read_export_files
-from ledger.export_words import is_another_account
-from ledger.export_zone import zone_of_export
-from ledger.history_export import Accounts, Export, ExportLine, combined, parse_export
-from ledger.import_records import ImportedBy
-from ledger.imports import ImportRefused, ImportReport, import_export, lines_by_user
+from ledger.auditing.audit import Audit
+from ledger.database.engine import Ledger, make_ledger, open_ledger
+from ledger.imports.export_files import read_export_files
+from ledger.imports.export_words import is_another_account
+from ledger.imports.export_zone import zone_of_export
+from ledger.imports.history_export import Accounts, Export, ExportLine, combined, parse_export
+from ledger.imports.importing import ImportRefused, ImportReport, import_export, lines_by_user
+from ledger.imports.records import ImportedBy
 from ledger.pools import fund_pool
 from ledger.programs import apply_program
-from ledger.statement_text import reward_row
-from ledger.statements import StatementLine, credited_days, statement
+from ledger.reading.statement_text import reward_row
+from ledger.reading.statements import StatementLine, credited_days, statement
+from running.process import CommandFailed, now, run, say
+from running.worker import build_worker
 from settings import SHIPPED_PROGRAM_FILE, sqlite_url
 from staking.days import ONE_DAY, day_of, start_of
-from staking.models import Activation, BackDating, Refusal
+from staking.models import Activation, BackDating
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN
 from staking.program import Program
 from staking.rewards import daily_reward, formula_on
 from staking.tag import qualifies
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
-from workflows.connection import connect
+from temporal.client import SoftStakingClient, send_activation
+from temporal.connection import connect
 from workflows.showing import pools_waited_for
 
 REGION = "FR"

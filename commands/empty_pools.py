@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from commands.arguments import typed
 from commands.bulk import counted
-from commands.entrance import CommandFailed, now, the_ledger
-from ledger.engine import Ledger, find_schema
+from commands.entrance import the_ledger
+from ledger.database.engine import Ledger, find_schema
 from ledger.errors import LedgerUnavailable
 from ledger.pools import Unfunded, unfunded
 from ledger.programs import Objection, all_versions, in_force_on, no_objection, timetable
+from running.process import CommandFailed, now
+from running.shell import typed
 from settings import Settings
 from staking.days import day_of
 from staking.program import Program

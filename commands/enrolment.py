@@ -8,24 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from commands.agreement import another_ledger, disagreement, is_of_another_ledger
-from commands.arguments import parse_instant
-from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger, user_argument
+from commands.arguments import TimeoutOption, UserArgument, parse_instant
+from commands.entrance import the_ledger
 from commands.known_users import refuse_strangers
 from commands.output import JsonOption, amounts, instant_text, print_fields, print_json
-from ledger.engine import Ledger
+from contract.answers import Receipt, Refusal
+from contract.errors import RequestRefused, ServiceError
+from contract.live_status import LiveStatus
+from ledger.database.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.standing import Standing, standing
+from ledger.reading.standing import Standing, standing
+from running.process import FAILED, CommandFailed, now, run, say
 from staking.days import day_of
 from staking.eligibility import DOCUMENT_NOT_ACCEPTED
-from staking.models import Activation, BackDating, LiveStatus, Receipt, Refusal
-from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
-from workflows.connection import connect
-
-UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Seconds to wait for the answer.")
-]
+from staking.models import Activation, BackDating
+from temporal.client import SoftStakingClient, send_activation
+from temporal.connection import connect
 
 
 class Channel(StrEnum):

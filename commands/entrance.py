@@ -1,41 +1,23 @@
 """How a program runs: with one exit code, one sentence for every error, and no traceback."""
 
-import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import typer
 from pydantic import ValidationError
 
 from commands.help import command_of
+from contract.errors import ServiceError
 from embedded.exiting import exit_process
 from embedded.temporal_server import EmbeddedServerError
-from fleet.orphans import reaping_orphans
-from ledger.engine import Ledger, make_ledger, open_ledger
+from ledger.database.engine import Ledger, make_ledger, open_ledger
 from ledger.errors import LedgerError, LedgerUnavailable
-from ledger.history_export import ExportError
-from settings import Settings, faults_of_settings
-from staking.models import check_user_id
-from telemetry.address import Address
-from telemetry.runtime import start_runtime
-from workflows.client import ServiceError
-from workflows.connection import BadConfiguration
-
-_Answer = TypeVar("_Answer")
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-
-
-class CommandFailed(Exception):
-    """A command was refused or failed; each of the sentences goes to stderr."""
-
-    def __init__(self, *sentences: str) -> None:
-        self.sentences = sentences
-        super().__init__("; ".join(sentences))
-
+from ledger.imports.history_export import ExportError
+from running.process import DONE, FAILED, INTERRUPTED, WRONG_USAGE, CommandFailed, say, stop_signals
+from settings import BadConfiguration, Settings, faults_of_settings
 
 _EXPECTED = (
     CommandFailed,
@@ -97,87 +79,6 @@ def _faults(error: ValidationError) -> list[str]:
     ]
 
 
-def say(sentence: str) -> None:
-    """A sentence for a person, on stderr."""
-    with suppress(BrokenPipeError):
-        print(sentence, file=sys.stderr)
-
-
-def run(
-    work: Coroutine[Any, Any, _Answer],
-    *,
-    metrics: Address | None = None,
-    new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> _Answer:
-    """Runs the asynchronous part of a command until it ends, or until a signal cancels it.
-
-    ``metrics`` is the address at which this process serves its metrics meanwhile. Raises BadConfiguration if it
-    cannot be used. ``new_event_loop`` makes another event loop than asyncio's own.
-    """
-
-    async def until_told_to_stop() -> _Answer:
-        task = asyncio.current_task()
-        assert task is not None, "asyncio.run made it"
-        # An exception from a signal handler would be raised in whatever code runs at that moment. If that were a
-        # step of a workflow, it would count as a failure of that step.
-        for number in stop_signals():
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        async with reaping_orphans():
-            return await work
-
-    try:
-        start_runtime(metrics)
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(until_told_to_stop())
-    except BadConfiguration:
-        work.close()
-        raise
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-def stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    counts_again_at = 0.0
-
-    def on_signal() -> None:
-        nonlocal counts_again_at
-        if not stop.is_set():
-            # `timeout` and `make` pass on a signal that the terminal has already sent to the whole group.
-            counts_again_at = loop.time() + 1
-            stop.set()
-        elif loop.time() > counts_again_at:
-            say("stopped at once; what was running will be repeated safely")
-            exit_process(FAILED)
-
-    for number in stop_signals():
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
-def end_within(limit: timedelta) -> None:
-    """Ends the process with a failure if it has not ended by itself in this time, so that a stop never takes
-    for ever."""
-
-    def give_up() -> None:
-        say(f"stopped after {limit.total_seconds():.0f} s; what was running will be repeated safely")
-        exit_process(FAILED)
-
-    asyncio.get_running_loop().call_later(limit.total_seconds(), give_up)
-
-
-def stop_signals() -> list[signal.Signals]:
-    """The signals that end a process in order. A hang-up is among them unless it is ignored (nohup)."""
-    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *([] if outlives else [signal.SIGHUP])]
-
-
-def now() -> datetime:
-    """The instant at which a command starts; taken once, then passed on."""
-    return datetime.now(UTC)
-
-
 @asynccontextmanager
 async def the_ledger(*, new: bool = False) -> AsyncGenerator[Ledger]:
     """The ledger that the settings name; with ``new`` it is made if there is none. A command that wrote says
@@ -190,19 +91,3 @@ async def the_ledger(*, new: bool = False) -> AsyncGenerator[Ledger]:
         yield ledger
         if ledger.has_written:
             say(f"written to the ledger {ledger.where}")
-
-
-def user_argument(text: str) -> str:
-    """A user id from the command line; wrong usage if malformed."""
-    try:
-        return check_user_id(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def day_argument(text: str) -> date:
-    """A day from the command line; any other text is wrong usage."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text[:40]!r} is not a day such as 2026-10-01") from None

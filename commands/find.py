@@ -10,14 +10,15 @@ import typer
 
 from commands.arguments import RegionOption
 from commands.bulk import counted
-from commands.entrance import CommandFailed, now, run, say, the_ledger
+from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, print_json, print_prose, print_table
-from ledger.owed import AllOwed
-from ledger.owed import owed as owed_in_ledger
+from ledger.reading.owed import AllOwed
+from ledger.reading.owed import owed as owed_in_ledger
+from running.process import CommandFailed, now, run, say
 from settings import Settings
+from temporal.connection import connect
+from temporal.visibility import Filter, FoundUser, found_users
 from workflows import search_attributes
-from workflows.connection import connect
-from workflows.visibility import Filter, FoundUser, found_users
 
 _LIMIT = 1000
 _LIMIT_MAX = 1_000_000

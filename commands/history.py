@@ -9,13 +9,13 @@ import typer
 from rich.progress import SpinnerColumn, TextColumn
 from rich.text import Text
 
-from commands.enrolment import TimeoutOption, UserArgument
-from commands.entrance import run
+from commands.arguments import TimeoutOption, UserArgument
 from commands.output import JsonOption, console, in_lines, print_json, print_prose, progress
-from staking.steps import workflow_id
-from workflows.connection import connect
-from workflows.history import History, history_of
-from workflows.retelling import Diary, diary_lines, diary_of, instant_text
+from contract.steps import workflow_id
+from diary.history import History, history_of
+from diary.retelling import Diary, diary_lines, diary_of, instant_text
+from running.process import run
+from temporal.connection import connect
 
 _SHOWS_PROGRESS_AFTER_S = 2.0
 _DAY_WIDTH = len("2026-10-01") + 2

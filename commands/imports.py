@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption
-from commands.entrance import FAILED, CommandFailed, now, run, say, the_ledger
+from commands.entrance import the_ledger
 from commands.output import (
     Column,
     JsonOption,
@@ -21,12 +21,22 @@ from commands.output import (
     print_json,
     print_table,
 )
-from ledger.export_files import read_export_files
-from ledger.export_words import folded, is_spot
-from ledger.export_zone import parse_zone, zone_of_export
-from ledger.history_export import Accounts, BadLine, Export, ExportError, check_accounts, combined, parse_export
-from ledger.import_plan import Answer
-from ledger.import_records import (
+from ledger.imports.export_files import read_export_files
+from ledger.imports.export_words import folded, is_spot
+from ledger.imports.export_zone import parse_zone, zone_of_export
+from ledger.imports.history_export import (
+    Accounts,
+    BadLine,
+    Export,
+    ExportError,
+    check_accounts,
+    combined,
+    parse_export,
+)
+from ledger.imports.importing import ImportRefused, ImportReport, ImportStopped, import_export
+from ledger.imports.opening_balances import with_opening_balances
+from ledger.imports.plan import Answer
+from ledger.imports.records import (
     ImportedBy,
     RecordedImport,
     Undone,
@@ -35,8 +45,7 @@ from ledger.import_records import (
     spans_of_import,
     undo_import,
 )
-from ledger.imports import ImportRefused, ImportReport, ImportStopped, import_export
-from ledger.opening_balances import with_opening_balances
+from running.process import FAILED, CommandFailed, now, run, say
 from staking.days import in_utc
 
 app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, take one back.")

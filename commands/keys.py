@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.arguments import OperatorOption, OptionalReasonOption
-from commands.enrolment import UserArgument, documents_in_force
-from commands.entrance import CommandFailed, now, run, say, the_ledger, user_argument
+from commands.arguments import OperatorOption, OptionalReasonOption, UserArgument, user_argument
+from commands.enrolment import documents_in_force
+from commands.entrance import the_ledger
 from commands.output import JsonOption, instant_text, print_json, print_prose
 from ledger.api_keys import (
     ApiKey,
@@ -19,6 +19,7 @@ from ledger.api_keys import (
     profile_of_latest_enrolment,
     revoke_key,
 )
+from running.process import CommandFailed, now, run, say
 from settings import Settings
 from staking.models import Activation
 
@@ -97,7 +98,7 @@ def create(
 
 def _read_public_key(kind: KeyKind, file: Path) -> str:
     # Imported here, since importing cryptography takes longer than many commands.
-    from web.signatures import NotAPublicKey, check_public_key
+    from web.access.signatures import NotAPublicKey, check_public_key
 
     try:
         return check_public_key(kind, file.read_bytes())
@@ -108,8 +109,8 @@ def _read_public_key(kind: KeyKind, file: Path) -> str:
 
 
 def _new_key(user: str, **content: Any) -> tuple[ApiKey, str | None]:
-    from web.key_encryption import KeyEncryption  # as above
-    from web.keys import new_key
+    from web.access.key_encryption import KeyEncryption  # as above
+    from web.access.keys import new_key
 
     return new_key(user, KeyEncryption(Settings()), **content)
 

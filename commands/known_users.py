@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from commands.entrance import CommandFailed, the_ledger
-from ledger.engine import Ledger
-from ledger.statements import known_users
-from workflows.client import SoftStakingClient
+from commands.entrance import the_ledger
+from ledger.database.engine import Ledger
+from ledger.reading.statements import known_users
+from running.process import CommandFailed
+from temporal.client import SoftStakingClient
 
 
 async def refuse_strangers(client: SoftStakingClient, users: Sequence[str]) -> None:

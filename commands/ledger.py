@@ -12,13 +12,13 @@ from commands.arguments import (
     OperatorOption,
     ReasonOption,
     TellOption,
+    UserArgument,
     asset_code,
     idempotency_key,
     signed_amount,
-    typed,
+    user_argument,
 )
-from commands.enrolment import UserArgument
-from commands.entrance import now, run, the_ledger, user_argument
+from commands.entrance import the_ledger
 from commands.entries import (
     entry_json,
     print_pool_entries,
@@ -30,9 +30,11 @@ from commands.entries import (
 from commands.known_users import refuse_stranger_to_ledger
 from commands.output import JsonOption, amounts, print_json, print_prose
 from ledger import corrections
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.entries import PoolEntries, Recorded, UserEntries, pool_entries, user_entries
 from ledger.spelling import check_spelling
+from running.process import now, run
+from running.shell import typed
 from staking.money import format_amount
 
 app = typer.Typer(

@@ -9,18 +9,19 @@ import typer
 from commands.arguments import (
     AmountArgument,
     AssetArgument,
+    UserArgument,
     amount_above_zero,
     idempotency_key,
     parse_instant,
     wrong_usage,
 )
-from commands.enrolment import UserArgument
-from commands.entrance import now, run, the_ledger
+from commands.entrance import the_ledger
 from commands.entries import print_recorded, recorded_json
 from commands.output import JsonOption, print_json
 from ledger import movements
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.entries import Recorded
+from running.process import now, run
 from staking.program import check_asset_code
 
 

@@ -21,20 +21,24 @@ from commands.arguments import (
     ReasonOption,
     RegionOption,
     TellOption,
+    TimeoutOption,
     login_name,
+    user_argument,
 )
-from commands.enrolment import TimeoutOption
-from commands.entrance import CommandFailed, now, run, the_ledger, user_argument
+from commands.entrance import the_ledger
 from commands.known_users import refuse_stranger_to_ledger, refuse_strangers
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
+from contract.acts import Act
+from contract.answers import End
+from contract.errors import ServiceError
 from ledger.acts import RecordedAct, held_users, latest_acts, record_act
-from ledger.engine import Ledger
-from ledger.owed import enrolled_users, unfinished_users
-from staking.models import Act, End
-from workflows.client import ServiceError, SoftStakingClient
-from workflows.connection import connect
-from workflows.diary import hold_text
-from workflows.visibility import running_users
+from ledger.database.engine import Ledger
+from ledger.reading.owed import enrolled_users, unfinished_users
+from running.process import CommandFailed, now, run
+from temporal.client import SoftStakingClient
+from temporal.connection import connect
+from temporal.visibility import running_users
+from workflows.summaries import hold_text
 
 _Answer = TypeVar("_Answer")
 _ACTS_MAX = 100_000

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ledger.statement_text import COMPUTED_COLUMNS, iso_text
+from ledger.reading.statement_text import COMPUTED_COLUMNS, iso_text
 from staking.money import format_amount
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, nothing else.")]

@@ -5,8 +5,8 @@ import secrets
 
 import typer
 
-from commands.entrance import now, say
 from commands.output import Column, JsonOption, print_json, print_table
+from running.process import now, say
 from settings import KEY_BYTES, Settings
 
 app = typer.Typer(

@@ -13,13 +13,14 @@ from commands.arguments import (
     OptionalReasonOption,
     amount_above_zero,
     idempotency_key,
-    typed,
 )
 from commands.bulk import counted
-from commands.entrance import now, run, the_ledger
+from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, amounts, print_json, print_table
-from ledger.figures import Pool, pools
 from ledger.pools import fund_pool
+from ledger.reading.figures import Pool, pools
+from running.process import now, run
+from running.shell import typed
 from staking.money import format_amount
 from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER_MAX
 

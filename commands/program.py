@@ -9,7 +9,14 @@ from typing import Annotated, Any
 import typer
 from pydantic import JsonValue
 
-from commands.arguments import NewOption, OperatorOption, OptionalReasonOption, ReasonOption, wrong_usage
+from commands.arguments import (
+    NewOption,
+    OperatorOption,
+    OptionalReasonOption,
+    ReasonOption,
+    day_argument,
+    wrong_usage,
+)
 from commands.empty_pools import (
     empty_pools,
     empty_pools_if_there_is_a_ledger,
@@ -17,8 +24,9 @@ from commands.empty_pools import (
     unfunded_json,
     unfunded_warning,
 )
-from commands.entrance import CommandFailed, day_argument, now, run, say, the_ledger
+from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, print_fields, print_json, print_prose, print_table
+from contract.acts import Act
 from ledger.pools import Unfunded
 from ledger.programs import (
     Applied,
@@ -33,8 +41,8 @@ from ledger.programs import (
     switch_assets,
     timetable,
 )
+from running.process import CommandFailed, now, run, say
 from staking.days import ONE_DAY, day_of
-from staking.models import Act
 from staking.program import Difference, Program, ProgramError, check_asset_code, differences, parse_program
 
 app = typer.Typer(no_args_is_help=True, help="The terms of the offer.")

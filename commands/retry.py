@@ -11,22 +11,24 @@ from temporalio.client import Client
 
 from commands import bulk
 from commands.agreement import another_ledger, is_of_another_ledger
-from commands.arguments import OperatorOption, ReasonOption, asset_code
-from commands.enrolment import TimeoutOption
-from commands.entrance import now, run, the_ledger, user_argument
+from commands.arguments import OperatorOption, ReasonOption, TimeoutOption, asset_code, user_argument
+from commands.entrance import the_ledger
 from commands.known_users import refuse_strangers
 from commands.output import JsonOption, print_json
+from contract.acts import Act
+from contract.errors import RequestRefused
+from contract.live_status import LiveStatus
 from ledger.acts import record_act
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.pools import check_asset
-from ledger.waiting import users_to_be_paid
+from ledger.reading.waiting import users_to_be_paid
+from running.process import now, run
 from staking.days import day_of
-from staking.models import Act, LiveStatus
+from temporal.client import SoftStakingClient
+from temporal.connection import connect
+from temporal.visibility import users_in_state
 from workflows import search_attributes
-from workflows.client import RequestRefused, SoftStakingClient
-from workflows.connection import connect
 from workflows.showing import pools_waited_for
-from workflows.visibility import users_in_state
 
 TRY_AGAIN = "to be tried again"
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from rich.text import Text
 
 from commands.output import Cell, Column, print_prose, print_table
-from ledger.statements import StatementLine
+from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY
 from staking.money import UNITS_PER_TOKEN, format_amount
 from staking.program import Program

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from commands.enrolment import UserArgument
-from commands.entrance import day_argument, run, the_ledger
+from commands.arguments import UserArgument, day_argument
+from commands.entrance import the_ledger
 from commands.known_users import refuse_stranger_to_ledger
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
-from ledger.reward_entries import RewardEntry, reward_entries
-from ledger.statement_text import (
+from ledger.reading.reward_entries import RewardEntry, reward_entries
+from ledger.reading.statement_text import (
     COMPUTED_COLUMNS,
     ENTRY_COLUMNS,
     csv_header,
@@ -20,7 +20,8 @@ from ledger.statement_text import (
     entry_row,
     reward_row,
 )
-from ledger.statements import StatementLine, statement, statement_in_parts
+from ledger.reading.statements import StatementLine, statement, statement_in_parts
+from running.process import run
 
 _SPARE = {"cap": 6, "minimum": 5, "apr": 4, "opening": 3, "closing": 2, "average": 1}
 """The columns that a narrow terminal leaves out, the highest number first."""

@@ -8,17 +8,16 @@ import typer
 from temporalio.runtime import Runtime
 
 from commands.arguments import MetricsOption
-from commands.entrance import now, run, say, stop_signal
-from ledger.engine import open_ledger
-from settings import LOOPBACK, Settings
+from ledger.database.engine import open_ledger
+from running.process import now, run, say, stop_signal
+from settings import DEFAULT_PORT, LOOPBACK, Settings
 from telemetry.ledger_metrics import LedgerMetrics
 from telemetry.logs import start_logging
 from telemetry.tracing import tracing
+from temporal.client import SoftStakingClient
+from temporal.connection import connect
 from web.health import Health
-from workflows.client import SoftStakingClient
-from workflows.connection import connect
 
-DEFAULT_PORT = 8080
 PortOption = Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")]
 
 
@@ -41,12 +40,12 @@ def serve(
     """
 
     # Imported here, since importing FastAPI would take a third of the time of every other command.
-    from fleet.event_loop import new_event_loop
+    from running.event_loop import new_event_loop
     from telemetry.requests import measure_requests
+    from web.access.sessions import signing_secret
     from web.app import create_app
     from web.server import serving
     from web.service import Service
-    from web.sessions import signing_secret
 
     async def work() -> None:
         stop = stop_signal()

@@ -7,15 +7,14 @@ import typer
 from temporalio.client import Client
 
 from commands import bulk
-from commands.enrolment import TimeoutOption
-from commands.entrance import run, say
+from commands.arguments import TimeoutOption
 from commands.output import JsonOption, print_json
-from staking.models import SearchAttributeUse
-from workflows.client import SoftStakingClient
-from workflows.connection import connect
-from workflows.encryption import is_encrypted
-from workflows.setup import Registered, register, usable_search_attributes
-from workflows.visibility import outdated_users
+from running.process import run
+from temporal.client import SoftStakingClient
+from temporal.connection import connect
+from temporal.encryption import is_encrypted
+from temporal.setup import Registered, register
+from temporal.visibility import outdated_users
 
 
 def setup(
@@ -64,22 +63,3 @@ def setup(
 async def _refreshed(client: Client, timeout: timedelta) -> bulk.Outcome:
     outdated = await outdated_users(client, is_encrypted=is_encrypted(client))
     return await bulk.for_each("refreshing", outdated, SoftStakingClient(client, timeout=timeout).refresh)
-
-
-async def prepared_search_attributes(client: Client, *, registers: bool) -> SearchAttributeUse:
-    """Which search attributes the runs that start on a worker write. If they write none, it says so. Raises
-    ServiceError."""
-    if registers:
-        await register(client)
-    use = await known_search_attributes(client)
-    if use is SearchAttributeUse.NONE:
-        say(
-            "Search      the server does not know the search attributes: `list` will not find the users who "
-            "activate now by what they are; run `starter.py setup`, then start the workers again"
-        )
-    return use
-
-
-async def known_search_attributes(client: Client) -> SearchAttributeUse:
-    """Which search attributes the runs that start on a worker write."""
-    return await usable_search_attributes(client, is_encrypted=is_encrypted(client))

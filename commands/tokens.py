@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from commands.arguments import OperatorOption, OptionalReasonOption, wrong_usage
-from commands.entrance import now, run, the_ledger
+from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, instant_text, print_json, print_table
-from ledger.acts import check_text
+from contract.acts import check_text
 from ledger.service_tokens import Scope, ServiceToken, add_token, all_tokens, revoke_token
-from web.tokens import new_token
+from running.process import now, run
+from web.access.tokens import new_token
 
 app = typer.Typer(
     no_args_is_help=True,

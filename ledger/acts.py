@@ -11,11 +11,12 @@ from typing import Literal, TypeAlias
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from contract.acts import Act, Hold
+from contract.requests import ActRequest
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.schema import AnyRow, acts, enrolments
 from ledger.journal import lock_user
 from ledger.regions import in_region
-from ledger.schema import AnyRow, acts, enrolments
-from staking.models import Act, ActRequest, Hold
 
 ActKind: TypeAlias = Literal[
     "hold",
@@ -37,7 +38,6 @@ ActKind: TypeAlias = Literal[
     "import",
     "import_undo",
 ]
-TEXT_LENGTH_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,6 @@ class RecordedAct:
     tell: str | None
     """For the user."""
     recorded_at: datetime
-
-
-def check_text(what: str, text: str) -> str:
-    """A reason or an operator's name as it came. Raises ValueError unless it is 1 to 500 characters of text."""
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX or text.isspace():
-        raise ValueError(f"the {what} has 1 to {TEXT_LENGTH_MAX} characters, this one has {len(text.strip())}")
-    if not all(character.isprintable() or character.isspace() for character in text):
-        raise ValueError(f"the {what} has characters that are no text")
-    return text
-
-
-def check_words(operator: str, reason: str | None, tell: str | None = None) -> None:
-    """Raises ValueError if one of them is given and is not text."""
-    for what, words in (("operator", operator), ("reason", reason), ("text for the user", tell)):
-        if words is not None:
-            check_text(what, words)
 
 
 async def write_act(

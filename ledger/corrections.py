@@ -9,13 +9,14 @@ from operator import index
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import check_words, write_act
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.schema import accounts, entries, postings
 from ledger.entries import Entry, Recorded, read_entry, recorded
 from ledger.errors import NotReversible, UnknownEntry, WrongOwner
 from ledger.journal import OUTSIDE, SPOT, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
 from ledger.movements import check_idempotency_key, counts_from, post_live
-from ledger.schema import accounts, entries, postings
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 from staking.program import check_asset_code

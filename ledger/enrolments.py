@@ -6,25 +6,19 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.acts import Act
+from contract.answers import End, Receipt, Refusal
+from contract.recollection import Enrolment, Recollection
+from contract.requests import EndRequest, EnrolRequest
 from ledger.acts import hold_of, record_deactivation, write_act
-from ledger.earnings import totals
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
 from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
 from ledger.programs import first_program_day, program_on
-from ledger.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
+from ledger.reading.earnings import totals
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
-from staking.models import (
-    Act,
-    End,
-    EndRequest,
-    Enrolment,
-    EnrolRequest,
-    Receipt,
-    Recollection,
-    Refusal,
-)
 
 
 @run_again_if_it_gave_way

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Table, and_, bindparam, func, literal_colu
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, LedgerRestored, Superseded
-from ledger.rows import (
+from contract.requests import FencedRequest
+from ledger.database.rows import (
     Stored,
     insert_numbered_rows,
     insert_numbered_stored,
@@ -19,9 +19,9 @@ from ledger.rows import (
     insert_stored,
     update_rows,
 )
-from ledger.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, stored_instant, users
+from ledger.database.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings, stored_instant, users
+from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, LedgerRestored, Superseded
 from ledger.spelling import check_spelling
-from staking.models import FencedRequest
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

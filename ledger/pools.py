@@ -7,12 +7,13 @@ from datetime import datetime
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import check_words, write_act
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.schema import IS_OF_THE_SYSTEM, accounts, enrolments
 from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
 from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
 from ledger.programs import all_versions
-from ledger.schema import IS_OF_THE_SYSTEM, accounts, enrolments
 from ledger.spelling import misspelt
 from staking.program import AssetTerms
 

@@ -10,12 +10,13 @@ from typing import TypeAlias
 from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import check_words, write_act
-from ledger.engine import Ledger, run_again_if_it_gave_way
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.program_memory import ProgramVersion
+from ledger.database.schema import AnyRow, UtcDay, program_versions, users
 from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
 from ledger.journal import lock_all_users
-from ledger.program_memory import ProgramVersion
-from ledger.schema import AnyRow, UtcDay, program_versions, users
 from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
 from staking.program import Program, likeness, other_spelling

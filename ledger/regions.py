@@ -2,7 +2,7 @@
 
 from sqlalchemy import ColumnElement, or_
 
-from ledger.schema import enrolments
+from ledger.database.schema import enrolments
 
 
 def in_region(region: str) -> ColumnElement[bool]:

@@ -8,11 +8,12 @@ from enum import StrEnum
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.acts import check_words, write_act
-from ledger.engine import Ledger
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import Ledger
+from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.schema import AnyRow, service_tokens
 from ledger.errors import UnknownToken
-from ledger.one_go import Asked, ReadyStatement
-from ledger.schema import AnyRow, service_tokens
 
 
 class Scope(StrEnum):

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.database.schema import program_versions
 from ledger.errors import MisspeltAsset
-from ledger.schema import program_versions
 from staking.program import Program, other_spelling
 
 

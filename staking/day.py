@@ -7,24 +7,37 @@ what is decided.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Protocol
 
 from staking.average import day_holding
 from staking.days import ONE_DAY, day_of, end_of, is_late, start_of
-from staking.models import (
-    CreditReceipt,
-    CreditRequest,
-    EndsHere,
-    Holding,
-    PoolShort,
-    RewardLine,
-    Rewards,
-    Snapshot,
-    SnapshotRequest,
-)
+from staking.models import CreditReceipt, EndsHere, Holding, PoolShort, RewardLine, Rewards, Snapshot
 from staking.money import format_amount
 from staking.program import AssetTerms, Program
 from staking.refusals import ContentDiffers, NotEnrolled, OutOfOrder
 from staking.rewards import formula_on, outcome_and_reward
+
+
+class ClosingAsked(Protocol):
+    """A request to close a day of a user, for an enrolment."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def enrolment_id(self) -> str: ...
+    @property
+    def day(self) -> date: ...
+
+
+class CreditAsked(Protocol):
+    """A request to credit a user what a day earned, for an enrolment."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def enrolment_id(self) -> str: ...
+    @property
+    def rewards(self) -> Rewards: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ class Credit:
     """Units by asset above zero, out of the pools to the user."""
 
 
-def closed_before(request: SnapshotRequest, facts: ClosingFacts) -> Snapshot | None:
+def closed_before(request: ClosingAsked, facts: ClosingFacts) -> Snapshot | None:
     """What was fixed the first time; None if the day is not closed.
 
     Raises ContentDiffers if the day was closed for another enrolment.
@@ -139,7 +152,7 @@ def closed_before(request: SnapshotRequest, facts: ClosingFacts) -> Snapshot | N
     return facts.fixed.snapshot
 
 
-def check_order(request: SnapshotRequest, facts: ClosingFacts, now: datetime) -> None:
+def check_order(request: ClosingAsked, facts: ClosingFacts, now: datetime) -> None:
     """Raises NotEnrolled or OutOfOrder unless the day is the next one to be closed for the user.
 
     Days are closed one after the other, each after the day before it is credited: that day's reward counts from
@@ -169,7 +182,7 @@ def check_order(request: SnapshotRequest, facts: ClosingFacts, now: datetime) ->
         )
 
 
-def not_enrolled(request: SnapshotRequest) -> NotEnrolled:
+def not_enrolled(request: ClosingAsked) -> NotEnrolled:
     """The refusal of a day on which the user does not have the enrolment, or has never had one."""
     return NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id} on {request.day}")
 
@@ -225,7 +238,7 @@ def _line(held: Holding, terms: AssetTerms, formula: int) -> RewardLine:
     )
 
 
-def credited_before(request: CreditRequest, closed: ClosedDay) -> CreditReceipt | None:
+def credited_before(request: CreditAsked, closed: ClosedDay) -> CreditReceipt | None:
     """The first receipt, for a request with the same content; None if the day is not credited.
 
     Raises ContentDiffers if the request has other content than what was recorded.
@@ -242,7 +255,7 @@ def credited_before(request: CreditRequest, closed: ClosedDay) -> CreditReceipt 
     return closed.receipt
 
 
-def check_is_accrual_day(request: CreditRequest, closed: ClosedDay) -> None:
+def check_is_accrual_day(request: CreditAsked, closed: ClosedDay) -> None:
     """Raises ContentDiffers if the record of the day has other content than the request, OutOfOrder if the day
     earns nothing."""
     day, believed = request.rewards.day, (request.enrolment_id, request.rewards.program_version)
@@ -256,7 +269,7 @@ def check_is_accrual_day(request: CreditRequest, closed: ClosedDay) -> None:
         raise OutOfOrder(f"{day} is no accrual day of user {request.user_id}'s enrolment {closed.enrolment_id}")
 
 
-def check_averages(request: CreditRequest, closed: ClosedDay) -> None:
+def check_averages(request: CreditAsked, closed: ClosedDay) -> None:
     """Raises ContentDiffers unless the rewards were computed from the averages that were fixed."""
     used = sorted((line.asset, line.average) for line in request.rewards.lines)
     if [*closed.averages] != used:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from workflows.connection import BadConfiguration
+from settings import BadConfiguration
 
 _ADDRESS = re.compile(r"(?P<host>\[[^\s\[\]]+\]|[^\s\[\]:/]+):(?P<port>[0-9]{1,5})")
 _PORT_MAX = 65535

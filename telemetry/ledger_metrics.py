@@ -10,9 +10,9 @@ from typing import Literal
 
 from temporalio.common import MetricMeter
 
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.errors import LedgerUnavailable
-from ledger.figures import Figures, figures
+from ledger.reading.figures import Figures, figures
 from staking.models import CreditReceipt, RewardLine
 from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 

@@ -17,9 +17,9 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from contract.steps import workflow_id
 from ledger.errors import LedgerUnavailable
 from settings import Settings
-from staking.steps import workflow_id
 from telemetry.steps import day_in_progress
 
 OURS = "soft_staking"

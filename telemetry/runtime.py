@@ -8,8 +8,8 @@ from temporalio.client import Client
 from temporalio.common import MetricMeter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 
+from settings import BadConfiguration
 from telemetry.address import Address
-from workflows.connection import BadConfiguration
 
 _FAST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The buckets range from the time of a read to the time limit of a step."""

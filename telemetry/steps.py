@@ -11,9 +11,10 @@ from temporalio.common import MetricMeter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from contract.requests import ComputeRequest, CreditRequest, SnapshotRequest
+from contract.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
 from ledger.errors import LedgerError
-from staking.models import ComputeRequest, CreditReceipt, CreditRequest, SnapshotRequest
-from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
+from staking.models import CreditReceipt
 
 day_in_progress: ContextVar[date | None] = ContextVar("day_in_progress", default=None)
 """The day of the step that this task executes."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from temporalio.client import Interceptor
 
-from workflows.connection import BadConfiguration
+from settings import BadConfiguration
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _EXTRA = "the extra `tracing` (pip install 'soft-staking[tracing]')"

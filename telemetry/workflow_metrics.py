@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from temporalio.client import Client
 from temporalio.common import MetricMeter
 
-from workflows.client import ServiceError
-from workflows.visibility import failing_user_count
+from contract.errors import ServiceError
+from temporal.visibility import failing_user_count
 
 READ_EVERY_S = 60
 _READ_WITHIN_S = 30

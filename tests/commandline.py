@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from world import ROOT
 
-from ledger.engine import make_ledger
+from ledger.database.engine import make_ledger
 from settings import sqlite_url
 
 STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")

@@ -8,12 +8,12 @@ from pathlib import Path
 import databases
 from sqlalchemy import Connection, NullPool, create_engine, make_url
 
-from ledger import migrations
-from ledger.migrations import SCHEMA_VERSION
+from ledger.database import migrations
+from ledger.database.migrations import SCHEMA_VERSION
 
 EARLIER = range(1, SCHEMA_VERSION)
 _FIRST_VERSION_WITH_ACTS = 4
-_VERSIONS = Path(__file__).parent / "ledger" / "versions"
+_VERSIONS = Path(__file__).parent / "ledger" / "database" / "versions"
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def connected(folder: Path) -> Iterator[Connection]:
 def make(folder: Path, version: int) -> None:
     """A ledger of an earlier version, in which something has happened.
 
-    Its rows are those of every version up to it for which ``ledger/versions/`` has some: a version needs rows of
-    its own only for tables that it made.
+    Its rows are those of every version up to it for which ``ledger/database/versions/`` has some: a version needs
+    rows of its own only for tables that it made.
     """
     with connected(folder) as connection:
         migrations.upgrade(connection, "", to=version)

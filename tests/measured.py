@@ -19,6 +19,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from world import a_world
 
+from contract.errors import RequestRefused
 from settings import Settings
 from staking.days import ONE_DAY
 from telemetry.address import Address
@@ -28,7 +29,6 @@ from telemetry.runtime import start_runtime
 from telemetry.workflow_metrics import watching_workflows
 from web.app import create_app
 from web.service import Service
-from workflows.client import RequestRefused
 
 
 @dataclass(frozen=True)

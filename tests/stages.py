@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from world import SHIPPED_PROGRAM, World, activation, at, day, units
 
+from contract.acts import Act
+from contract.requests import ActRequest, EnrolRequest
 from ledger.acts import hold
 from ledger.enrolments import enrol
 from staking.days import ONE_DAY, day_of, first_accrual_day
-from staking.models import Act, ActRequest, EnrolRequest
 from staking.money import format_amount
 from staking.program import ASSET_CODE_LENGTH_MAX, Program
 

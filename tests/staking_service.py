@@ -5,8 +5,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from servers import time_skipping
 from sqlalchemy import func, select
 from temporalio.api.history.v1 import HistoryEvent
@@ -15,16 +17,18 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
-from world import SHIPPED_PROGRAM, World, activation
+from world import SHIPPED_PROGRAM, World, a_world, activation
 
 from activities import all_activities
-from ledger.schema import UtcDay, days, enrolments
-from ledger.statements import StatementLine
-from staking.models import DAYS_PER_RUN, Activation, End, Receipt, Refusal
+from contract.answers import End, Receipt, Refusal
+from contract.recollection import DAYS_PER_RUN
+from contract.steps import TASK_QUEUE, workflow_id
+from ledger.database.schema import UtcDay, days, enrolments
+from ledger.reading.statements import StatementLine
+from running.worker import build_worker
+from staking.models import Activation
 from staking.program import Program
-from staking.steps import TASK_QUEUE, workflow_id
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
 PATIENCE = timedelta(seconds=180)
@@ -254,3 +258,26 @@ async def a_service(world: World) -> AsyncGenerator[StakingService]:
             yield service
         finally:
             await service.stop_worker()
+
+
+@pytest.fixture
+async def idle_service(world: World) -> AsyncGenerator[StakingService]:
+    """Full pools, and no worker yet."""
+    async with a_service(world) as made:
+        yield made
+
+
+@pytest.fixture
+async def service(idle_service: StakingService) -> StakingService:
+    """Full pools, and a worker."""
+    await idle_service.start_worker()
+    return idle_service
+
+
+@pytest.fixture
+async def unfunded_service(tmp_path: Path) -> AsyncGenerator[StakingService]:
+    """Empty pools, and a worker."""
+    async with a_world(tmp_path, program=None) as world, a_service(world) as made:
+        await world.apply(SHIPPED_PROGRAM)
+        await made.start_worker()
+        yield made

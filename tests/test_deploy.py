@@ -16,6 +16,7 @@ import yaml
 
 import starter
 import worker
+from running.installation import STOPPED_WITHIN
 from settings import Settings
 from telemetry.address import Address
 from web.health import ANSWERS_WITHIN_S
@@ -270,7 +271,7 @@ def test_a_new_start_is_asked_for_only_where_it_helps() -> None:
 
 @named([container for container in SERVERS if container.stops_within_s])
 def test_a_process_has_longer_to_stop_than_it_takes(container: Container) -> None:
-    takes_s = worker.STOPPED_WITHIN.total_seconds() if container.is_a_worker else 10
+    takes_s = STOPPED_WITHIN.total_seconds() if container.is_a_worker else 10
     assert container.stops_within_s
     assert container.stops_within_s > takes_s
 

@@ -15,13 +15,14 @@ import typer.main
 import commands.program
 import starter
 import worker
-from fleet.options import WorkerOptions
-from ledger.history_export import parse_export
-from ledger.statement_text import STATEMENT_COLUMNS
+from contract.recollection import DAYS_PER_RUN
+from ledger.imports.history_export import parse_export
+from ledger.reading.statement_text import STATEMENT_COLUMNS
+from running import installation
+from running.options import WorkerOptions
 from settings import Settings
 from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
-from staking.models import DAYS_PER_RUN
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, parse_amount
 from staking.program import AssetTerms, Program, parse_program
 from staking.rewards import outcome_and_reward
@@ -106,9 +107,11 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
 
 def test_every_error_code_and_problem_type_is_documented_and_every_documented_one_exists() -> None:
     """The text of the two modules that make errors is all there is to know of them."""
-    answered = re.findall(r"-\d{4,5}", (ROOT / "web" / "exchange_errors.py").read_text(encoding="utf-8"))
+    answered = re.findall(r"-\d{4,5}", (ROOT / "web" / "exchange_api" / "errors.py").read_text(encoding="utf-8"))
     assert {row[0] for row in table(HTTP_API, "code")} == set(answered)
-    sources = "".join((ROOT / "web" / name).read_text(encoding="utf-8") for name in ("problems.py", "bearer.py"))
+    sources = "".join(
+        (ROOT / "web" / name).read_text(encoding="utf-8") for name in ("problems.py", "access/bearer.py")
+    )
     kinds = re.findall(r'"([a-z]+(?:-[a-z]+)*)",\s+"[A-Z]|\("([a-z-]+)", "[A-Z]', sources)
     assert {row[0] for row in table(HTTP_API, "type")} == {f"/problems/{one or other}" for one, other in kinds}
 
@@ -156,8 +159,8 @@ def test_every_rule_has_its_heading_in_order() -> None:
 
 def test_every_rule_number_that_the_code_names_has_a_heading() -> None:
     headings = {int(number) for number in re.findall(r"^### Rule (\d+):", TEXT[RULES], flags=re.M)}
-    rooms = ("staking", "ledger", "activities", "workflows", "commands")
-    sources = [file.read_text(encoding="utf-8") for room in rooms for file in (ROOT / room).glob("*.py")]
+    rooms = ("staking", "contract", "ledger", "activities", "workflows", "commands")
+    sources = [file.read_text(encoding="utf-8") for room in rooms for file in (ROOT / room).rglob("*.py")]
     named = {int(n) for source in sources for n in re.findall(r"\brules? (\d+)", source, flags=re.I)}
     assert named
     assert named <= headings
@@ -258,7 +261,12 @@ def test_the_python_example_of_the_readme_accepts_the_documents_in_force() -> No
 
 
 def test_every_room_has_its_row_in_the_architecture() -> None:
-    rooms = {f"{file.parent.name}/" for file in ROOT.glob("*/__init__.py") if file.parent.name != "tests"}
+    rooms = {
+        f"{file.parent.relative_to(ROOT)}/"
+        for pattern in ("*/__init__.py", "[!t.]*/*/__init__.py")
+        for file in ROOT.glob(pattern)
+        if ".venv" not in file.parts
+    }
     described = {name for row in table(ARCHITECTURE, "room") for name in row[0].split(", ")}
     assert rooms <= described
     assert all((ROOT / name).exists() for name in described)
@@ -289,9 +297,9 @@ def test_what_a_process_takes_on_is_documented_with_its_default() -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        f"gets {worker.GRACEFUL_SHUTDOWN.seconds} s here before it is cancelled",
-        f"killed after {worker.KILLED_AFTER.seconds} s, and",
-        f"the whole ends after {worker.STOPPED_WITHIN.seconds} s at the latest",
+        f"gets {installation.GRACEFUL_SHUTDOWN.seconds} s here before it is cancelled",
+        f"killed after {installation.KILLED_AFTER.seconds} s, and",
+        f"the whole ends after {installation.STOPPED_WITHIN.seconds} s at the latest",
         f"are given {ANSWERS_WITHIN_S:.0f} s to answer",
     ],
 )
@@ -300,7 +308,14 @@ def test_the_limits_of_running_workers_are_those_of_the_code(sentence: str) -> N
 
 
 def test_what_the_architecture_quotes_as_seen_is_what_the_code_says() -> None:
-    files = [ROOT / "worker.py", *(ROOT / "commands").glob("*.py"), *(ROOT / "workflows").glob("*.py")]
+    files = [
+        ROOT / "worker.py",
+        *(
+            file
+            for room in ("commands", "running", "temporal", "workflows")
+            for file in (ROOT / room).glob("*.py")
+        ),
+    ]
     said = "".join(file.read_text(encoding="utf-8") for file in files)
     quotes = [quote for row in table(ARCHITECTURE, "what fails") for quote in re.findall(r'"([^"]+)"', row[1])]
     parts = [part.strip(" ,") for quote in quotes for part in re.split("…|SOL", quote)]

@@ -17,9 +17,9 @@ from world import World, at
 
 from settings import Settings
 from staking.days import day_of, end_of
+from temporal.client import SoftStakingClient
 from web.app import create_app
 from web.service import Service
-from workflows.client import SoftStakingClient
 
 SECRET = "a secret of the tests, long enough"
 GATEWAY = "10.1.2.3"

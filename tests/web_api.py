@@ -26,16 +26,16 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at
 
 from ledger.api_keys import KeyKind, add_key
-from ledger.engine import utc_now
+from ledger.database.engine import utc_now
 from ledger.service_tokens import Scope, add_token
+from running.worker import build_worker
 from settings import Settings
+from temporal.client import SoftStakingClient
+from web.access.key_encryption import KeyEncryption
+from web.access.keys import new_key
+from web.access.tokens import new_token
 from web.app import create_app
-from web.key_encryption import KeyEncryption
-from web.keys import new_key
 from web.service import Service
-from web.tokens import new_token
-from worker import build_worker
-from workflows.client import SoftStakingClient
 
 SAPI = "/sapi/v1/soft-staking"
 NOW = at("2026-10-05 12:00")

@@ -15,39 +15,27 @@ import databases
 from sqlalchemy import event, text
 from sqlalchemy.util import await_only
 
-from ledger.audit import Audit, audit
+from contract.answers import End, Receipt, Refusal
+from contract.recollection import Recollection
+from contract.requests import CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
+from ledger.auditing.audit import Audit, audit
+from ledger.database.engine import Clock, Ledger, make_ledger, open_ledger, upgrade_ledger
+from ledger.database.observing import NOBODY, Observer
+from ledger.database.schema import metadata
 from ledger.day.together import close_day, credit_day
-from ledger.engine import Clock, Ledger, make_ledger, open_ledger, upgrade_ledger
 from ledger.enrolments import end_enrolment, enrol, recall
-from ledger.history_export import parse_export
-from ledger.import_plan import Answer
-from ledger.import_records import ImportedBy
-from ledger.imports import ImportReport, import_export
+from ledger.imports.history_export import parse_export
+from ledger.imports.importing import ImportReport, import_export
+from ledger.imports.plan import Answer
+from ledger.imports.records import ImportedBy
 from ledger.journal import balances, holdings_before
 from ledger.movements import post_movement
-from ledger.observing import NOBODY, Observer
 from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on
-from ledger.schema import metadata
-from ledger.statements import StatementLine, statement
+from ledger.reading.statements import StatementLine, statement
 from staking.day import Terms, rewards_of
 from staking.days import end_of
-from staking.models import (
-    Activation,
-    BackDating,
-    CreditReceipt,
-    CreditRequest,
-    End,
-    EndRequest,
-    EnrolRequest,
-    PoolShort,
-    Receipt,
-    Recollection,
-    Refusal,
-    Rewards,
-    Snapshot,
-    SnapshotRequest,
-)
+from staking.models import Activation, BackDating, CreditReceipt, PoolShort, Rewards, Snapshot
 from staking.money import parse_amount
 from staking.program import Program, parse_program
 

@@ -2,8 +2,12 @@
 
 from fastapi import FastAPI
 
-from web import exchange_api, exchange_public, pages, probes, service_api
+from web import probes
+from web.exchange_api import public
+from web.exchange_api import routes as exchange_api
 from web.health import Health
+from web.pages import routes as pages
+from web.product_api import routes as product_api
 from web.service import Service
 
 _DESCRIPTION = """Daily rewards on what users hold in their spot accounts.
@@ -34,8 +38,8 @@ def create_app(service: Service, process: Health | None = None) -> FastAPI:
     )
     if process:
         probes.install(app, process)
-    service_api.install(app, service)
+    product_api.install(app, service)
     exchange_api.install(app, service, process)
-    exchange_public.install(app, service)
+    public.install(app, service)
     pages.install(app, service)
     return app

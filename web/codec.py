@@ -4,7 +4,8 @@ It only decodes (decision 0008), and tells Temporal nothing: plain text goes to 
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -14,11 +15,12 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import PayloadCodec
 
 from ledger.service_tokens import Scope
-from web.bearer import Anyone, Bearers
+from settings import LOOPBACK, Settings
+from temporal.encryption import PayloadEncryption, PayloadUnreadable
+from web.access.bearer import Anyone, Bearers
 from web.body_limits import route_with_bodies_up_to
 from web.headers import StrictHeaders
 from web.problems import install_problems
-from workflows.encryption import PayloadUnreadable
 
 _BODY_BYTES_MAX = 6 * 1024 * 1024
 """A message of Temporal's has at most 4 MiB, which base64 makes a third more."""
@@ -89,3 +91,9 @@ async def _readable(codec: PayloadCodec, payload: Payload) -> Payload:
     except PayloadUnreadable as error:
         return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(str(error)).encode())
     return decoded
+
+
+def local_codec(settings: Settings, ui_port: int, now: Callable[[], datetime]) -> FastAPI:
+    """The codec of an installation on this machine, for its own web UI."""
+    origins = [f"http://{host}:{ui_port}" for host in (LOOPBACK, "localhost")]
+    return create_codec_app(PayloadEncryption(settings.payload_keys_by_id), Anyone(now, settings), origins)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
-from ledger.engine import Ledger, schema_of
+from ledger.database.engine import Ledger, schema_of
 from ledger.errors import ClockIsWrong
 
 ANSWERS_WITHIN_S = 3.0

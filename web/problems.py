@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contract.errors import NoAnswer, RequestRefused, ServiceError
 from ledger.errors import LedgerError, LedgerUnavailable
 from staking.models import RefusalReason
-from workflows.client import NoAnswer, RequestRefused, ServiceError
 
 _log = logging.getLogger(__name__)
 _TYPES = "/problems/"

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from workflows.connection import BadConfiguration
+from settings import BadConfiguration
 
 _STARTED_LOOK_S = 0.01
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from settings import Settings
-from workflows.client import SoftStakingClient
+from temporal.client import SoftStakingClient
 
 
 @dataclass(frozen=True)

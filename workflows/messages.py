@@ -10,23 +10,12 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from staking.days import ONE_DAY, day_of
-    from staking.models import (
-        Act,
-        Activation,
-        ActRequest,
-        End,
-        EndRequest,
-        EnrolRequest,
-        Hold,
-        LiveStatus,
-        Noted,
-        Receipt,
-        Recollection,
-        Refusal,
-        SearchAttributeUse,
-    )
-    from staking.steps import (
+    from contract.acts import Act, Hold
+    from contract.answers import End, Receipt, Refusal
+    from contract.live_status import LiveStatus
+    from contract.recollection import Noted, Recollection, SearchAttributeUse
+    from contract.requests import ActRequest, EndRequest, EnrolRequest
+    from contract.steps import (
         END_ENROLMENT,
         ENROL,
         HOLD,
@@ -38,7 +27,9 @@ with workflow.unsafe.imports_passed_through():
         Request,
         Step,
     )
-    from workflows import diary, search_attributes, showing
+    from staking.days import ONE_DAY, day_of
+    from staking.models import Activation
+    from workflows import search_attributes, showing, summaries
     from workflows.showing import LoopState, Starting
     from workflows.steps import NotAtOnce, execute, execute_at_once, message_of, type_of
 
@@ -89,7 +80,7 @@ class Messages:
                 now=workflow.now(),
                 generation=self._known.generation,
             ),
-            diary.activation_text(activation),
+            summaries.activation_text(activation),
         )
         if isinstance(answer, Receipt):
             self._known = self._known.with_enrolment(answer, activation.region)

@@ -1,7 +1,7 @@
 """The search attributes by which operators filter workflows. They are typed, never encrypted, and written only
 when they change.
 
-A server must know them before a workflow may write them (``workflows/setup.py``); a run writes them only if its
+A server must know them before a workflow may write them (``temporal/setup.py``); a run writes them only if its
 worker saw that at its start (``SearchAttributeUse``).
 """
 
@@ -13,7 +13,9 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
-from staking.models import End, Hold, Noted, Recollection, SearchAttributeUse
+from contract.acts import Hold
+from contract.answers import End
+from contract.recollection import Noted, Recollection, SearchAttributeUse
 
 EARNING, WAITING_FOR_POOL, BLOCKED, ENDED = "earning", "waiting_for_pool", "blocked", "ended"
 """The states of a user's loop. It is ``earning`` where nothing is in its way."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeAlias, assert_never
 
+from contract.acts import Hold
+from contract.live_status import Blocked, LiveStatus
+from contract.recollection import Noted, Recollection
 from staking.days import day_of, end_of
-from staking.models import Blocked, Hold, LiveStatus, Noted, PoolShort, Recollection
+from staking.models import PoolShort
 from workflows import search_attributes
-from workflows.diary import STEPS_OF_A_DAY, amounts_text, hold_text, instant_text
+from workflows.summaries import STEPS_OF_A_DAY, amounts_text, hold_text, instant_text
 
 
 @dataclass(frozen=True)

@@ -15,26 +15,11 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from workflows.messages import Messages, refused
 
 with workflow.unsafe.imports_passed_through():
-    from staking.days import ONE_DAY, end_of, start_of
-    from staking.models import (
-        Act,
-        Blocked,
-        ComputeRequest,
-        CreditReceipt,
-        CreditRequest,
-        EndRequest,
-        EndsHere,
-        Enrolment,
-        Noted,
-        PoolShort,
-        Recollection,
-        Rewards,
-        SearchAttributeUse,
-        Snapshot,
-        SnapshotRequest,
-        check_user_id,
-    )
-    from staking.steps import (
+    from contract.acts import Act
+    from contract.live_status import Blocked
+    from contract.recollection import Enrolment, Noted, Recollection, SearchAttributeUse
+    from contract.requests import ComputeRequest, CreditRequest, EndRequest, SnapshotRequest
+    from contract.steps import (
         COMPUTE,
         CREDIT,
         END_ENROLMENT,
@@ -48,7 +33,9 @@ with workflow.unsafe.imports_passed_through():
         Step,
         workflow_id,
     )
-    from workflows import diary
+    from staking.days import ONE_DAY, end_of, start_of
+    from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, check_user_id
+    from workflows import summaries
     from workflows.showing import Processing, Refused, Sleeping, state_text
     from workflows.steps import A_TASK_LATER, message_of, type_of
 
@@ -226,7 +213,7 @@ class SoftStakingWorkflow(Messages):
             generation = self._known.generation
             try:
                 asked = request()
-                summary = diary.step_text(day, step.name, asked)
+                summary = summaries.step_text(day, step.name, asked)
                 answer = await self._execute(step, asked, summary, at_once=at_once)
                 if self._found_elsewhere:
                     raise DayTakenBack
@@ -309,7 +296,7 @@ class SoftStakingWorkflow(Messages):
         """Steps at once share a task neither with the answers to messages nor with another day's steps. So nobody
         who sends a message waits for longer than the steps of one day take."""
         if self._known.settings.steps_at_once:
-            await workflow.sleep(A_TASK_LATER, summary=diary.summary(f"{day} · is over"))
+            await workflow.sleep(A_TASK_LATER, summary=summaries.summary(f"{day} · is over"))
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None = None, summary: str = "") -> None:
         """Waits, or continues as new where the history has grown too long, which messages can cause too."""
@@ -319,7 +306,7 @@ class SoftStakingWorkflow(Messages):
 
         with suppress(asyncio.TimeoutError):
             await workflow.wait_condition(
-                lambda: until() or history_is_full(), timeout=timeout, timeout_summary=diary.summary(summary)
+                lambda: until() or history_is_full(), timeout=timeout, timeout_summary=summaries.summary(summary)
             )
         if history_is_full():
             await self._continue_as_new()

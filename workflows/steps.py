@@ -9,8 +9,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
-from staking.steps import Answer, Request, Step
-from workflows import diary
+from contract.steps import Answer, Request, Step
+from workflows import summaries
 
 STEP_TIMEOUT = timedelta(seconds=10)
 """This limit is short, since nothing else notices a killed worker. The ledger's lock timeout is shorter still."""
@@ -38,7 +38,7 @@ async def execute(step: Step[Request, Answer], request: Request, summary: str) -
         result_type=step.answer,
         start_to_close_timeout=STEP_TIMEOUT,
         retry_policy=RETRY_WITHOUT_LIMIT,
-        summary=diary.summary(summary),
+        summary=summaries.summary(summary),
     )
 
 
@@ -55,7 +55,7 @@ async def execute_at_once(step: Step[Request, Answer], request: Request, summary
             result_type=step.answer,
             schedule_to_close_timeout=AT_ONCE_TIMEOUT,
             retry_policy=_ONE_TRY,
-            summary=diary.summary(summary),
+            summary=summaries.summary(summary),
         )
     except FailureError as error:
         # One that failed raises a bare ApplicationError, one that ran out of time an ActivityError.

@@ -19,10 +19,10 @@ from benchmarks.midnight.references import postgresql_pid, server_pid
 from benchmarks.midnight.telling import Progress
 from benchmarks.midnight.waves import Alike, Group, Part
 from benchmarks.midnight.workers import Workers, working
+from contract.steps import workflow_id
 from embedded.temporal_server import throwaway_server
-from ledger.engine import utc_now
+from ledger.database.engine import utc_now
 from staking.days import ONE_DAY, day_of, end_of
-from staking.steps import workflow_id
 
 HERE = Path(__file__).parents[2]
 _LOADER = Path(__file__).with_name("in_checkout") / "loader.py"

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from benchmarks.midnight.reporting import report
     from benchmarks.midnight.workers import POLLING
     from embedded.exiting import exit_process
-    from fleet.options import WorkerOptions
+    from running.options import WorkerOptions
 
 TASK_QUEUE = "reference"
 STEPS = 3

@@ -17,7 +17,7 @@ from benchmarks.grown_ledger import Users
 from benchmarks.midnight.histories import DayInHistory, days_in_history
 from benchmarks.midnight.processes import BenchmarkFailed, cpu_s, resident_bytes
 from benchmarks.midnight.telling import Progress, say
-from ledger.engine import utc_now
+from ledger.database.engine import utc_now
 
 _FIRST_USERS = 5
 _TRIAL_SHARE, _TRIAL_USERS_MAX = 6, 100

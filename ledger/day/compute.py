@@ -1,9 +1,10 @@
 """The rewards of one user's day, from its snapshot and the terms in force on it (rules 3, 4, 5, 7 and 12)."""
 
+from contract.requests import ComputeRequest
+from ledger.database.program_memory import ProgramVersion
 from ledger.errors import NotEnrolled
-from ledger.program_memory import ProgramVersion
 from staking.day import Terms, rewards_of
-from staking.models import ComputeRequest, EndsHere, Rewards
+from staking.models import EndsHere, Rewards
 
 
 def computed(request: ComputeRequest, in_force: ProgramVersion, region: str | None) -> Rewards | EndsHere:

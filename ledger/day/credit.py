@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from contract.requests import CreditRequest
+from ledger.database.rows import Row
 from ledger.day.facts import CreditFacts
 from ledger.errors import OutOfOrder
 from ledger.journal import POOL, SPOT, Leg, LockedUser, NewEntry, Spot, check_range
-from ledger.rows import Row
 from staking.day import Credit, check_averages, check_is_accrual_day, credit, credited_before, paid
 from staking.days import end_of
-from staking.models import CreditReceipt, CreditRequest, PoolShort
+from staking.models import CreditReceipt, PoolShort
 
 
 def answered(request: CreditRequest, facts: CreditFacts | None) -> CreditReceipt | None:

@@ -14,12 +14,13 @@ from operator import attrgetter
 from sqlalchemy import BigInteger, and_, bindparam, cast, null, select, type_coerce, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.requests import ComputeRequest, SnapshotRequest
+from ledger.database.program_memory import ProgramVersion
+from ledger.database.schema import UtcInstant, accounts, days, enrolments, postings, rewards, snapshots, users
 from ledger.journal import SPOT, Account, AccountKey, LockedUser, holdings_of_all_before
-from ledger.program_memory import ProgramVersion
-from ledger.schema import UtcInstant, accounts, days, enrolments, postings, rewards, snapshots, users
 from staking.day import ClosedDay, ClosingFacts, DayBefore, DayFacts, Enrolled, Fixed
 from staking.days import ONE_DAY, day_of, end_of, start_of
-from staking.models import ComputeRequest, CreditReceipt, Holding, RewardLine, Snapshot, SnapshotRequest
+from staking.models import CreditReceipt, Holding, RewardLine, Snapshot
 from staking.rewards import Outcome
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.program_memory import ProgramVersion
-from ledger.rows import Row
+from contract.requests import SnapshotRequest
+from ledger.database.program_memory import ProgramVersion
+from ledger.database.rows import Row
 from staking.day import ClosingFacts, DayFacts, check_order, close, closed_before, not_enrolled
-from staking.models import Snapshot, SnapshotRequest
+from staking.models import Snapshot
 
 
 @dataclass(frozen=True)

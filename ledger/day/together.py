@@ -11,30 +11,21 @@ from typing import Generic, TypeVar
 from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.batches import Answer, Request
+from contract.requests import ComputeRequest, CreditRequest, FencedRequest, SnapshotRequest
+from ledger.database.batches import Answer, Request
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.rows import insert_rows, update_rows
+from ledger.database.schema import days, rewards, snapshots, users
 from ledger.day import compute, credit, snapshot
 from ledger.day.credit import Crediting
 from ledger.day.facts import closing_facts, credit_facts, day_facts, regions
 from ledger.day.snapshot import Closing
-from ledger.engine import Ledger, run_again_if_it_gave_way
 from ledger.errors import LedgerError, NoProgram
 from ledger.journal import Account, AccountKey, LockedUser, lock_pools, lock_users, post_to
 from ledger.programs import program_of_closed_day
-from ledger.rows import insert_rows, update_rows
-from ledger.schema import days, rewards, snapshots, users
 from staking.day import paid
 from staking.days import end_of
-from staking.models import (
-    ComputeRequest,
-    CreditReceipt,
-    CreditRequest,
-    EndsHere,
-    FencedRequest,
-    PoolShort,
-    Rewards,
-    Snapshot,
-    SnapshotRequest,
-)
+from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot
 
 Decision = TypeVar("Decision")
 

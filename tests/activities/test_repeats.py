@@ -11,17 +11,9 @@ from temporalio.testing import ActivityEnvironment
 from world import SHIPPED_PROGRAM, World, activation, at, day, units
 
 from activities import all_activities
-from staking.models import (
-    ComputeRequest,
-    CreditReceipt,
-    CreditRequest,
-    EndRequest,
-    EnrolRequest,
-    Receipt,
-    Rewards,
-    Snapshot,
-    SnapshotRequest,
-)
+from contract.answers import Receipt
+from contract.requests import ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
+from staking.models import CreditReceipt, Rewards, Snapshot
 
 pytestmark = pytest.mark.on_both_databases
 

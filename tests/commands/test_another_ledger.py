@@ -8,10 +8,10 @@ from world import EXPORT_HEADER, ROOT, World, at
 
 from commands import agreement
 from commands.agreement import disagreement
-from ledger.engine import open_ledger
+from contract.live_status import LiveStatus
+from ledger.database.engine import open_ledger
 from settings import sqlite_url
 from staking.days import ONE_DAY
-from staking.models import LiveStatus
 
 WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
 

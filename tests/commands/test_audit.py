@@ -8,7 +8,7 @@ import pytest
 from commandline import CommandLine, utc_today
 from world import ROOT, World, at
 
-from ledger.engine import open_ledger
+from ledger.database.engine import open_ledger
 
 PROGRAM_FILE = str(ROOT / "program.toml")
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from commands.bulk import AT_ONCE, FAILURES_IN_A_ROW_MAX, Outcome, for_each
-from workflows.client import NoAnswer, RequestRefused
+from contract.errors import NoAnswer, RequestRefused
 
 USERS = [f"user-{number:04}" for number in range(450)]
 

@@ -7,7 +7,7 @@ import earlier_ledgers
 import pytest
 from commandline import CommandLine, Worker
 
-from ledger.migrations import SCHEMA_VERSION
+from ledger.database.migrations import SCHEMA_VERSION
 
 on_postgresql = pytest.mark.parametrize("database", [databases.POSTGRESQL], indirect=True)
 NEWER = SCHEMA_VERSION + 97

@@ -8,7 +8,7 @@ import pytest
 from commandline import CommandLine, assert_refused, utc_today
 from world import ROOT, World, at
 
-from ledger.engine import open_ledger
+from ledger.database.engine import open_ledger
 
 WHY = ("--reason", "ticket 4711")
 PROGRAM_FILE = str(ROOT / "program.toml")

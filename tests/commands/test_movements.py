@@ -7,7 +7,7 @@ import pytest
 from commandline import CommandLine, an_empty_ledger, assert_refused
 
 import starter
-from ledger.engine import make_ledger
+from ledger.database.engine import make_ledger
 
 DEPOSIT = ("deposit", "ann", "SOL", "12", "--key", "deposit 1")
 

@@ -13,7 +13,7 @@ from world import EXPORT_HEADER
 
 import starter
 from embedded.temporal_server import throwaway_server
-from workflows import client as client_module
+from temporal import client as client_module
 
 DOCUMENTS = {"terms_of_use": "2026-01-01", "soft_staking_terms": "2026-01-01", "risk_warning": "2026-01-01"}
 

@@ -23,14 +23,15 @@ from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world
 
 from commands.find import print_users
 from commands.reward_tables import print_calendar, print_totals
+from contract.acts import Act
+from contract.requests import ActRequest
 from ledger.acts import hold
-from ledger.engine import open_ledger
-from ledger.statement_text import COMPUTED_COLUMNS
-from ledger.statements import StatementLine
+from ledger.database.engine import open_ledger
+from ledger.reading.statement_text import COMPUTED_COLUMNS
+from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, end_of, start_of
-from staking.models import Act, ActRequest
 from staking.money import format_amount
-from workflows.visibility import FoundUser
+from temporal.visibility import FoundUser
 
 WIDTHS = (40, 60, 80, 120, 200, None)
 """None: no terminal."""

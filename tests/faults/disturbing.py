@@ -16,9 +16,9 @@ from temporalio.worker import (
     Worker,
 )
 
-from fleet.options import WorkerOptions
-from ledger.engine import Ledger
-from worker import build_worker
+from ledger.database.engine import Ledger
+from running.options import WorkerOptions
+from running.worker import build_worker
 
 
 class ProcessDied(Exception):

@@ -15,14 +15,15 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 from world import World, a_world
 
-from ledger.audit import audit
-from ledger.engine import Ledger
+from contract.answers import Receipt
+from contract.requests import EndRequest
+from contract.steps import workflow_id
+from ledger.auditing.audit import audit
+from ledger.database.engine import Ledger
+from ledger.database.schema import days
 from ledger.enrolments import end_enrolment
-from ledger.schema import days
-from ledger.statements import StatementLine
+from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, day_of, end_of, start_of
-from staking.models import EndRequest, Receipt
-from staking.steps import workflow_id
 from workflows.soft_staking import SoftStakingWorkflow
 
 Answer = TypeVar("Answer")

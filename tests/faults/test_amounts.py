@@ -8,11 +8,11 @@ from faults.story import Move, assert_audit_is_clean, post, until_paid
 from servers import time_skipping
 from world import SHIPPED_PROGRAM, World, a_world, activation, program_with, units
 
+from contract.answers import Receipt
+from running.worker import build_worker
 from staking.days import ONE_DAY
-from staking.models import Receipt
 from staking.program import Program
-from worker import build_worker
-from workflows.client import send_activation
+from temporal.client import send_activation
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -26,10 +26,10 @@ from faults.story import (
 from servers import time_skipping
 from world import World, activation
 
+from contract.answers import Receipt
+from contract.steps import workflow_id
 from staking.days import day_of
-from staking.models import Receipt
-from staking.steps import workflow_id
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 
 pytestmark = pytest.mark.on_both_databases
 

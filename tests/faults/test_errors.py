@@ -32,13 +32,13 @@ from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
 from world import LONG_AGO, SHIPPED_PROGRAM, World, activation, paused_before
 
-from ledger.engine import open_ledger, upgrade_ledger
+from contract.answers import Receipt
+from contract.steps import CREDIT, SNAPSHOT
+from ledger.database.engine import open_ledger, upgrade_ledger
 from ledger.errors import LedgerUnavailable
+from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
-from staking.models import Receipt
-from staking.steps import CREDIT, SNAPSHOT
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 
 KINDS = [
     LedgerUnavailable("the database is away"),

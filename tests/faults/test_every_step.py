@@ -27,10 +27,10 @@ from faults.story import (
 from servers import time_skipping
 from world import World, a_world, activation
 
+from contract.answers import Receipt
+from contract.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, RECALL, SNAPSHOT, workflow_id
 from staking.days import ONE_DAY, day_of
-from staking.models import Receipt
-from staking.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, RECALL, SNAPSHOT, workflow_id
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 
 STEPS = [step.name for step in (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT)]
 _PATIENCE = timedelta(seconds=180)

@@ -12,11 +12,13 @@ from staking_service import StakingService, a_service
 from temporalio.exceptions import ApplicationError
 from world import World
 
+from contract.acts import Act, Hold
+from contract.answers import End, Receipt
+from contract.requests import ActRequest, EndRequest
+from contract.steps import CREDIT, END_ENROLMENT, ENROL, HOLD, RELEASE, SNAPSHOT, SUPERSEDED
 from ledger.acts import hold, hold_of, release
 from ledger.enrolments import end_enrolment, recall
 from staking.days import ONE_DAY, day_of, end_of
-from staking.models import Act, ActRequest, End, EndRequest, Hold, Receipt
-from staking.steps import CREDIT, END_ENROLMENT, ENROL, HOLD, RELEASE, SNAPSHOT, SUPERSEDED
 
 A_CHECK = Act(operator="olga", reason="a check")
 

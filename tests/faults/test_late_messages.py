@@ -10,8 +10,8 @@ from staking_service import a_service
 from temporalio import activity
 from world import World
 
+from contract.steps import END_ENROLMENT
 from staking.days import ONE_DAY, day_of, end_of
-from staking.steps import END_ENROLMENT
 
 pytestmark = pytest.mark.on_both_databases
 

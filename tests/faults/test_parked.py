@@ -27,11 +27,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from world import World, activation
 
+from contract.answers import Receipt
+from contract.live_status import Blocked
+from contract.steps import CREDIT, SNAPSHOT, workflow_id
+from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
-from staking.models import Blocked, Receipt
-from staking.steps import CREDIT, SNAPSHOT, workflow_id
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -9,7 +9,7 @@ from faults.story import content
 from staking_service import a_service
 from world import LONG_AGO, World
 
-from ledger.engine import open_ledger
+from ledger.database.engine import open_ledger
 from staking.days import ONE_DAY, day_of, end_of
 
 

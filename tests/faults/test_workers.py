@@ -33,13 +33,13 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from world import LONG_AGO, ROOT, World, activation
 
-from ledger.engine import open_ledger
+from contract.answers import Receipt
+from contract.steps import SNAPSHOT, workflow_id
+from diary.history import StepTaken, read_run
+from ledger.database.engine import open_ledger
+from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
-from staking.models import Receipt
-from staking.steps import SNAPSHOT, workflow_id
-from worker import build_worker
-from workflows.client import send_activation
-from workflows.history import StepTaken, read_run
+from temporal.client import send_activation
 
 SCRIPT = Path(__file__).parent / "worker_process.py"
 PATIENCE = timedelta(seconds=180)

@@ -7,8 +7,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from embedded.exiting import exit_process
-from ledger.engine import open_ledger
-from worker import build_worker
+from ledger.database.engine import open_ledger
+from running.worker import build_worker
 
 
 async def work(address: str, database_url: str) -> None:

@@ -24,10 +24,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from staking.steps import TASK_QUEUE, workflow_id
-from workflows.history import LOCAL_ACTIVITY, read_run
-from workflows.history import History as UserHistory
-from workflows.retelling import diary_lines, diary_of
+from contract.steps import TASK_QUEUE, workflow_id
+from diary.history import LOCAL_ACTIVITY, read_run
+from diary.history import History as UserHistory
+from diary.retelling import diary_lines, diary_of
 from workflows.soft_staking import SoftStakingWorkflow
 
 FOLDER = Path(__file__).parent

@@ -25,7 +25,7 @@ from histories.stories import STORIES, Story, histories_of
 from temporalio.api.history.v1 import History
 
 from commands import entrance
-from commands.entrance import CommandFailed, say
+from running.process import CommandFailed, run, say
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -46,7 +46,7 @@ def record(
     known = {story.name: story for story in STORIES}
     if unknown := set(stories or ()) - set(known):
         raise typer.BadParameter(f"no story is called {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
-    entrance.run(_record([known[name] for name in stories or known], replace=replace))
+    run(_record([known[name] for name in stories or known], replace=replace))
 
 
 async def _record(stories: list[Story], *, replace: bool) -> None:

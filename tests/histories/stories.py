@@ -23,9 +23,11 @@ from temporalio.worker import Worker
 from world import SHIPPED_PROGRAM, a_world, at, program_with
 
 from activities import all_activities
+from contract.acts import Act
+from contract.answers import Refusal
+from contract.recollection import SearchAttributeUse
+from contract.steps import SNAPSHOT, TASK_QUEUE
 from staking.days import ONE_DAY, start_of
-from staking.models import Act, Refusal, SearchAttributeUse
-from staking.steps import SNAPSHOT, TASK_QUEUE
 from workflows.search_attributes import ALL_KEYS
 from workflows.soft_staking import SoftStakingWorkflow
 

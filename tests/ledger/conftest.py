@@ -7,7 +7,7 @@ import databases
 import pytest
 from world import LONG_AGO, World
 
-from ledger.engine import open_ledger
+from ledger.database.engine import open_ledger
 
 
 @pytest.fixture

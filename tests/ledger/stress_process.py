@@ -23,7 +23,7 @@ from sqlalchemy import event
 from world import LONG_AGO, World, at, program_with
 
 from ledger.corrections import adjust, reverse
-from ledger.engine import Ledger, open_ledger
+from ledger.database.engine import Ledger, open_ledger
 from ledger.entries import Recorded
 from ledger.errors import LedgerError
 from ledger.movements import deposit, trade, withdraw

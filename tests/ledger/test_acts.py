@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from world import World, activation, at, units
 
+from contract.acts import Act, Hold
+from contract.requests import ActRequest, EndRequest, EnrolRequest
 from ledger.acts import held_users, hold, hold_of, latest_acts, record_act, release
 from ledger.enrolments import end_enrolment, enrol
 from ledger.entries import pool_entries
 from ledger.pools import fund_pool
-from staking.models import Act, ActRequest, EndRequest, EnrolRequest, Hold
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from world import LONG_AGO, World, a_world, at, day, units
 
 from ledger.corrections import adjust, reverse
-from ledger.engine import Ledger, open_ledger
+from ledger.database.engine import Ledger, open_ledger
 from ledger.entries import Entry, Recorded, UserEntries, read_entry, user_entries
 from ledger.errors import (
     AccountFull,
@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.movements import deposit, trade, withdraw
 from ledger.pools import fund_pool, pool_balances
-from ledger.standing import standing
+from ledger.reading.standing import standing
 from staking.models import CreditReceipt
 from staking.money import MAX_ACCOUNT_UNITS
 

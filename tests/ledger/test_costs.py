@@ -17,18 +17,20 @@ import pytest
 from sqlalchemy import event
 from world import LONG_AGO, SHIPPED_PROGRAM, World, units
 
-from activities.compute import ComputeStep
+from activities.steps import Steps
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish
+from contract.acts import Act
+from contract.requests import ActRequest, ComputeRequest
 from ledger.acts import hold, release
-from ledger.engine import Ledger, open_ledger, upgrade_ledger
-from ledger.import_facts import read_facts
-from ledger.import_plan import Span
-from ledger.import_records import list_imports
+from ledger.database.engine import Ledger, open_ledger, upgrade_ledger
+from ledger.imports.facts import read_facts
+from ledger.imports.plan import Span
+from ledger.imports.records import list_imports
 from ledger.journal import users_as_they_are
 from ledger.movements import deposit
-from ledger.standing import standing
+from ledger.reading.standing import standing
 from staking.days import ONE_DAY, end_of, start_of
-from staking.models import Act, ActRequest, ComputeRequest, CreditReceipt, Rewards
+from staking.models import CreditReceipt, Rewards
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -111,7 +113,7 @@ async def pay(world: World, user_id: str, *, times: int = 1) -> None:
         snapshot = await world.close(user_id, NEXT_DAY, enrolment_id=enrolment_id)
     for _ in range(times):
         request = ComputeRequest(user_id=user_id, enrolment_id=enrolment_id, snapshot=snapshot)
-        rewards = await ComputeStep(world.ledger).compute(request)
+        rewards = await Steps(world.ledger).compute(request)
         assert isinstance(rewards, Rewards)
     for _ in range(times):
         assert isinstance(await world.credit(user_id, rewards, enrolment_id=enrolment_id), CreditReceipt)

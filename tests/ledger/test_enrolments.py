@@ -5,10 +5,12 @@ from datetime import datetime
 import pytest
 from world import SHIPPED_PROGRAM, World, activation, at, day, end_of, program_with, units
 
+from contract.answers import Receipt, Refusal
+from contract.requests import EnrolRequest
 from ledger.enrolments import enrol
 from ledger.errors import BackDatingRefused, NoProgram, NotEnrolled
 from staking.days import ONE_DAY
-from staking.models import Activation, EnrolRequest, Receipt, Refusal
+from staking.models import Activation
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -6,21 +6,14 @@ from typing import Any
 import pytest
 from world import World, activation, at, day
 
+from contract.acts import Act
+from contract.answers import Receipt
+from contract.requests import ActRequest, CreditRequest, EndRequest, EnrolRequest, FencedRequest, SnapshotRequest
+from contract.steps import FOUND_ELSEWHERE, SUPERSEDED
 from ledger.acts import hold, release
 from ledger.day.together import close_day, credit_day
 from ledger.enrolments import end_enrolment, enrol, recall
 from ledger.errors import LedgerError, LedgerRestored, Superseded
-from staking.models import (
-    Act,
-    ActRequest,
-    CreditRequest,
-    EndRequest,
-    EnrolRequest,
-    FencedRequest,
-    Receipt,
-    SnapshotRequest,
-)
-from staking.steps import FOUND_ELSEWHERE, SUPERSEDED
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -23,10 +23,10 @@ from world import (
     until_a_lock_is_waited_for,
 )
 
+from ledger.database.schema import metadata
 from ledger.day.facts import read_snapshot
 from ledger.errors import AccountFull, InsufficientBalance, LedgerError, LedgerUnavailable
 from ledger.journal import OUTSIDE, POOL, Leg, LockedUser, NewEntry, Owner, Spot, lock_user, post, post_all
-from ledger.schema import metadata
 from staking.days import ONE_DAY
 from staking.models import Snapshot
 

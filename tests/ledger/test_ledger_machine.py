@@ -31,28 +31,21 @@ from hypothesis.stateful import (
 )
 from world import World, a_world, activation, at, program_with
 
+from contract.answers import Receipt, Refusal
+from contract.recollection import Enrolment
+from contract.requests import EndRequest, EnrolRequest
 from ledger.corrections import adjust, reverse
-from ledger.engine import Ledger
+from ledger.database.engine import Ledger
 from ledger.enrolments import end_enrolment, enrol, recollection
 from ledger.entries import Entry, Recorded
 from ledger.errors import InsufficientBalance, NotReversible, OutOfOrder, ProgramRefused, UnknownAsset
-from ledger.imports import ImportRefused
+from ledger.imports.importing import ImportRefused
 from ledger.movements import deposit, post_movement, trade, withdraw
 from ledger.pools import fund_pool
 from ledger.programs import Applied, apply_program, program_on, switch_assets
-from ledger.standing import standing
+from ledger.reading.standing import standing
 from staking.days import ONE_DAY, day_of, end_of, start_of
-from staking.models import (
-    CreditReceipt,
-    EndRequest,
-    Enrolment,
-    EnrolRequest,
-    PoolShort,
-    Receipt,
-    Refusal,
-    Rewards,
-    Snapshot,
-)
+from staking.models import CreditReceipt, PoolShort, Rewards, Snapshot
 from staking.money import format_amount
 from staking.program import AssetTerms, Program
 

@@ -13,7 +13,7 @@ from world import LONG_AGO, World, at, day, units
 
 from ledger import movements
 from ledger.corrections import reverse
-from ledger.engine import Ledger, open_ledger
+from ledger.database.engine import Ledger, open_ledger
 from ledger.entries import Recorded
 from ledger.errors import AccountFull, ContentDiffers, InsufficientBalance, InTheFuture
 from ledger.movements import CLOCKS_DIFFER_BY_MAX, deposit, post_movement, withdraw

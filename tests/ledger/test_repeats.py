@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from world import LONG_AGO, Crash, World, a_world, activation, at, crash_before_statement, day, program_with, units
 
+from contract.requests import EnrolRequest
 from ledger.corrections import adjust, reverse
 from ledger.enrolments import enrol
 from ledger.errors import ContentDiffers
 from ledger.movements import deposit
 from ledger.pools import fund_pool
-from staking.models import EnrolRequest, Rewards
+from staking.models import Rewards
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.requests import CreditRequest, SnapshotRequest
 from staking.day import (
     ClosedDay,
     ClosingFacts,
@@ -30,17 +31,7 @@ from staking.day import (
     rewards_of,
 )
 from staking.days import ONE_DAY, end_of, start_of
-from staking.models import (
-    CreditReceipt,
-    CreditRequest,
-    EndsHere,
-    Holding,
-    PoolShort,
-    RewardLine,
-    Rewards,
-    Snapshot,
-    SnapshotRequest,
-)
+from staking.models import CreditReceipt, EndsHere, Holding, PoolShort, RewardLine, Rewards, Snapshot
 from staking.money import format_amount, parse_amount
 from staking.program import parse_program
 from staking.refusals import ContentDiffers, LedgerError, NotEnrolled, OutOfOrder

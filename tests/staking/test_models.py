@@ -8,34 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from contract.acts import Act, Hold
+from contract.answers import ActivationAnswer, ComputeAnswer, CreditAnswer, End, Receipt, Refusal
+from contract.live_status import Blocked, LiveStatus
+from contract.recollection import Enrolment, Recollection
+from contract.requests import ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
 from staking.models import (
-    Act,
     Activation,
-    ActivationAnswer,
     BackDating,
-    Blocked,
-    ComputeAnswer,
-    ComputeRequest,
-    CreditAnswer,
     CreditReceipt,
-    CreditRequest,
-    End,
-    EndRequest,
     EndsHere,
-    Enrolment,
-    EnrolRequest,
-    Hold,
     Holding,
-    LiveStatus,
     PoolShort,
-    Receipt,
-    Recollection,
-    Refusal,
     RefusalReason,
     RewardLine,
     Rewards,
     Snapshot,
-    SnapshotRequest,
     check_user_id,
 )
 from staking.money import MAX_ACCOUNT_UNITS

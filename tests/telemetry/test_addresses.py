@@ -4,9 +4,9 @@ import pytest
 from measured import free_address, scraped
 from temporalio.runtime import Runtime
 
+from settings import BadConfiguration
 from telemetry.address import Address
 from telemetry.runtime import start_runtime
-from workflows.connection import BadConfiguration
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.worker import Replayer
 
+from contract.errors import RequestRefused
+from settings import BadConfiguration
 from staking.days import ONE_DAY
 from telemetry.tracing import tracing
-from workflows.client import RequestRefused
-from workflows.connection import BadConfiguration
 from workflows.soft_staking import SoftStakingWorkflow
 
 

@@ -17,13 +17,13 @@ from temporalio.client import Client
 from web_api import NOW, make_token
 from world import World
 
+from contract.steps import TASK_QUEUE
 from ledger.service_tokens import Scope, all_tokens, revoke_token
 from settings import LOOPBACK, Settings
-from staking.steps import TASK_QUEUE
-from web.bearer import Anyone, Bearers
+from temporal.encryption import PayloadEncryption, data_converter
+from web.access.bearer import Anyone, Bearers
 from web.codec import create_codec_app
 from web.server import serving
-from workflows.encryption import PayloadEncryption, data_converter
 
 KEYS = {"2026": bytes(32)}
 UI = "http://127.0.0.1:8233"

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from web_api import LiveWeb, Program, a_live_web, make_token, milliseconds
 
 from ledger.api_keys import KeyKind
-from ledger.engine import utc_now
+from ledger.database.engine import utc_now
 from ledger.service_tokens import Scope
 
 CHECKS = [

@@ -12,7 +12,7 @@ from servers import full_server
 from temporalio.client import Client
 from world import World, day, paused_before
 
-from ledger.engine import open_ledger
+from ledger.database.engine import open_ledger
 from ledger.errors import NotEnrolled
 from web.health import Health
 from web.probes import health_app

@@ -11,10 +11,12 @@ from staking_service import StakingService, eventually
 from temporalio.client import WorkflowExecutionStatus
 from world import SHIPPED_PROGRAM, World, activation
 
+from contract.answers import Receipt, Refusal
+from contract.errors import NoAnswer
+from contract.steps import STARTED_BY, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from staking.days import ONE_DAY, day_of, end_of
-from staking.models import Activation, Receipt, Refusal
-from staking.steps import STARTED_BY, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from workflows.client import NoAnswer, SoftStakingClient, send_activation
+from staking.models import Activation
+from temporal.client import SoftStakingClient, send_activation
 
 DOCUMENTS = SHIPPED_PROGRAM.documents
 SHORT = timedelta(seconds=1)

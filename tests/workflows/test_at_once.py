@@ -18,12 +18,14 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from world import World, activation
 
-from fleet.options import WorkerOptions
+from contract.acts import Act, Hold
+from contract.answers import Receipt
+from contract.recollection import Recollection, RunSettings
+from contract.steps import COMPUTE, CREDIT, RECALL, SNAPSHOT, workflow_id
+from running.options import WorkerOptions
+from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
-from staking.models import Act, Hold, Receipt, Recollection, RunSettings
-from staking.steps import COMPUTE, CREDIT, RECALL, SNAPSHOT, workflow_id
-from worker import build_worker
-from workflows.client import SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
 
 HOUR = timedelta(hours=1)
 STEPS_OF_A_DAY = [SNAPSHOT.name, COMPUTE.name, CREDIT.name]

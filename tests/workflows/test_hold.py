@@ -10,8 +10,8 @@ from servers import full_server
 from staking_service import StakingService, compounding, numbers
 from world import World
 
+from contract.acts import Act, Hold
 from staking.days import ONE_DAY, credit_deadline, day_of
-from staking.models import Act, Hold
 
 HOUR = timedelta(hours=1)
 A_CHECK = Act(operator="ann", reason="a check")

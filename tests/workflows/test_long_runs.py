@@ -11,10 +11,11 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World, a_world, at, day, program_with
 
-from ledger.statements import StatementLine
+from contract.recollection import DAYS_PER_RUN
+from diary.history import StepTaken, read_run
+from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, day_of, end_of, start_of
-from staking.models import DAYS_PER_RUN, CreditReceipt
-from workflows.history import StepTaken, read_run
+from staking.models import CreditReceipt
 
 EVENTS_PER_RUN_MAX = 2_000
 

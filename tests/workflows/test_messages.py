@@ -10,9 +10,10 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from world import SHIPPED_PROGRAM
 
+from contract.errors import RequestRefused
+from contract.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from staking.days import ONE_DAY, day_of
-from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from workflows.client import RequestRefused, SoftStakingClient
+from temporal.client import SoftStakingClient
 from workflows.messages import REASON_LENGTH_MAX
 
 HOUR = timedelta(hours=1)

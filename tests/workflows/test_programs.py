@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from staking_service import StakingService, compounding, numbers
 from world import SHIPPED_PROGRAM, activation, program_with
 
+from contract.answers import Refusal
 from ledger.enrolments import recall
 from staking.days import ONE_DAY, day_of
-from staking.models import Refusal
 from staking.program import Program
 
 HOUR = timedelta(hours=1)

@@ -17,12 +17,17 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from world import World, activation
 
+from contract.acts import Act, Hold
+from contract.answers import End, Receipt, Refusal
+from contract.errors import RequestRefused, ServiceError
+from contract.recollection import Noted, Recollection, SearchAttributeUse
+from contract.steps import WORKFLOW_TYPE, workflow_id
 from embedded.temporal_server import throwaway_server
+from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
-from staking.models import Act, End, Hold, Noted, Receipt, Recollection, Refusal, SearchAttributeUse
-from staking.steps import WORKFLOW_TYPE, workflow_id
-from worker import build_worker
-from workflows.client import RequestRefused, ServiceError, SoftStakingClient, send_activation
+from temporal.client import SoftStakingClient, send_activation
+from temporal.setup import Registered, SetupRefused, register, usable_search_attributes
+from temporal.visibility import Filter, FoundUser, failing_user_count, found_users, outdated_users, running_users
 from workflows.search_attributes import (
     ALL_KEYS,
     EARNING,
@@ -35,8 +40,6 @@ from workflows.search_attributes import (
     changes,
     to_note,
 )
-from workflows.setup import Registered, SetupRefused, register, usable_search_attributes
-from workflows.visibility import Filter, FoundUser, failing_user_count, found_users, outdated_users, running_users
 
 A_CHECK = Act(operator="ann", reason="a check")
 NAMES = [key.name for key in ALL_KEYS]

@@ -4,18 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from staking.models import (
-    Blocked,
-    End,
-    Enrolment,
-    Hold,
-    Noted,
-    PoolShort,
-    Receipt,
-    Recollection,
-    RunSettings,
-    SearchAttributeUse,
-)
+from contract.acts import Hold
+from contract.answers import End, Receipt
+from contract.live_status import Blocked
+from contract.recollection import Enrolment, Noted, Recollection, RunSettings, SearchAttributeUse
+from staking.models import PoolShort
 from workflows.showing import (
     Held,
     Idle,

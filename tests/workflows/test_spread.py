@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from staking_service import StakingService, compounding, numbers
 
+from contract.recollection import DAYS_PER_RUN
 from staking.days import ONE_DAY, SPREAD_MAX, day_of, end_of, wake_offset
-from staking.models import DAYS_PER_RUN
 
 HOUR = timedelta(hours=1)
 OFFSET = wake_offset("ann", SPREAD_MAX)

@@ -7,8 +7,8 @@ from staking_service import StakingService
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus
 
+from contract.errors import RequestRefused
 from staking.days import ONE_DAY, day_of
-from workflows.client import RequestRefused
 
 HOUR = timedelta(hours=1)
 

@@ -8,27 +8,43 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select
 from temporalio.client import Client
 
-from activities.recall import RecallStep
 from benchmarks import grown_ledger
 from embedded.exiting import exit_process
-from ledger.engine import Ledger, open_ledger, upgrade_ledger, utc_now
 from ledger.movements import deposit
-from ledger.schema import days
 from settings import Settings
 from staking.days import ONE_DAY
-from staking.models import Act, Activation, Receipt, RunSettings
+from staking.models import Activation
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
-from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from workflows.client import ServiceError, SoftStakingClient, send_activation
-from workflows.connection import connect
+
+if TYPE_CHECKING or find_spec("contract"):
+    from activities.steps import Steps as RecallStep
+    from contract.acts import Act
+    from contract.answers import Receipt
+    from contract.errors import ServiceError
+    from contract.recollection import RunSettings
+    from contract.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
+    from ledger.database.engine import Ledger, open_ledger, upgrade_ledger, utc_now
+    from ledger.database.schema import days
+    from temporal.client import SoftStakingClient, send_activation
+    from temporal.connection import connect
+else:  # a checkout from before these modules had folders of their own
+    from activities.recall import RecallStep
+    from ledger.engine import Ledger, open_ledger, upgrade_ledger, utc_now
+    from ledger.schema import days
+    from staking.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
+    from workflows.client import ServiceError, SoftStakingClient, send_activation
+    from workflows.connection import connect
+
+    from staking.models import Act, Receipt, RunSettings
 
 _AT_ONCE = 20
 _HELD = 1000 * UNITS_PER_TOKEN

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with
 
+from contract.requests import ComputeRequest
 from ledger.day.together import compute_day
 from ledger.errors import NoProgram, NotEnrolled
 from staking.days import ONE_DAY
-from staking.models import ComputeRequest, EndsHere, Rewards, Snapshot
+from staking.models import EndsHere, Rewards, Snapshot
 
 pytestmark = pytest.mark.on_both_databases
 

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 import pytest
 from world import World, a_world, activation, at, day, program_with, units
 
+from contract.requests import EnrolRequest
 from ledger.enrolments import enrol
 from ledger.errors import AccountFull, ContentDiffers, OutOfOrder
 from ledger.pools import fund_pool, pool_balances
 from staking.days import ONE_DAY
-from staking.models import CreditReceipt, EnrolRequest, PoolShort, Rewards
+from staking.models import CreditReceipt, PoolShort, Rewards
 from staking.money import MAX_ACCOUNT_UNITS
 
 pytestmark = pytest.mark.on_both_databases

@@ -9,7 +9,7 @@ from visitor import Clock, a_site, in_the_morning
 from world import World, at
 
 from staking.days import ONE_DAY, day_of, end_of
-from web.wording import day_text, instant_text
+from web.pages.wording import day_text, instant_text
 
 
 class Journey:

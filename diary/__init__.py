@@ -1,0 +1,1 @@
+"""A user's history, read and retold."""

@@ -1,0 +1,1 @@
+"""The proof that the books are right: the checks, and what runs them."""

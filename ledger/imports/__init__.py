@@ -1,0 +1,1 @@
+"""History exports: files read, lines planned, recorded once, and taken back."""

@@ -1,0 +1,162 @@
+"""What the ledger knows of the users of an export."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal_column, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.database.schema import accounts, entries, import_spans, imports, postings
+from ledger.imports.opening_facts import read_openings
+from ledger.imports.plan import Facts, Later, RecordedLine, Span
+from ledger.imports.records import RecordedImport
+from ledger.journal import LockedUser, exact_sum, from_exact_sum
+
+_USERS_IN_A_STATEMENT = 500
+"""Databases limit the parameters of one."""
+_T = TypeVar("_T")
+_reversals = entries.alias("reversals")
+
+
+async def read_facts(
+    connection: AsyncConnection,
+    users: Mapping[str, LockedUser],
+    spans: Mapping[str, Span],
+    own: RecordedImport | None,
+    *,
+    in_detail: bool,
+) -> dict[str, Facts]:
+    """What the ledger knows of each user of whose lines the span is given.
+
+    ``own`` is their import, where it is run again. ``in_detail``: every instant after the last line too, of which
+    there may be a million; else only what these come to.
+    """
+    facts = {user_id: Facts(users[user_id], {}) for user_id in spans}
+    for user_ids in chunks(sorted(spans), _USERS_IN_A_STATEMENT):
+        some = {user_id: spans[user_id] for user_id in user_ids}
+        await _read_holdings(connection, facts, some, in_detail=in_detail)
+        await _read_imported(connection, facts, some, own)
+        await _read_spans(connection, facts, some, own)
+        await read_openings(connection, facts, some, own)
+    return facts
+
+
+async def _read_holdings(
+    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], *, in_detail: bool
+) -> None:
+    of_users = accounts.c.user_id.in_(list(spans))
+    held = await connection.execute(
+        select(accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(of_users)
+    )
+    for user_id, asset, balance in held.all():
+        facts[user_id].held[asset] = balance
+    # From when the lines count. What counts at the first instant itself acts together with them.
+    first = min(facts[user_id].user.effective(span.first) for user_id, span in spans.items())
+    last = max(facts[user_id].user.effective(span.last) for user_id, span in spans.items())
+    wanted = postings.c.effective_at > first
+    if not in_detail:
+        for row in (await connection.execute(_later(of_users, postings.c.effective_at > last))).all():
+            facts[row.user_id].later[row.asset] = Later(from_exact_sum(row), int(row.least), int(row.most))
+        wanted = and_(wanted, postings.c.effective_at <= last)
+    for row in (await connection.execute(_by_instant(of_users, wanted))).all():
+        facts[row.user_id].postings.append((row.asset, row.instant, from_exact_sum(row)))
+
+
+def _by_instant(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """A row for each user, asset and instant, with what it changes."""
+    instant = type_coerce(postings.c.effective_at, BigInteger)
+    return (
+        select(accounts.c.user_id, accounts.c.asset, instant.label("instant"), *exact_sum(postings.c.amount))
+        .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
+        .where(*conditions)
+        .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, postings.c.effective_at)
+    )
+
+
+def _later(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """A row for each user and asset, with what some instants add: in the end, and least and most on the way.
+
+    What is added by an instant is the difference of two holdings, which fits 64 bits, and so do its halves.
+    """
+    by_instant = _by_instant(*conditions).subquery()
+    of_account, instant = (by_instant.c.user_id, by_instant.c.asset), by_instant.c.instant
+    high, low = (
+        func.sum(half).over(partition_by=of_account, order_by=instant)
+        for half in (by_instant.c.sum_high, by_instant.c.sum_low)
+    )
+    so_far = select(by_instant, (high * literal_column("4294967296") + low).label("added")).subquery()
+    return select(
+        so_far.c.user_id,
+        so_far.c.asset,
+        func.min(so_far.c.added).label("least"),
+        func.max(so_far.c.added).label("most"),
+        func.sum(so_far.c.sum_high).label("sum_high"),
+        func.sum(so_far.c.sum_low).label("sum_low"),
+    ).group_by(so_far.c.user_id, so_far.c.asset)
+
+
+async def _read_imported(
+    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], own: RecordedImport | None
+) -> None:
+    """Imported movements of those instants; the instant is where the source put it, not from when it counts."""
+    first, last = min(span.first for span in spans.values()), max(span.last for span in spans.values())
+    as_it_occurred = and_(entries.c.occurred_at.is_(None), entries.c.effective_at.between(first, last))
+    counts_later = entries.c.occurred_at.between(first, last)
+    own_number = None if own is None else own.import_number
+    for of_those_instants in (as_it_occurred, counts_later):
+        rows = (await connection.execute(_imported(list(spans), of_those_instants))).all()
+        for user_id, instant, asset, amount, entry_id, import_number, note, reversed_by in rows:
+            of_user = facts[user_id]
+            moved = (instant, asset, amount)
+            of_user.ever[moved] += 1
+            if reversed_by is not None:
+                continue
+            if own_number is not None and import_number == own_number:
+                of_user.own[moved] += 1
+            else:
+                of_user.recorded.setdefault(moved, []).append(RecordedLine(entry_id, import_number, note or ""))
+
+
+def _imported(user_ids: list[str], condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    instant = func.coalesce(entries.c.occurred_at, entries.c.effective_at)
+    return (
+        select(
+            entries.c.user_id,
+            type_coerce(instant, BigInteger),
+            accounts.c.asset,
+            postings.c.amount,
+            entries.c.entry_id,
+            entries.c.import_number,
+            entries.c.note,
+            _reversals.c.entry_id,
+        )
+        .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
+        .join(
+            accounts,
+            and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id),
+        )
+        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .where(entries.c.user_id.in_(user_ids), entries.c.kind == "movement", condition)
+        .order_by(entries.c.entry_id)
+    )
+
+
+async def _read_spans(
+    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], own: RecordedImport | None
+) -> None:
+    others = imports.c.undone_at.is_(None)
+    if own is not None:
+        others = and_(others, imports.c.import_number != own.import_number)
+    rows = await connection.execute(
+        select(import_spans.c.user_id, import_spans.c.first_instant, import_spans.c.last_instant)
+        .join_from(import_spans, imports, imports.c.import_number == import_spans.c.import_number)
+        .where(import_spans.c.user_id.in_(list(spans)), others)
+    )
+    for row in rows:
+        facts[row.user_id].spans.append(Span(row.first_instant, row.last_instant))
+
+
+def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    """Some of the items at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,216 @@
+"""How users stand, from the ledger alone: one of them, or several in the same few statements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Select, Text, and_, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contract.acts import Hold
+from contract.answers import Receipt
+from ledger.acts import HOLDS_IN_FORCE, holds_of
+from ledger.database.engine import Ledger
+from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, stored_day, stored_instant, users
+from ledger.enrolments import receipt_of
+from ledger.errors import NoProgram
+from ledger.programs import program_of_closed_day, program_on
+from ledger.reading.earnings import Position, positions, positions_asked, positions_in
+from ledger.reading.owed import NOTHING_OWED, OwedToUser, owed_to_each, spans
+from staking.days import ONE_DAY, day_of, start_of
+from staking.program import Program
+from staking.tag import tagged_asset
+
+_asked = bindparam("users", type_=Text, expanding=True)
+_today = bindparam("start_of_today", type_=UtcInstant)
+_latest = enrolments.alias("latest")
+_latest_id = (
+    select(enrolments.c.enrolment_id)
+    .where(enrolments.c.user_id == users.c.user_id)
+    .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.activated_at.desc())
+    .limit(1)
+    .correlate(users)
+    .scalar_subquery()
+)
+_last_credited_day = (
+    select(days.c.day)
+    .where(days.c.user_id == users.c.user_id, days.c.credited_at.is_not(None))
+    .order_by(days.c.day.desc())
+    .limit(1)
+    .correlate(users)
+    .scalar_subquery()
+)
+# Built once, since product services may ask hundreds of times in a second.
+_STANDING: Select[tuple[Any, ...]] = (
+    select(
+        users.c.user_id,
+        *(column for column in _latest.c if column.key != "user_id"),
+        _last_credited_day.label("last_credited_day"),
+        and_(users.c.closed_through < _today, _latest.c.activated_at < _today).label("is_behind"),
+        HOLDS_IN_FORCE.where(acts.c.user_id == users.c.user_id).correlate(users).exists().label("is_held"),
+        spans.where(enrolments.c.user_id == users.c.user_id).correlate(users).exists().label("is_owed"),
+    )
+    .select_from(users)
+    .join(_latest, _latest.c.enrolment_id == _latest_id, isouter=True)
+    .where(users.c.user_id.in_(_asked))
+)
+"""A row for each user who is known; the columns of the enrolment are null where there never was one."""
+_STANDING_READY = ReadyStatement(_STANDING)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a user stands, from the ledger alone."""
+
+    user_id: str
+    enrolled: bool
+    receipt: Receipt | None
+    """Of the open enrolment, or else the latest."""
+    region: str | None
+    """That the user gave with it."""
+    restricted_since: date | None
+    """Rule 7: the day on which the open enrolment ends, since its region is restricted. The loop is still to end
+    it, and no day earns any more."""
+    ended_at: datetime | None
+    end_reason: str | None
+    """Of a rule, of who asked, or of an operator; an operator's is never for the user."""
+    end_operator: str | None
+    """Who ended it, where it was neither the user nor a rule."""
+    end_tell: str | None
+    """What that operator has for the user."""
+    last_credited_day: date | None
+    owed_days: list[date]
+    """Accrual days that are over and not yet credited."""
+    is_behind: bool
+    """Enrolled, and a day that is over is not closed yet; the day of the activation too, which is never owed."""
+    delayed_since: date | None
+    """The first owed day, if rewards are delayed; see ledger.reading.owed.owed_to_each."""
+    hold: Hold | None
+    """An operator's, that the user is under."""
+    holdings: dict[str, int]
+    """Units by asset."""
+    totals: dict[str, int]
+    """Rewards credited ever and not reversed, units by asset."""
+    tagged_asset: str | None
+    """Rule 8; the tag is yellow while enrolled, else grey."""
+
+    @property
+    def is_on(self) -> bool:
+        """Enrolled, and rule 7 has not ended it, whether or not the loop has come there."""
+        return self.enrolled and self.restricted_since is None
+
+    @property
+    def told(self) -> list[str]:
+        """What operators have for the user: of the hold, and of the end until the next activation."""
+        return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
+
+
+async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
+    """How a user stands at an instant; an unknown user is simply not enrolled."""
+    async with ledger.read() as connection:
+        return (await standings(ledger, connection, [user_id], now=now))[user_id]
+
+
+async def standings(
+    ledger: Ledger, connection: AsyncConnection, user_ids: Sequence[str], *, now: datetime
+) -> dict[str, Standing]:
+    """standing, of several users by their ids, in two statements; more only where one is held or owed days."""
+    today = day_of(now)
+    given = {"users": user_ids, "yesterday": today - ONE_DAY, "start_of_today": start_of(today)}
+    rows = {row.user_id: row for row in await connection.execute(_STANDING, given)}
+    stand = await positions(connection, user_ids, now)
+    held = [row.user_id for row in rows.values() if row.is_held]
+    holds = await holds_of(connection, held) if held else {}
+    owing = [row.user_id for row in rows.values() if row.is_owed]
+    owed = await owed_to_each(connection, owing, now=now, held=holds) if owing else {}
+    terms = _Terms(today, await _program_of(ledger, connection, today))
+    return {
+        user_id: _standing(
+            user_id,
+            rows.get(user_id),
+            stand[user_id],
+            terms,
+            owed.get(user_id, NOTHING_OWED),
+            holds.get(user_id),
+        )
+        for user_id in user_ids
+    }
+
+
+def standings_asked(user_ids: Sequence[str], now: datetime) -> list[Asked]:
+    """The statements of ``standings``, to be read in one go; ``standings_in`` reads their rows."""
+    today = day_of(now)
+    yesterday, start = stored_day(today - ONE_DAY), stored_instant(start_of(today))
+    standing = _STANDING_READY.asked(users=user_ids, yesterday=yesterday, start_of_today=start)
+    return [standing, positions_asked(user_ids, now)]
+
+
+def standings_in(
+    found: Sequence[Sequence[Any]], user_ids: Sequence[str], program: Program | None, today: date
+) -> dict[str, Standing]:
+    """How users stand, by their ids, from the rows of both statements.
+
+    Users who are held or owed days are left out, since more must be read of them.
+    """
+    rows, stand = {row.user_id: row for row in found[0]}, positions_in(found[1], user_ids)
+    terms = _Terms(today, program)
+    known = {user_id: rows.get(user_id) for user_id in user_ids}
+    return {
+        user_id: _standing(user_id, row, stand[user_id], terms, NOTHING_OWED, None)
+        for user_id, row in known.items()
+        if row is None or not (row.is_held or row.is_owed)
+    }
+
+
+@dataclass(frozen=True)
+class _Terms:
+    today: date
+    program: Program | None
+
+
+def _standing(
+    user_id: str, row: AnyRow | None, stand: Position, terms: _Terms, owed: OwedToUser, hold: Hold | None
+) -> Standing:
+    latest = None if row is None or row.enrolment_id is None else row
+    return Standing(
+        user_id=user_id,
+        enrolled=latest is not None and latest.ended_at is None,
+        receipt=None if latest is None else receipt_of(latest),
+        region=None if latest is None else latest.region,
+        restricted_since=_restricted_since(latest, owed, terms.program, terms.today),
+        ended_at=None if latest is None else latest.ended_at,
+        end_reason=None if latest is None else latest.end_reason,
+        end_operator=None if latest is None else latest.end_operator,
+        end_tell=None if latest is None else latest.end_tell,
+        last_credited_day=None if row is None else row.last_credited_day,
+        owed_days=list(owed.days),
+        is_behind=latest is not None and latest.ended_at is None and latest.is_behind,
+        delayed_since=owed.delayed_since,
+        hold=hold,
+        holdings={asset: units for asset, units in sorted(stand.holdings.items()) if units},
+        totals=dict(sorted(stand.totals.items())),
+        tagged_asset=terms.program and tagged_asset(stand.holdings, terms.program),
+    )
+
+
+def _restricted_since(
+    latest: AnyRow | None, owed: OwedToUser, program: Program | None, today: date
+) -> date | None:
+    if latest is None or latest.ended_at is not None:
+        return None
+    is_restricted_today = program is not None and program.restricts(latest.region)
+    begins_today = today if is_restricted_today and latest.first_accrual_day <= today else None
+    return owed.restricted.get(latest.enrolment_id, begins_today)
+
+
+async def _program_of(ledger: Ledger, connection: AsyncConnection, day: date) -> Program | None:
+    has_begun = day <= day_of(ledger.clock())  # and keeps its terms, as one that is over does (I7)
+    try:
+        version = await (
+            program_of_closed_day(ledger, connection, day) if has_begun else program_on(connection, day)
+        )
+    except NoProgram:
+        return None
+    return version.program

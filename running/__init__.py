@@ -1,0 +1,1 @@
+"""Worker processes: the worker, what a process takes on, and how processes start, are watched and stop."""

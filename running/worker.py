@@ -1,0 +1,59 @@
+"""The worker of this process: which workflows and steps it runs, and how much of them."""
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities import all_activities
+from contract.recollection import DAYS_PER_RUN, SearchAttributeUse
+from contract.steps import TASK_QUEUE
+from ledger.database.engine import Ledger
+from running.options import WorkerOptions
+from telemetry.runtime import meter_of
+from telemetry.steps import StepTelemetry
+from workflows.soft_staking import SoftStakingWorkflow
+
+WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
+"""The sandbox is a guard for whoever changes the workflow: goldens are replayed in it, and many tests run in it. A
+worker does without, since it takes half of what a user's day costs a process beside the ledger."""
+BACK_TO_ALL_WORKERS_AFTER = timedelta(seconds=20)
+"""A task for the worker that has its workflow in memory waits for it so long: the whole wave of those in memory is
+through by then. Of a worker that was killed its users wait as long, once."""
+GRACEFUL_SHUTDOWN = timedelta(seconds=30)
+"""Longer than a step's start-to-close timeout, so that every running step finishes."""
+
+
+def build_worker(
+    client: Client,
+    ledger: Ledger,
+    options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
+    *,
+    task_queue: str = TASK_QUEUE,
+    spread: timedelta = timedelta(),
+    search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
+    days_per_run: int = DAYS_PER_RUN,
+) -> Worker:
+    """A worker on an open ledger; ``client`` must use the pydantic data converter.
+
+    Spread, search attributes and days are those of the runs that start on it.
+    """
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[SoftStakingWorkflow],
+        workflow_runner=WORKFLOW_RUNNER,
+        activities=all_activities(
+            ledger, spread=spread, search_attributes=search_attributes, days_per_run=days_per_run
+        ),
+        interceptors=[StepTelemetry(meter_of(client))],
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        max_cached_workflows=options.workflows_in_memory,
+        max_concurrent_workflow_tasks=options.max_concurrent_workflow_tasks,
+        max_concurrent_activities=options.max_concurrent_activities,
+        max_concurrent_local_activities=options.max_concurrent_workflow_tasks,
+        sticky_queue_schedule_to_start_timeout=BACK_TO_ALL_WORKERS_AFTER,
+        workflow_task_poller_behavior=options.poller_behavior,
+        activity_task_poller_behavior=options.poller_behavior,
+        deployment_config=options.deployment_config,
+    )

@@ -1,0 +1,1 @@
+"""The outside of Temporal: connection, encryption, the typed client, what a server must know and can find."""

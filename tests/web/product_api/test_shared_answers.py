@@ -1,0 +1,95 @@
+"""Whoever asks for the same at the same time is answered together, and never with what was begun before."""
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+
+from web.product_api.shared_answers import SharedAnswers
+
+
+class Finding:
+    """Counts what it is asked for, and answers with the count once it is let."""
+
+    def __init__(self) -> None:
+        self.begun: defaultdict[str, int] = defaultdict(int)
+        self.goes_on = asyncio.Event()
+
+    async def __call__(self, question: str) -> int:
+        self.begun[question] += 1
+        number = self.begun[question]
+        await self.goes_on.wait()
+        if question == "a defect":
+            raise AssertionError(question)
+        return number
+
+
+@pytest.fixture
+def finding() -> Finding:
+    return Finding()
+
+
+@pytest.fixture
+def shared(finding: Finding) -> SharedAnswers[int]:
+    return SharedAnswers(finding)
+
+
+async def _asking(shared: SharedAnswers[int], *questions: str) -> list[asyncio.Task[int]]:
+    """The questions, all of them asked, and those that nobody is finding begun."""
+    asking = [asyncio.create_task(shared.answer(question)) for question in questions]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return asking
+
+
+async def test_who_asks_while_an_answer_is_found_gets_the_next_one_together_with_others(
+    shared: SharedAnswers[int], finding: Finding
+) -> None:
+    asking = [*await _asking(shared, "ann"), *await _asking(shared, "ann", "ann", "ann")]
+    finding.goes_on.set()
+
+    assert await asyncio.gather(*asking) == [1, 2, 2, 2]
+
+
+async def test_nothing_is_kept_for_who_asks_later(shared: SharedAnswers[int], finding: Finding) -> None:
+    finding.goes_on.set()
+
+    assert [await shared.answer("ann") for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_question_does_not_wait_for_another(shared: SharedAnswers[int], finding: Finding) -> None:
+    asking = await _asking(shared, "ann", "bob")
+
+    assert finding.begun == {"ann": 1, "bob": 1}
+    finding.goes_on.set()
+    assert await asyncio.gather(*asking) == [1, 1]
+
+
+async def test_who_goes_away_takes_nobodys_answer_along(shared: SharedAnswers[int], finding: Finding) -> None:
+    first, leaves, stays = [*await _asking(shared, "ann"), *await _asking(shared, "ann", "ann")]
+    first.cancel()
+    leaves.cancel()
+    await asyncio.gather(first, leaves, return_exceptions=True)
+    finding.goes_on.set()
+
+    assert await stays == 2
+
+
+async def test_nobody_finds_what_everyone_has_left(shared: SharedAnswers[int], finding: Finding) -> None:
+    first, leaves = [*await _asking(shared, "ann"), *await _asking(shared, "ann")]
+    leaves.cancel()
+    await asyncio.gather(leaves, return_exceptions=True)
+    finding.goes_on.set()
+
+    assert await first == 1
+    assert await shared.answer("ann") == 2
+
+
+async def test_what_hinders_an_answer_is_told_to_all_who_wait_for_it(
+    shared: SharedAnswers[int], finding: Finding
+) -> None:
+    asking = await _asking(shared, "a defect", "a defect")
+    finding.goes_on.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [AssertionError, AssertionError]

@@ -1,0 +1,1 @@
+"""Who asks: sessions, tokens, keys and signatures, addresses, and how often one may ask."""

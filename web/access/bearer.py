@@ -1,0 +1,118 @@
+"""Who may call: bearer tokens, their scopes, and how often a caller may call."""
+
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request, params
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from ledger.database.engine import Ledger
+from ledger.service_tokens import Scope, ServiceToken, tokens_in_use
+from settings import Settings
+from web.access.client_address import address_of
+from web.access.rate_limits import MinuteLimit, seconds_left
+from web.access.tokens import is_the_token, token_id_in
+from web.problems import Problem
+
+_bearer = HTTPBearer(auto_error=False, description="A token made by `starter.py tokens create`.")
+
+
+class Bearers:
+    """Tests the token of every request: it must be in use, within its limit, and have the scope that the
+    endpoint needs."""
+
+    def __init__(self, ledger: Ledger, now: Callable[[], datetime], settings: Settings) -> None:
+        self._tokens = ledger.shared_reads(tokens_in_use)
+        self._limit = _CallLimit(now, settings)
+
+    def may(self, scope: Scope) -> params.Security:
+        """A dependency that only lets callers with a scope pass."""
+
+        async def check(
+            request: Request,
+            scopes: SecurityScopes,
+            credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        ) -> None:
+            text = credentials.credentials if credentials else ""
+            token_id = token_id_in(text)
+            known = None if token_id is None else await self._tokens.answer(token_id)
+            self.admit(request, text, known, scope)
+
+        return params.Security(check, scopes=[scope.value])
+
+    async def text_in(self, request: Request) -> str:
+        """The token that a request names; empty if it names none."""
+        credentials = await _bearer(request)
+        return credentials.credentials if credentials else ""
+
+    def admit(self, request: Request, text: str, known: ServiceToken | None, scope: Scope) -> None:
+        """Lets a request pass if its text is that of a token in use, with a scope; the token is as the ledger has
+        it.
+
+        Raises Problem for every other request, and if the token is over its limit.
+        """
+        token = self._counted(request, text, known)
+        if scope not in token.scopes:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "insufficient-scope",
+                "Insufficient scope",
+                f"this token does not have the scope {scope}",
+                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+            )
+
+    def _counted(self, request: Request, text: str, known: ServiceToken | None) -> ServiceToken:
+        if not is_the_token(known, text) or known is None:
+            self._limit.count_address(request)
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "unauthorized",
+                "Unauthorized",
+                "a bearer token that is in use is needed; an operator makes one with: starter.py tokens create",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        self._limit.count(f"token {known.token_id}")
+        return known
+
+
+class Anyone:
+    """Asks for no token, and only counts the requests of an address."""
+
+    def __init__(self, now: Callable[[], datetime], settings: Settings) -> None:
+        self._limit = _CallLimit(now, settings)
+
+    def may(self, _scope: Scope) -> params.Depends:
+        """A dependency that lets everyone pass."""
+
+        # Asynchronous, so that calls are counted on the event loop and not in a thread.
+        async def check(request: Request) -> None:
+            self._limit.count_address(request)
+
+        return params.Depends(check)
+
+
+class _CallLimit:
+    """SOFT_STAKING_CALLS_PER_MINUTE, for each caller."""
+
+    def __init__(self, now: Callable[[], datetime], settings: Settings) -> None:
+        self._now = now
+        self._limit = MinuteLimit(settings.calls_per_minute)
+        self._proxies = settings.trusted_proxies
+
+    def count_address(self, request: Request) -> None:
+        """Counts a call of an address. Raises Problem if it is over the limit."""
+        self.count(f"address {address_of(request, self._proxies)}")
+
+    def count(self, subject: str) -> None:
+        """Counts a call. Raises Problem if it is over the limit."""
+        now = self._now()
+        if self._limit.is_over(self._limit.use(subject, 1, now=now)):
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too-many-calls",
+                "Too many calls",
+                f"more than {self._limit.most} calls in this minute",
+                headers={"Retry-After": str(seconds_left(now))},
+            )

@@ -1,0 +1,1 @@
+"""The API that existing clients of the exchange speak."""
