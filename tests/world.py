@@ -306,6 +306,11 @@ async def _furnish(world: World, program: Program) -> None:
         await world.fund(asset)
 
 
+def breaches_of(found: Audit) -> list[str]:
+    """What an audit reports, each as a sentence that begins with the invariant."""
+    return sorted(f"{check.invariant}: {breach.what}" for check in found.checks for breach in check.breaches)
+
+
 def tamper(folder: Path, *statements: str) -> None:
     """Changes a world's ledger as no code of ours would: no trigger, foreign key or check is in the way."""
     databases.raw(folder, *statements, guards=False)

@@ -1,0 +1,11 @@
+"""Everything that somebody could change behind the code's back, with every breach that the audit reports of it."""
+
+from tamperings.acts import ACTS
+from tamperings.days import DAYS
+from tamperings.enrolments import ENROLMENTS
+from tamperings.entries import ENTRIES
+from tamperings.programs import PROGRAMS
+from tamperings.reversals import REVERSALS
+from tamperings.rewards import REWARDS
+
+TAMPERINGS = ENTRIES | DAYS | REWARDS | ENROLMENTS | PROGRAMS | REVERSALS | ACTS
