@@ -35,7 +35,7 @@ async def with_all(world: World) -> Program:
         await world.fund(code)
         await world.move("ann", "12", code, at("2026-09-30"))
     await world.enrol("ann", at("2026-10-01 10:00"), program=program)
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for accrual_day in DAYS:
-        await world.close_and_credit("ann", accrual_day)
+        await world.pay("ann", accrual_day)
     return program

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,14 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from polling import PATIENCE, wait_until
 from world import ROOT
 
 from ledger.database.engine import make_ledger
 from settings import sqlite_url
 
 STARTER, WORKER = str(ROOT / "starter.py"), str(ROOT / "worker.py")
-DEADLINE_S = 180.0
-LOOK_AGAIN_S = 0.05
 SENTENCE_LENGTH_MAX = 400
 WRITTEN_TO = "written to the ledger "
 _T = TypeVar("_T")
@@ -224,7 +223,7 @@ class Fork:
 
 
 def _answer_of(fork: Fork, err: Path) -> Answer:
-    out, _ = fork.communicate(DEADLINE_S)
+    out, _ = fork.communicate(PATIENCE.total_seconds())
     said, written_to = _without_the_ledger(err.read_text())
     assert fork.returncode is not None
     return Answer(fork.returncode, out, said, written_to)
@@ -327,7 +326,7 @@ class Installation:
         subprocess.run([temporal, "operator", "namespace", "create", *where], check=True, capture_output=True)
         # The server serves a new namespace a moment later.
         look = [temporal, "task-queue", "describe", "-t", "any", *where]
-        eventually(lambda: subprocess.run(look, capture_output=True).returncode == 0, f"{name} is served")
+        wait_until(lambda: subprocess.run(look, capture_output=True).returncode == 0, f"{name} is served")
 
     def kill_what_is_left(self) -> None:
         for pid in pids_with(f"--db-filename {self.data_dir.resolve()}/"):
@@ -375,11 +374,11 @@ class Worker:
         return [int(pid) for pid, parent in pairs if int(parent) == self.process.pid]
 
     def wait_until_it_polls(self) -> None:
-        eventually(lambda: self.process.poll() is not None or "Ctrl-C stops it" in self.said, "the worker polls")
+        wait_until(lambda: self.process.poll() is not None or "Ctrl-C stops it" in self.said, "the worker polls")
         assert self.process.poll() is None, self.said
 
     def ended(self) -> Answer:
-        out, _ = self.process.communicate(timeout=DEADLINE_S)
+        out, _ = self.process.communicate(timeout=PATIENCE.total_seconds())
         code = self.process.returncode
         assert code is not None
         return Answer(code, out, self.said)
@@ -402,19 +401,6 @@ def stopped(worker: Worker) -> Iterator[Worker]:
 def clean_environment(folder: Path) -> dict[str, str]:
     """Nothing of the developer's own settings."""
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
-
-
-def eventually(happens: Callable[[], _T], what: str) -> _T:
-    """The first answer that is true, asked again and again until a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        began = time.monotonic()
-        if answer := happens():
-            return answer
-        now = time.monotonic()
-        assert now < deadline, f"not within {DEADLINE_S:.0f} s: {what}"
-        # Whoever asks takes time from whoever is waited for: no more than half of it.
-        time.sleep(max(LOOK_AGAIN_S, now - began))
 
 
 def utc_today() -> date:

@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from commandline import free_ports
+from polling import eventually
 from servers import full_server, time_skipping
-from staking_service import StakingService, eventually
+from staking_service import StakingService
 from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime

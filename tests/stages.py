@@ -112,9 +112,9 @@ class _Stages:
             await self._holds(stage, self.holdings)
         await self.world.enrol(user, at(when), program=self.program, region=region, enrolment_id=enrolment_id)
         if credited:
-            await self.world.close(user, day_of(at(when)))
+            await self.world.snapshot(user, day_of(at(when)))
         for number in range(credited):
-            await self.world.close_and_credit(user, first_accrual_day(at(when)) + number * ONE_DAY)
+            await self.world.pay(user, first_accrual_day(at(when)) + number * ONE_DAY)
 
     async def _held(self, stage: str, when: str) -> None:
         user = self.named(stage)

@@ -1,14 +1,14 @@
 """The whole service in a test: a world, a Temporal server whose clock skips, and workers that come and go."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from polling import LOOK_AGAIN_S, PATIENCE, eventually
 from servers import time_skipping
 from sqlalchemy import func, select
 from temporalio.api.history.v1 import HistoryEvent
@@ -31,19 +31,7 @@ from staking.program import Program
 from temporal.client import SoftStakingClient, send_activation
 from workflows.soft_staking import SoftStakingWorkflow
 
-PATIENCE = timedelta(seconds=180)
-"""How long a test waits for what must come; reached only by a test that fails."""
 CLOCK_MOVES_WITHIN_S = 30
-LOOK_AGAIN_S = 0.02
-Found = TypeVar("Found")
-
-
-async def eventually(look: Callable[[], Awaitable[Found]]) -> Found:
-    """What ``look`` finds as soon as it is something; fails if it stays nothing."""
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while not (found := await look()):  # noqa: ASYNC110  # nothing says when a server is done
-            await asyncio.sleep(LOOK_AGAIN_S)
-        return found
 
 
 def compounding(holding: str, apr: str, days_held: int, cap: str = "10000") -> list[tuple[Decimal, Decimal]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import databases
 import pytest
-from commandline import CommandLine, Installation, eventually, stopped, utc_today
+from commandline import CommandLine, Installation, stopped, utc_today
+from polling import wait_until
 from staking_service import compounding
 from world import EXPORT_HEADER, ROOT
 
@@ -45,7 +46,7 @@ def test_a_user_who_was_enrolled_elsewhere_is_paid_every_owed_day(place: Install
     with stopped(place.start()) as worker:
         back_dating = ("--activated-at", f"{days_ago(5)}T12:00", "--operator", "ann", "--reason", "moved")
         receipt = cli.json("activate", "zoe", *WEB, *back_dating)
-        eventually(lambda: cli.json("status", "zoe")["last_credited_day"] == days_ago(1), "every owed day is paid")
+        wait_until(lambda: cli.json("status", "zoe")["last_credited_day"] == days_ago(1), "every owed day is paid")
         repeated = cli.json("activate", "zoe", *WEB)
         end = cli.json("deactivate", "zoe")
         ended = worker.stop()

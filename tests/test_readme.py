@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import Answer, CommandLine, Installation, eventually, stopped
+from commandline import Answer, CommandLine, Installation, stopped
+from polling import wait_until
 from world import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,7 +83,7 @@ def run(command: list[str], cli: CommandLine) -> Answer:
     assert not re.search("Traceback|unexpected|refused", answer.err), (command, answer)
     if "--activated-at" in command:
         # "if there are no rewards yet, ask again"
-        eventually(lambda: cli.json("status", command[1])["owed_days"] == [], "every owed day is paid")
+        wait_until(lambda: cli.json("status", command[1])["owed_days"] == [], "every owed day is paid")
     return answer
 
 

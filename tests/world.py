@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import databases
+from polling import eventually
 from sqlalchemy import event, text
 from sqlalchemy.util import await_only
 
@@ -84,7 +85,10 @@ def program_with(effective_from: str = "2020-01-01", **assets: dict[str, object]
 
 
 class World:
-    """A ledger and short words for what happens in it. Tokens are decimal text, instants ``at(...)``."""
+    """A ledger and short words for what happens in it. Tokens are decimal text, instants ``at(...)``.
+
+    The steps of a day have the names of the activities that take them.
+    """
 
     def __init__(self, ledger: Ledger, *, first_key: int = 1) -> None:
         self.ledger = ledger
@@ -138,7 +142,7 @@ class World:
         )
         return await enrol(self.ledger, request)
 
-    async def close(
+    async def snapshot(
         self, user: str, closed: date, *, enrolment_id: str | None = None, now: datetime | None = None
     ) -> Snapshot:
         request = SnapshotRequest(
@@ -150,7 +154,7 @@ class World:
         )
         return await close_day(self.ledger, request)
 
-    async def rewards(self, snapshot: Snapshot) -> Rewards:
+    async def compute(self, snapshot: Snapshot) -> Rewards:
         """What the rules make of a snapshot."""
         async with self.ledger.read() as connection:
             version = await program_on(connection, snapshot.day)
@@ -170,11 +174,12 @@ class World:
         )
         return await credit_day(self.ledger, request)
 
-    async def close_and_credit(
+    async def pay(
         self, user: str, accrual_day: date, *, enrolment_id: str | None = None
     ) -> CreditReceipt | PoolShort:
-        snapshot = await self.close(user, accrual_day, enrolment_id=enrolment_id)
-        return await self.credit(user, await self.rewards(snapshot), enrolment_id=enrolment_id)
+        """The three steps of a day."""
+        snapshot = await self.snapshot(user, accrual_day, enrolment_id=enrolment_id)
+        return await self.credit(user, await self.compute(snapshot), enrolment_id=enrolment_id)
 
     async def statement(self, *users: str) -> list[StatementLine]:
         async with self.ledger.read() as connection:
@@ -341,9 +346,11 @@ def paused_before(ledger: Ledger, start: str) -> Pause:
 async def until_a_lock_is_waited_for(folder: Path) -> None:
     """Until a transaction on a world's ledger waits for what another holds. SQLite cannot say so; there a
     transaction that has begun waits anyway."""
-    async with asyncio.timeout(180):
-        while not databases.a_lock_is_waited_for(folder):  # noqa: ASYNC110  # the database sends no word of it
-            await asyncio.sleep(0.005)
+
+    async def it_is() -> bool:
+        return databases.a_lock_is_waited_for(folder)
+
+    await eventually(it_is, "a lock is waited for")
 
 
 class Crash(Exception):

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Installation, assert_refused, eventually, utc_today
+from commandline import CommandLine, Installation, assert_refused, utc_today
+from polling import wait_until
 from world import EXPORT_HEADER, ROOT, World, at
 
 from commands import agreement
@@ -87,7 +88,7 @@ def test_an_activation_that_was_recorded_in_another_ledger_says_so(
 def test_a_retry_is_recorded_in_no_other_ledger(cli: CommandLine, elsewhere: CommandLine, user: str) -> None:
     deposit(cli, user, "AXS", "5000")
     activate_back_dated(cli, user)
-    eventually(lambda: cli.json("status", user)["state"] == "waiting for pool AXS", "the pool is asked")
+    wait_until(lambda: cli.json("status", user)["state"] == "waiting for pool AXS", "the pool is asked")
 
     answer = elsewhere.run("retry", user)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import CommandLine, eventually, is_running, servers_under, utc_today
+from commandline import CommandLine, is_running, servers_under, utc_today
+from polling import wait_until
 from world import ROOT
 
 from commands.demo import _read
@@ -286,7 +287,7 @@ def test_a_demonstration_told_to_stop_takes_its_server_and_its_files_with_it(
     alone.environment["TMPDIR"] = str(temporary)
 
     with alone.start("demo", "--json") as demo:
-        eventually(lambda: credited_days(temporary) > 20, "the steps of many days are running")
+        wait_until(lambda: credited_days(temporary) > 20, "the steps of many days are running")
         [server] = servers_under(demo.pid)
         os.killpg(demo.pid, number)
         out, err = demo.communicate()

@@ -3,7 +3,8 @@ import signal
 from datetime import datetime, timedelta
 
 import pytest
-from commandline import CommandLine, Installation, Worker, eventually, free_ports, stopped, utc_today
+from commandline import CommandLine, Installation, Worker, free_ports, stopped, utc_today
+from polling import wait_until
 from world import EXPORT_HEADER
 
 WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
@@ -36,7 +37,7 @@ def enrolled_earlier(cli: CommandLine, user: str, *, days: int) -> None:
 
 
 def status_when(cli: CommandLine, user: str, state: str) -> dict[str, object]:
-    return eventually(lambda: (s := cli.json("status", user))["state"] == state and s, f"{user} is {state}")
+    return wait_until(lambda: (s := cli.json("status", user))["state"] == state and s, f"{user} is {state}")
 
 
 def test_an_activation_answers_the_receipt_and_a_repeat_the_same_again(cli: CommandLine, user: str) -> None:
@@ -183,7 +184,7 @@ def test_an_empty_pool_holds_days_back_until_it_is_funded(cli: CommandLine, user
     waiting = status_when(cli, user, "waiting for pool POL")
     early = cli.json("retry", user)
     cli.json("pool", "fund", "POL", "10")
-    eventually(lambda: cli.run("retry", user).code == 0, "the retry is taken")
+    wait_until(lambda: cli.run("retry", user).code == 0, "the retry is taken")
     paid = status_when(cli, user, "sleeping")
 
     assert waiting["owed_days"] == [days_ago(3), days_ago(2), days_ago(1)]

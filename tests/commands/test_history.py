@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from commandline import CommandLine, eventually, utc_today
+from commandline import CommandLine, utc_today
+from polling import wait_until
 from world import EXPORT_HEADER
 
 WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
@@ -18,7 +19,7 @@ def test_the_story_of_a_user_is_told_day_by_day(cli: CommandLine, user: str) -> 
     assert cli.run("import", cli.write("deposit.csv", f"{EXPORT_HEADER}\n{line}\n{more}\n")).code == 0
     dated_back = ("--activated-at", f"{days_ago(2)}T12:00:00Z", "--operator", "anna", "--reason", "moved")
     assert cli.run("activate", user, *WEB, *dated_back).code == 0
-    told = eventually(lambda: _waits_for_the_pool(cli, user), "the pool is waited for")
+    told = wait_until(lambda: _waits_for_the_pool(cli, user), "the pool is waited for")
 
     assert [(note["day"], note["kind"]) for note in told["notes"]] == [
         (days_ago(2), "activated"),

@@ -5,7 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, Installation, eventually, stopped, utc_today
+from commandline import CommandLine, Installation, stopped, utc_today
+from polling import wait_until
 from world import EXPORT_HEADER, ROOT
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
@@ -46,11 +47,11 @@ def test_a_lost_temporal_database_is_made_up_for_from_the_ledger(place: Installa
     with stopped(place.start(*PROGRAM)):
         cli.json("pool", "fund", "SOL", "100")
         enrol_all(cli)
-        eventually(lambda: states(cli)["ended"] == "sleeping", "ended is paid")
+        wait_until(lambda: states(cli)["ended"] == "sleeping", "ended is paid")
         for user in ("ended", "ended-owed"):
             cli.json("deactivate", user)
         before = asleep | {"ended-owed": "waiting for pool SUI"}
-        eventually(lambda: states(cli) == before, "all are at rest")
+        wait_until(lambda: states(cli) == before, "all are at rest")
         paid = {user: cli.json("rewards", user) for user in USERS}
     for file in place.data_dir.glob("temporal.db*"):
         file.unlink()
@@ -59,13 +60,13 @@ def test_a_lost_temporal_database_is_made_up_for_from_the_ledger(place: Installa
         lost = states(cli)
         would = cli.json("resume", "--dry-run")["would"]
         answer = cli.json("resume", "--reason", "the disk broke")
-        eventually(lambda: states(cli) == before, "all are where they were")
+        wait_until(lambda: states(cli) == before, "all are where they were")
         assert {user: cli.json("rewards", user) for user in USERS} == paid
         cli.json("pool", "fund", "SUI", "100")
         cli.json("release", "held", "--reason", "all is well")
         for user in ("waiting", "ended-owed"):
             cli.json("retry", user)
-        eventually(lambda: cli.json("owed")["owed"] == [], "nothing is owed")
+        wait_until(lambda: cli.json("owed")["owed"] == [], "nothing is owed")
         after = {user: cli.json("rewards", user) for user in USERS}
         audit = cli.json("audit")
 

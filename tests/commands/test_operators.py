@@ -13,11 +13,11 @@ from commandline import (
     Installation,
     Worker,
     assert_refused,
-    eventually,
     free_ports,
     stopped,
     utc_today,
 )
+from polling import wait_until
 from world import EXPORT_HEADER
 
 WHY = ("--reason", "a check", "--operator", "ann")
@@ -56,14 +56,14 @@ def acts_since(cli: CommandLine, user: str) -> list[dict[str, Any]]:
 
 
 def state_is(cli: CommandLine, user: str, state: str) -> dict[str, Any]:
-    return eventually(lambda: (s := cli.json("status", user))["state"] == state and s, f"{user} is {state}")
+    return wait_until(lambda: (s := cli.json("status", user))["state"] == state and s, f"{user} is {state}")
 
 
 def is_listed(cli: CommandLine, user: str, *options: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         return next((each for each in cli.json("list", *options)["users"] if each["user"] == user), None)
 
-    return eventually(look, f"{user} is listed with {options}")
+    return wait_until(look, f"{user} is listed with {options}")
 
 
 def terminate(installation: Installation, user: str) -> None:
@@ -134,7 +134,7 @@ def test_who_is_owed_days_is_told_since_when_until_they_are_paid(cli: CommandLin
 
     cli.json("pool", "fund", "ALGO", "10")
     cli.run("retry", user)
-    eventually(lambda: cli.json("owed", "--region", "LI")["owed"] == [], "all is paid")
+    wait_until(lambda: cli.json("owed", "--region", "LI")["owed"] == [], "all is paid")
     assert cli.run("owed", "--region", "LI").out == "no day is owed.\n"
 
 
@@ -233,14 +233,14 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
     enrolled(cli, *users, tokens="100", asset="NEAR", days=3)
     for each in users:
         state_is(cli, each, "waiting for pool NEAR")
-    waiting = eventually(
+    waiting = wait_until(
         lambda: (w := cli.json("retry", "--waiting-for", "NEAR", "--dry-run"))["would"] == users and w, "both wait"
     )
     shown = cli.json("pool", "show")
     text = cli.run("pool", "show")
     said = cli.run("pool", "fund", "NEAR", "0.00000001").out.splitlines()
     # Whoever asks by itself just then is not retried.
-    eventually(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked at once")
+    wait_until(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked at once")
     cli.json("pool", "fund", "NEAR", "1")
 
     def are_paid() -> bool:
@@ -248,7 +248,7 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
         cli.json("retry", "--waiting-for", "NEAR", *WHY)
         return all(cli.json("status", each)["state"] == "sleeping" for each in users)
 
-    eventually(are_paid, "both are paid")
+    wait_until(are_paid, "both are paid")
     nobody = cli.run("retry", "--waiting-for", "NEAR")
 
     assert (waiting["users"], waiting["retried"], waiting["dry_run"]) == (2, 0, True)

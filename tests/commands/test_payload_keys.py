@@ -6,7 +6,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from commandline import CommandLine, eventually, free_ports
+from commandline import CommandLine, free_ports
+from polling import wait_until
 
 from commands.codec import is_loopback
 from settings import Settings
@@ -60,7 +61,7 @@ def test_the_codec_serves_this_machine_and_asks_for_a_token_wherever_it_can_be_r
             return 0
 
     try:
-        assert eventually(answered, "the codec answers") == status
+        assert wait_until(answered, "the codec answers") == status
         assert answered(Authorization=f"Bearer {made}") == 200
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()

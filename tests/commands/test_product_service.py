@@ -2,11 +2,11 @@
 
 import asyncio
 import gc
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from commandline import CommandLine, Installation, utc_today
+from polling import eventually
 from temporalio.client import Client
 from temporalio.service import RPCError
 from world import EXPORT_HEADER
@@ -90,11 +90,14 @@ async def test_a_product_service_that_cancels_a_request_is_cancelled_and_hears_n
 
 
 async def eventually_started(client: Client) -> None:
-    while True:
-        with suppress(RPCError):
+    async def it_is() -> bool:
+        try:
             await client.get_workflow_handle("soft-staking/ann").describe()
-            return
-        await asyncio.sleep(0.02)
+        except RPCError:
+            return False
+        return True
+
+    await eventually(it_is, "the workflow is started")
 
 
 async def test_no_server_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

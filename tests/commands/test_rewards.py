@@ -9,7 +9,8 @@ from typing import Any
 
 import databases
 import pytest
-from commandline import CommandLine, eventually, utc_today
+from commandline import CommandLine, utc_today
+from polling import wait_until
 from world import EXPORT_HEADER, SHIPPED_PROGRAM, World, at, day, program_with
 
 from commands.reward_tables import print_calendar, print_totals
@@ -43,7 +44,7 @@ def paid_user(cli: CommandLine, user: str) -> list[dict[str, Any]]:
     back_dating = ("--activated-at", f"{days_ago(5)}T12:00", "--operator", "ann", "--reason", "moved")
     activated = cli.run("activate", user, "--region", "FR", "--channel", "web", "--accept-terms", *back_dating)
     assert activated.code == 0, activated
-    eventually(lambda: cli.json("status", user)["last_credited_day"] == days_ago(1), "every owed day is paid")
+    wait_until(lambda: cli.json("status", user)["last_credited_day"] == days_ago(1), "every owed day is paid")
     return cli.json("rewards", user)
 
 
@@ -128,9 +129,9 @@ async def three_days_with_a_leap_day_of(world: World) -> list[str]:
                 moment = f"2028-02-{chance.choice((28, 29))} {chance.randrange(24):02}:{chance.randrange(60):02}"
                 await world.move(user, f"{-Decimal(held) / 3:.8f}", asset, at(moment))
         await world.enrol(user, at("2028-02-27 10:00"))
-        await world.close(user, day("2028-02-27"))
+        await world.snapshot(user, day("2028-02-27"))
         for accrual_day in (LEAP_DAY - ONE_DAY, LEAP_DAY, LEAP_DAY + ONE_DAY):
-            await world.close_and_credit(user, accrual_day)
+            await world.pay(user, accrual_day)
     return users
 
 
@@ -173,9 +174,9 @@ def assert_every_column_has_one_form(lines: list[str]) -> None:
 async def two_days_of_which_the_first_was_reversed(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for accrual_day in (day("2026-10-02"), day("2026-10-03")):
-        await world.close_and_credit("ann", accrual_day)
+        await world.pay("ann", accrual_day)
     paid, *_ = await world.statement("ann")
     await world.sql(
         "INSERT INTO entries (entry_id, kind, user_id, effective_at, recorded_at, reverses)"
@@ -207,11 +208,11 @@ async def test_entries_are_told_in_the_order_of_recording_and_never_change(
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.move("ann", "0.00000001", "ADA", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for accrual_day in (day("2026-10-02"), day("2026-10-03")):
-        await world.close_and_credit("ann", accrual_day)
+        await world.pay("ann", accrual_day)
     await world.move("ann", "-12", "SOL", at("2026-10-04"))
-    await world.close_and_credit("ann", day("2026-10-04"))
+    await world.pay("ann", day("2026-10-04"))
     first, second, zero = [line for line in await world.statement("ann") if line.asset == "SOL"]
     alone.environment["SOFT_STAKING_DATABASE_URL"] = databases.url_in(tmp_path)
     before = alone.run("rewards", "ann", "--as", "entries", "--csv").out

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commandline import CommandLine, Installation, eventually, free_ports
+from commandline import CommandLine, Installation, free_ports
 from measured import free_address, scraped
+from polling import wait_until
 
 
 def status_of(address: str, **headers: str) -> int:
@@ -29,7 +30,7 @@ def serving(cli: CommandLine, *options: str) -> Iterator[tuple[str, subprocess.P
     process = cli.start("serve", "--port", str(port), *options)
     try:
         address = f"http://127.0.0.1:{port}"
-        eventually(lambda: status_of(address) or process.poll() is not None, "the pages are served")
+        wait_until(lambda: status_of(address) or process.poll() is not None, "the pages are served")
         yield address, process
     finally:
         process.kill()

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commandline import STARTER, WORKER, CommandLine, eventually
+from commandline import STARTER, WORKER, CommandLine
+from polling import wait_until
 from world import ROOT
 
 # In the place of a package of ours: says that it is being imported, and never ends.
@@ -36,7 +37,7 @@ def test_an_interrupt_while_it_is_still_importing_is_one_word(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        eventually(reached.exists, "it imports")
+        wait_until(reached.exists, "it imports")
         process.send_signal(signal.SIGINT)
         said = process.communicate()
 

@@ -118,7 +118,7 @@ async def fill_ledger(shell: CommandLine) -> None:
             await world.move(user, FORTUNE, "SOL", start_of(ACTIVATED_ON))
             await world.move(user, "0.00000001", "ADA", start_of(ACTIVATED_ON))
             await world.enrol(user, start_of(ACTIVATED_ON) + timedelta(hours=10))
-            await world.close(user, ACTIVATED_ON)
+            await world.snapshot(user, ACTIVATED_ON)
         await hold(
             world.ledger,
             ActRequest(
@@ -126,7 +126,7 @@ async def fill_ledger(shell: CommandLine) -> None:
             ),
         )
         for number in (1, 2):
-            await world.close_and_credit("ann", ACTIVATED_ON + number * ONE_DAY)
+            await world.pay("ann", ACTIVATED_ON + number * ONE_DAY)
 
 
 @pytest.fixture(scope="module")

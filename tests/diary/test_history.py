@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from faults.disturbing import Call, disturbed_worker
+from polling import eventually
 from servers import full_server
-from staking_service import StakingService, eventually
+from staking_service import StakingService
 from temporalio.client import Client
 from world import World, at
 

@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from polling import PATIENCE, wait_until
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
@@ -26,8 +26,6 @@ from embedded.temporal_server import (
     running_installation,
     throwaway_server,
 )
-
-DEADLINE_S = 180.0
 
 # Runs an installation until it is killed; says on stdout which server it has.
 INSTALLATION = """
@@ -65,13 +63,6 @@ def pids_listening_with(argument: str) -> list[int]:
     return [int(pid) for pid, command in lines if " server start-dev " in command and argument in command]
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.02)
-
-
 def free_ports(count: int) -> list[int]:
     # Below the range from which the system serves port 0 and outgoing connections: a port that a test wants a
     # second time must not be given away in between.
@@ -90,7 +81,7 @@ async def default_namespace_at(address: str) -> str:
 
 
 def status_of_page(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=DEADLINE_S) as page:
+    with urllib.request.urlopen(url, timeout=PATIENCE.total_seconds()) as page:
         return page.status
 
 
@@ -131,7 +122,7 @@ def ended_by(parent: subprocess.Popen[str], number: signal.Signals) -> Iterator[
     finally:
         with parent:
             parent.send_signal(number)
-            parent.wait(DEADLINE_S)
+            parent.wait(PATIENCE.total_seconds())
 
 
 @pytest.fixture
@@ -178,7 +169,7 @@ async def test_a_throwaway_server_is_gone_after_a_cancellation() -> None:
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait_for_ever())
-    await asyncio.wait_for(ready.wait(), DEADLINE_S)
+    await asyncio.wait_for(ready.wait(), PATIENCE.total_seconds())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -245,7 +236,7 @@ async def test_a_start_that_is_cancelled_leaves_no_server(place: Place) -> None:
 
     task = asyncio.create_task(serve())
     state_file = place.data_dir / "temporal.json"
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE.total_seconds()):
         while not state_file.exists():  # noqa: ASYNC110
             await asyncio.sleep(0)
     pid = pid_of_server(place.data_dir)
@@ -268,7 +259,7 @@ async def test_a_second_cancellation_ends_a_server_that_does_not_stop(place: Pla
             await asyncio.Event().wait()
 
     task = asyncio.create_task(serve())
-    await asyncio.wait_for(ready.wait(), DEADLINE_S)
+    await asyncio.wait_for(ready.wait(), PATIENCE.total_seconds())
     [pid] = pids
     os.kill(pid, signal.SIGSTOP)
     task.cancel()
@@ -303,7 +294,7 @@ async def test_a_server_that_is_killed_is_started_again_with_the_same_workflows_
         pids = {pid_of_server(place.data_dir)}
         for _ in range(2):
             os.kill(pid_of_server(place.data_dir), signal.SIGKILL)
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(PATIENCE.total_seconds()):
                 sentences = [await said.get(), await said.get()]
             description = await client.get_workflow_handle("kept").describe()
             pids.add(pid_of_server(place.data_dir))
@@ -330,7 +321,7 @@ async def test_a_server_that_cannot_be_started_again_is_lost_with_the_reason(
             file.unlink()
         (place.data_dir / "temporal.db").mkdir()
         os.kill(pid, signal.SIGKILL)
-        reason = await asyncio.wait_for(server.lost, DEADLINE_S)
+        reason = await asyncio.wait_for(server.lost, PATIENCE.total_seconds())
 
     assert "The embedded Temporal server ended while starting" in str(reason)
     assert len(said) == 4
@@ -345,7 +336,7 @@ async def test_leaving_while_the_server_is_started_again_leaves_none(
     async with place.server():
         first = pid_of_server(place.data_dir)
         os.kill(first, signal.SIGKILL)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE.total_seconds()):
             while pid_of_server(place.data_dir) == first:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 

@@ -1,13 +1,13 @@
 """One user's story, told twice: by the service under faults, and by hand without Temporal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any, TypeVar
 
+from polling import eventually
 from sqlalchemy import func, select
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -74,9 +74,9 @@ async def lines_by_hand(folder: Path, user: str, moves: Sequence[Move], *spans: 
             enrolment_id = f"by hand {number}"
             assert isinstance(await world.enrol(user, span.activated_at, enrolment_id=enrolment_id), Receipt)
             day = day_of(span.activated_at)
-            await world.close(user, day, enrolment_id=enrolment_id)
+            await world.snapshot(user, day, enrolment_id=enrolment_id)
             while (day := day + ONE_DAY) <= span.last_accrual_day:
-                await world.close_and_credit(user, day, enrolment_id=enrolment_id)
+                await world.pay(user, day, enrolment_id=enrolment_id)
             request = EndRequest(
                 user_id=user,
                 enrolment_id=enrolment_id,
@@ -115,16 +115,6 @@ async def assert_audit_is_clean(ledger: Ledger) -> None:
     assert found.is_clean, [breach.what for check in found.checks for breach in check.breaches]
 
 
-async def until(
-    condition: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 30, every_s: float = 0.05
-) -> None:
-    """Polls until a condition holds; fails after a deadline."""
-    deadline = monotonic() + within_s
-    while not await condition():
-        assert monotonic() < deadline, f"{what}: not within {within_s} s"
-        await asyncio.sleep(every_s)
-
-
 async def credited_days(ledger: Ledger) -> int:
     """How many days of all users are credited."""
     async with ledger.read() as connection:
@@ -132,13 +122,13 @@ async def credited_days(ledger: Ledger) -> int:
     return counted or 0
 
 
-async def until_paid(ledger: Ledger, user_days: int, *, within_s: float = 60) -> None:
+async def until_paid(ledger: Ledger, user_days: int) -> None:
     """Waits until so many days are credited."""
 
     async def they_are() -> bool:
         return await credited_days(ledger) >= user_days
 
-    await until(they_are, f"{user_days} days credited", within_s=within_s)
+    await eventually(they_are, f"{user_days} days credited")
 
 
 async def while_time_passes(environment: WorkflowEnvironment, request: Awaitable[Answer]) -> Answer:

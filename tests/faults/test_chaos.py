@@ -23,6 +23,7 @@ from faults.story import (
     post,
     while_time_passes,
 )
+from polling import PATIENCE
 from servers import time_skipping
 from world import World, activation
 
@@ -33,7 +34,6 @@ from temporal.client import SoftStakingClient, send_activation
 
 pytestmark = pytest.mark.on_both_databases
 
-_PATIENCE = timedelta(seconds=180)
 _DISTURBED_OF_100 = 45
 
 
@@ -54,11 +54,11 @@ async def test_a_month_of_chaos_pays_what_a_quiet_month_pays(world: World, tmp_p
         now = await environment.get_current_time()
         moves = movements(day_of(now), 33)
         await post(world, "ann", moves)
-        client = SoftStakingClient(environment.client, timeout=_PATIENCE)
+        client = SoftStakingClient(environment.client, timeout=PATIENCE)
         spans: list[Span] = []
         for days in (dice.randrange(5, 15), 16):
             receipt = await while_time_passes(
-                environment, send_activation(environment.client, "ann", activation(), timeout=_PATIENCE)
+                environment, send_activation(environment.client, "ann", activation(), timeout=PATIENCE)
             )
             assert isinstance(receipt, Receipt)
             await environment.sleep(timedelta(days=days, hours=dice.randrange(24)))

@@ -24,9 +24,9 @@ from faults.story import (
     movements,
     pending_failure,
     post,
-    until,
     until_paid,
 )
+from polling import eventually
 from servers import full_server, time_skipping
 from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
@@ -71,7 +71,7 @@ async def test_an_error_in_a_daily_step_neither_ends_the_workflow_nor_loses_the_
         assert once.disturbed
         assert await is_running(environment.client, "ann")
         await SoftStakingClient(environment.client).retry("ann")
-        await until_paid(world.ledger, 1, within_s=10)
+        await until_paid(world.ledger, 1)
 
 
 async def catch_up(world: World, client: Any, days: int) -> tuple[Receipt, list[Move]]:
@@ -114,7 +114,7 @@ async def a_catch_up_with_an_outage(world: World, tmp_path: Path, go_away: Outag
         async def it_is_missed() -> bool:
             return "cannot be used" in await pending_failure(client, "ann")
 
-        await until(it_is_missed, "the server knows why the step is retried")
+        await eventually(it_is_missed, "the server knows why the step is retried")
         assert await is_running(client, "ann")
         await come_back()
         await until_paid(world.ledger, 9)
@@ -207,7 +207,7 @@ async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothi
             async def it_is_missed() -> bool:
                 return says[database] in await pending_failure(client, "ann")
 
-            await until(it_is_missed, "the server knows why the step is retried")
+            await eventually(it_is_missed, "the server knows why the step is retried")
             assert await credited_days(world.ledger) == paid < 20
             assert await is_running(client, "ann")
         await until_paid(world.ledger, 20)

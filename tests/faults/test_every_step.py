@@ -24,6 +24,7 @@ from faults.story import (
     post,
     while_time_passes,
 )
+from polling import PATIENCE
 from servers import time_skipping
 from world import World, a_world, activation
 
@@ -33,7 +34,6 @@ from staking.days import ONE_DAY, day_of
 from temporal.client import SoftStakingClient, send_activation
 
 STEPS = [step.name for step in (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_ENROLMENT)]
-_PATIENCE = timedelta(seconds=180)
 
 
 def silent_until_asked_again() -> Disturb:
@@ -61,11 +61,11 @@ async def a_life_with(world: World, tmp_path: Path, disturb: Disturb) -> None:
         moves = movements(day_of(now), 5)
         await post(world, "ann", moves)
         receipt = await while_time_passes(
-            environment, send_activation(environment.client, "ann", activation(), timeout=_PATIENCE)
+            environment, send_activation(environment.client, "ann", activation(), timeout=PATIENCE)
         )
         assert isinstance(receipt, Receipt)
         await environment.sleep(receipt.first_reward_from + timedelta(days=2, hours=3) - now)
-        client = SoftStakingClient(environment.client, timeout=_PATIENCE)
+        client = SoftStakingClient(environment.client, timeout=PATIENCE)
         end = await while_time_passes(environment, client.deactivate("ann"))
         await environment.client.get_workflow_handle(workflow_id("ann")).result()
 

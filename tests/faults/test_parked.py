@@ -18,9 +18,9 @@ from faults.story import (
     is_running,
     lines_by_hand,
     post,
-    until,
     until_paid,
 )
+from polling import eventually
 from servers import full_server, time_skipping
 from staking_service import a_service
 from temporalio.exceptions import ApplicationError
@@ -59,7 +59,7 @@ class Parked:
         async def it_is() -> bool:
             return await self.blocked() is not None
 
-        await until(it_is, "blocked")
+        await eventually(it_is, "blocked")
         blocked = await self.blocked()
         assert blocked is not None
         return blocked
@@ -69,7 +69,7 @@ class Parked:
             status = await self.client.status("ann")
             return status is not None and status.state == "sleeping"
 
-        await until(it_is, "asleep")
+        await eventually(it_is, "asleep")
 
 
 async def park(world: World, environment: WorkflowEnvironment, tokens: str) -> Parked:
@@ -232,7 +232,7 @@ async def test_a_block_survives_a_worker_that_is_replaced(world: World) -> None:
 
         async with build_worker(server, world.ledger):
             await send_activation(server, "ann", activation(back_dated_to=now - 2 * ONE_DAY))
-            await until(is_blocked, "blocked")
+            await eventually(is_blocked, "blocked")
         await post(world, "ann", [Move(now, "-1000000000", "SOL")])
 
         async with build_worker(server, world.ledger):

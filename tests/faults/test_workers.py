@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from faults.story import (
     post,
     until_paid,
 )
+from polling import PATIENCE
 from servers import fleet_skipping, full_server
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -42,7 +43,6 @@ from staking.days import ONE_DAY, day_of
 from temporal.client import send_activation
 
 SCRIPT = Path(__file__).parent / "worker_process.py"
-PATIENCE = timedelta(seconds=180)
 
 
 @contextmanager

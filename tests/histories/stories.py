@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from faults.disturbing import Call, disturbed
+from polling import eventually
 from servers import time_skipping
-from staking_service import StakingService, eventually
+from staking_service import StakingService
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest

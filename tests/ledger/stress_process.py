@@ -147,14 +147,14 @@ class Process:
 
     async def _close(self, user: str, day: date) -> Snapshot | None:
         return await self._ask(
-            "snapshot", f"snapshot {user} {day}", self._world.close(user, day), user=user, day=str(day)
+            "snapshot", f"snapshot {user} {day}", self._world.snapshot(user, day), user=user, day=str(day)
         )
 
     async def _close_and_credit(self, user: str, day: date) -> None:
         snapshot = await self._close(user, day)
         if snapshot is None or day == DAYS[0]:
             return
-        rewards = await self._world.rewards(snapshot)
+        rewards = await self._world.compute(snapshot)
         owed = {line.asset: line.reward for line in rewards.lines}
         for attempt in count():
             words = self._world.credit(user, rewards)

@@ -92,8 +92,8 @@ async def a_day_paid(world: World) -> CreditReceipt:
     """Ann's 2026-10-02 with 12 SOL."""
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
-    receipt = await world.close_and_credit("ann", day("2026-10-02"))
+    await world.snapshot("ann", day("2026-10-01"))
+    receipt = await world.pay("ann", day("2026-10-02"))
     assert isinstance(receipt, CreditReceipt)
     return receipt
 
@@ -291,7 +291,7 @@ async def test_no_movement_counts_before_a_correction_of_the_user(world: World) 
 async def test_a_reversed_reward_goes_back_to_its_pool_and_its_day_stays_credited(world: World) -> None:
     receipt = await a_day_paid(world)
     assert receipt.entry_id is not None
-    rewards = await world.rewards(await world.close("ann", day("2026-10-02")))
+    rewards = await world.compute(await world.snapshot("ann", day("2026-10-02")))
     statement = await world.statement("ann")
 
     reversal = await reversed_(world.ledger, receipt.entry_id)
@@ -314,14 +314,14 @@ async def test_days_after_a_reversed_reward_are_closed_and_paid_on_what_was_held
     entry_id = await a_reward(world)
     await reversed_(world.ledger, entry_id, now=at("2026-10-03 12:00"))
 
-    (held,) = (await world.close("ann", day("2026-10-03"))).holdings
+    (held,) = (await world.snapshot("ann", day("2026-10-03"))).holdings
     assert (held.opening, held.average, held.closing) == (
         units("12.00026301") - 26301,
         units("12") + 26301 // 2,
         units("12"),
     )
-    await world.close_and_credit("ann", day("2026-10-03"))
-    await world.close_and_credit("ann", day("2026-10-04"))
+    await world.pay("ann", day("2026-10-03"))
+    await world.pay("ann", day("2026-10-04"))
     assert (await world.audit()).is_clean
 
 

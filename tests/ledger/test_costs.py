@@ -110,7 +110,7 @@ async def pay(world: World, user_id: str, *, times: int = 1) -> None:
     """A user's next day: each step as often as said."""
     enrolment_id = enrolment_of(user_id)
     for _ in range(times):
-        snapshot = await world.close(user_id, NEXT_DAY, enrolment_id=enrolment_id)
+        snapshot = await world.snapshot(user_id, NEXT_DAY, enrolment_id=enrolment_id)
     for _ in range(times):
         request = ComputeRequest(user_id=user_id, enrolment_id=enrolment_id, snapshot=snapshot)
         rewards = await Steps(world.ledger).compute(request)
@@ -126,7 +126,7 @@ async def begin(world: World, user_id: str) -> None:
     for _ in range(2):
         await world.enrol(user_id, noon, enrolment_id=enrolment_id)
     for _ in range(2):
-        await world.close(user_id, NEXT_DAY, enrolment_id=enrolment_id)
+        await world.snapshot(user_id, NEXT_DAY, enrolment_id=enrolment_id)
 
 
 async def move_twice(world: World, user_id: str, key: str) -> None:
@@ -142,7 +142,7 @@ async def end_and_return(world: World, user_id: str) -> None:
         await world.end(user_id, later, enrolment_id=enrolment_of(user_id))
     await world.recall(user_id)
     await world.enrol(user_id, later, enrolment_id="another")
-    await world.close(user_id, NEXT_DAY + ONE_DAY, enrolment_id="another")
+    await world.snapshot(user_id, NEXT_DAY + ONE_DAY, enrolment_id="another")
     await world.recall(user_id)
 
 

@@ -150,8 +150,8 @@ async def test_an_activation_that_comes_after_its_day_was_closed_begins_where_th
 ) -> None:
     await twelve_sol(world)
     await ask(world, WEB)
-    await world.close("ann", D1, enrolment_id="one")
-    await world.close_and_credit("ann", D2, enrolment_id="one")
+    await world.snapshot("ann", D1, enrolment_id="one")
+    await world.pay("ann", D2, enrolment_id="one")
     await world.end("ann", at("2026-10-02 23:59:58"), enrolment_id="one")
 
     receipt = await ask(world, WEB, at("2026-10-02 23:59"), enrolment_id="two")
@@ -260,8 +260,8 @@ async def test_new_documents_bind_no_one_who_is_enrolled(world: World) -> None:
     await twelve_sol(world)
     await world.apply(program_with("2026-10-02").model_copy(update={"documents": {"new_terms": "1"}}))
     first = await ask(world, WEB)
-    await world.close("ann", D1, enrolment_id="one")
-    await world.close_and_credit("ann", D2, enrolment_id="one")
+    await world.snapshot("ann", D1, enrolment_id="one")
+    await world.pay("ann", D2, enrolment_id="one")
     assert await ask(world, WEB, at("2026-10-03 10:00"), enrolment_id="again") == first
 
 
@@ -290,8 +290,8 @@ async def test_the_day_of_the_end_earns_nothing_and_the_days_before_are_owed(
 async def test_days_credited_before_the_end_are_not_owed(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
     assert (await world.end("ann", at("2026-10-05 12:00"))).owed_days == 2
 
 
@@ -299,8 +299,8 @@ async def test_the_second_end_answers_the_first(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
     first = await world.end("ann", at("2026-10-04 12:00"), reason="the first reason")
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
     for later in ("2026-10-04 12:00", "2026-10-04 18:00", "2026-12-24"):
         assert await world.end("ann", at(later), reason="another") == first
 
@@ -321,9 +321,9 @@ async def test_an_earlier_end_for_the_region_takes_the_later_days_back(world: Wo
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
     asked = await world.end("ann", at("2026-10-06 12:00"))
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
-    await world.close("ann", D3)
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
+    await world.snapshot("ann", D3)
 
     taken_back = await world.end("ann", at("2026-10-03"), reason="the region is restricted")
 
@@ -345,13 +345,13 @@ async def test_taking_back_every_day_leaves_no_accrual_day(world: World) -> None
 async def test_a_day_that_is_paid_stays_an_accrual_day_whatever_end_comes_late(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    first = await world.close_and_credit("ann", D2)
+    await world.snapshot("ann", D1)
+    first = await world.pay("ann", D2)
 
     end = await world.end("ann", at("2026-10-02 23:59:59"))
 
     assert (end.last_accrual_day, end.owed_days) == (D2, 0)
-    assert await world.close_and_credit("ann", D2) == first
+    assert await world.pay("ann", D2) == first
     assert (await world.audit()).is_clean
 
 
@@ -364,8 +364,8 @@ async def test_activating_again_on_the_same_day_starts_over_at_day_1(world: Worl
     await world.end("ann", at("2026-10-01 11:00"))
 
     again = await world.enrol("ann", at("2026-10-01 12:00"), enrolment_id="again")
-    await world.close("ann", D1, enrolment_id="again")
-    await world.close_and_credit("ann", D2, enrolment_id="again")
+    await world.snapshot("ann", D1, enrolment_id="again")
+    await world.pay("ann", D2, enrolment_id="again")
 
     assert isinstance(again, Receipt)
     assert again.first_reward_from == end_of(D2)
@@ -375,12 +375,12 @@ async def test_activating_again_on_the_same_day_starts_over_at_day_1(world: Worl
 async def test_activating_again_a_day_later_misses_the_days_between(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
     await world.end("ann", at("2026-10-03 11:00"))
     await world.enrol("ann", at("2026-10-04 12:00"), enrolment_id="again")
-    await world.close("ann", D4, enrolment_id="again")
-    await world.close_and_credit("ann", D5, enrolment_id="again")
+    await world.snapshot("ann", D4, enrolment_id="again")
+    await world.pay("ann", D5, enrolment_id="again")
 
     assert [line.day for line in await world.statement("ann")] == [D2, D5]
     assert (await world.audit()).is_clean
@@ -398,10 +398,10 @@ async def test_activating_again_while_owed_days_wait_pays_each_day_once(world: W
         ("again", D3),
     ]
 
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
-    await world.close("ann", D3, enrolment_id="again")
-    await world.close_and_credit("ann", D4, enrolment_id="again")
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
+    await world.snapshot("ann", D3, enrolment_id="again")
+    await world.pay("ann", D4, enrolment_id="again")
     assert [line.day for line in await world.statement("ann")] == [D2, D4]
     assert (await world.audit()).is_clean
 
@@ -422,19 +422,19 @@ async def test_after_a_crash_between_any_two_steps_exactly_what_is_unfinished_is
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"), enrolment_id="one")
     assert await next_days() == [("one", D1)]
-    await world.close("ann", D1, enrolment_id="one")
+    await world.snapshot("ann", D1, enrolment_id="one")
     assert await next_days() == [("one", D2)]
-    await world.close("ann", D2, enrolment_id="one")
+    await world.snapshot("ann", D2, enrolment_id="one")
     assert await next_days() == [("one", D2)]
-    await world.close_and_credit("ann", D2, enrolment_id="one")
+    await world.pay("ann", D2, enrolment_id="one")
     assert await next_days() == [("one", D3)]
     await world.end("ann", at("2026-10-04 12:00"), enrolment_id="one")
     assert await next_days() == [("one", D3)]
     await world.enrol("ann", at("2026-10-04 13:00"), enrolment_id="two")
     assert await next_days() == [("one", D3), ("two", D4)]
-    await world.close("ann", D3, enrolment_id="one")
+    await world.snapshot("ann", D3, enrolment_id="one")
     assert await next_days() == [("one", D3), ("two", D4)]
-    await world.close_and_credit("ann", D3, enrolment_id="one")
+    await world.pay("ann", D3, enrolment_id="one")
     assert await next_days() == [("two", D4)]
     await world.end("ann", at("2026-10-05 12:00"), enrolment_id="two")
     assert await next_days() == []

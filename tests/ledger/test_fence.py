@@ -25,7 +25,7 @@ Write = Callable[[Any, Any], Awaitable[Any]]
 
 async def requests(world: World, generation: int) -> dict[str, tuple[Write, FencedRequest]]:
     """What the loop and each message may ask for ann, whose D2 is closed and owed, in that generation."""
-    rewards = await world.rewards(await world.close("ann", D2))
+    rewards = await world.compute(await world.snapshot("ann", D2))
     of_ann: dict[str, Any] = {"user_id": "ann", "generation": generation}
     act = ActRequest(**of_ann, act_id="new", act=A_CHECK, now=NOW)
     enrolled: dict[str, Any] = {**of_ann, "enrolment_id": "enrolment of ann"}
@@ -52,8 +52,8 @@ async def generation(world: World) -> int:
     await world.move("ann", "12", "SOL", at("2026-09-30"))
     assert isinstance(await world.enrol("ann", at("2026-10-01 10:00")), Receipt)
     generation = (await world.recall("ann")).generation
-    await world.close("ann", D1)
-    await world.close("ann", D2)
+    await world.snapshot("ann", D1)
+    await world.snapshot("ann", D2)
     return generation
 
 
@@ -101,7 +101,7 @@ async def test_of_users_who_are_closed_together_only_the_superseded_one_is_refus
 ) -> None:
     await world.move("ben", "12", "SOL", at("2026-09-30"))
     await world.enrol("ben", at("2026-10-01 10:00"))
-    await world.close_and_credit("ann", D2)
+    await world.pay("ann", D2)
     await recall(world.ledger, "ann")
 
     pause = [close_day(world.ledger, _closing(user, generation)) for user in ("ann", "ben")]

@@ -39,9 +39,9 @@ NOW = at("2026-10-01 12:00")
 async def two_credited_days(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    await world.close_and_credit("ann", D2)
-    await world.close_and_credit("ann", D3)
+    await world.snapshot("ann", D1)
+    await world.pay("ann", D2)
+    await world.pay("ann", D3)
 
 
 async def posted(world: World, *legs: tuple[str, str, int]) -> None:
@@ -192,7 +192,7 @@ FRACTIONS = [
 async def three_accrual_days(world: World) -> None:
     """Two are credited, one is owed."""
     await two_credited_days(world)
-    await world.close("ann", D3 + ONE_DAY)
+    await world.snapshot("ann", D3 + ONE_DAY)
 
 
 @pytest.mark.parametrize(("guards", "statement"), REFUSED)
@@ -314,13 +314,13 @@ Words = Callable[[World], Awaitable[object]]
 async def ready_to_close(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
 
 
 async def still_the_same(world: World, snapshot: Snapshot) -> bool:
     async with world.ledger.read() as connection:
         read = await read_snapshot(connection, "ann", snapshot.day)
-    return read == snapshot == await world.close("ann", snapshot.day)
+    return read == snapshot == await world.snapshot("ann", snapshot.day)
 
 
 async def has_come_to_wait(world: World, folder: Path, words: Awaitable[object]) -> asyncio.Task[object]:
@@ -338,7 +338,7 @@ async def test_a_closing_that_waited_for_a_movement_sees_it(world: World, other:
     movement_holds_the_lock = paused_before(other.ledger, "INSERT INTO postings")
     moving = asyncio.ensure_future(other.move("ann", "-6", "SOL", at("2026-10-02 12:00")))
     await movement_holds_the_lock.reached.wait()
-    closing = await has_come_to_wait(world, tmp_path, world.close("ann", D2))
+    closing = await has_come_to_wait(world, tmp_path, world.snapshot("ann", D2))
     movement_holds_the_lock.resume.set()
     await moving
     snapshot = await closing
@@ -356,7 +356,7 @@ async def test_a_movement_during_a_closing_waits_and_lands_in_the_next_day(
 ) -> None:
     await ready_to_close(world)
     closing_holds_the_lock = paused_before(world.ledger, step)
-    closing = asyncio.ensure_future(world.close("ann", D2))
+    closing = asyncio.ensure_future(world.snapshot("ann", D2))
     await closing_holds_the_lock.reached.wait()
     movement = other.move("ann", "6", asset, at("2026-10-02 12:00"))
     moving = await has_come_to_wait(other, tmp_path, movement)
@@ -366,8 +366,8 @@ async def test_a_movement_during_a_closing_waits_and_lands_in_the_next_day(
 
     assert [(line.asset, line.closing) for line in snapshot.holdings] == [("SOL", units("12"))]
     assert await still_the_same(world, snapshot)
-    await world.credit("ann", await world.rewards(snapshot))
-    third = {line.asset: line for line in (await world.close("ann", D3)).holdings}
+    await world.credit("ann", await world.compute(snapshot))
+    third = {line.asset: line for line in (await world.snapshot("ann", D3)).holdings}
     assert third[asset].opening == (units("12") if asset == "SOL" else 0)
     assert third[asset].average - third[asset].opening >= units("6")
     assert (await world.audit()).is_clean
@@ -377,20 +377,20 @@ async def test_a_movement_stamped_before_midnight_that_comes_after_the_closing_c
     world: World, other: World
 ) -> None:
     await ready_to_close(world)
-    snapshot = await world.close("ann", D2)
+    snapshot = await world.snapshot("ann", D2)
 
     await other.move("ann", "6", "SOL", at("2026-10-02 23:59:59.999999"))
 
     assert await still_the_same(world, snapshot)
-    await world.credit("ann", await world.rewards(snapshot))
+    await world.credit("ann", await world.compute(snapshot))
     reward = (await world.statement("ann"))[0].reward
-    (third,) = (await other.close("ann", D3)).holdings
+    (third,) = (await other.snapshot("ann", D3)).holdings
     assert (third.opening, third.average) == (units("12"), units("18") + reward)
 
 
 async def test_an_import_that_comes_after_the_closing_counts_at_the_boundary(world: World, other: World) -> None:
     await ready_to_close(world)
-    snapshot = await world.close("ann", D2)
+    snapshot = await world.snapshot("ann", D2)
     await other.import_lines("ann,2026-10-02 12:00:00,Spot,Deposit,SOL,6,")
     assert await still_the_same(world, snapshot)
     assert (await world.audit()).is_clean
@@ -401,7 +401,7 @@ async def test_movements_and_closings_at_once_make_one_history(world: World, oth
     moves = [
         each.move("ann", "1", "SOL", at(f"2026-10-02 12:{n:02}")) for n in range(6) for each in (world, other)
     ]
-    *_, first, second = await asyncio.gather(*moves, world.close("ann", D2), other.close("ann", D2))
+    *_, first, second = await asyncio.gather(*moves, world.snapshot("ann", D2), other.snapshot("ann", D2))
     assert first == second
     assert await world.balances("ann") == {"SOL": units("24")}
     assert await still_the_same(world, first)
@@ -428,7 +428,7 @@ async def test_each_opening_is_the_closing_before(world: World) -> None:
 
 async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world: World) -> None:
     await ready_to_close(world)
-    rewards = await world.rewards(await world.close("ann", D2))
+    rewards = await world.compute(await world.snapshot("ann", D2))
     await world.sql(f"INSERT INTO rewards VALUES ('ann', {DAY_2}, 'SOL', '1', '1', '1', 0, 'paused', 1)")
     before = await world.everything()
 
@@ -440,7 +440,7 @@ async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world:
 
 async def test_a_crash_at_commit_takes_the_payment_back(world: World) -> None:
     await ready_to_close(world)
-    rewards = await world.rewards(await world.close("ann", D2))
+    rewards = await world.compute(await world.snapshot("ann", D2))
     before = await world.everything()
     statements: list[str] = []
     for number in range(50):

@@ -228,14 +228,14 @@ async def _make(world: World, account: Account, move: Move, now: datetime) -> No
 
 
 async def _close_and_credit(world: World, account: Account, day: date, terms: Program, now: datetime) -> None:
-    snapshot = await world.close("ann", day, now=now)
+    snapshot = await world.snapshot("ann", day, now=now)
     account.closed_through = end_of(day)
     assert held(snapshot) == account.snapshot(day, terms)
     before = await world.holdings_before("ann", start_of(day))
     assert all(line.opening == before[line.asset] for line in snapshot.holdings)
     if day == START.date():
         return
-    rewards = await world.rewards(snapshot)
+    rewards = await world.compute(snapshot)
     due = {line.asset: reward(line.average, terms.assets[line.asset]) for line in snapshot.holdings}
     assert {line.asset: line.reward for line in rewards.lines} == due
     assert isinstance(await world.credit("ann", rewards, now=now), CreditReceipt)
@@ -564,13 +564,13 @@ class LedgerMachine(RuleBasedStateMachine):
         one = unfinished[0]
         too_early = one.next_day + ONE_DAY if one.closed else one.next_day + 2 * ONE_DAY
         now = end_of(too_early)
-        self.refuses(self.world.close(user, too_early, enrolment_id=one.enrolment_id, now=now), OutOfOrder)
+        self.refuses(self.world.snapshot(user, too_early, enrolment_id=one.enrolment_id, now=now), OutOfOrder)
 
     def _step(self, user: str, one: Enrolled) -> bool:
         """Closes or credits the next day, as the model says; False where the pool is short."""
         account, day, now = self.accounts[user], one.next_day, self.now
         terms = self.terms_on(day)
-        close = lambda: self.world.close(user, day, enrolment_id=one.enrolment_id, now=now)  # noqa: E731
+        close = lambda: self.world.snapshot(user, day, enrolment_id=one.enrolment_id, now=now)  # noqa: E731
         if not one.closed:
             snapshot = self.ask(close)
             account.closed_through = end_of(day)
@@ -579,7 +579,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if day < one.first_accrual_day:
                 one.next_day, one.closed = day + ONE_DAY, False
             return True
-        rewards: Rewards = self.do(self.world.rewards(self.do(close())))
+        rewards: Rewards = self.do(self.world.compute(self.do(close())))
         due = {
             asset: reward(average, terms.assets[asset])
             for asset, (_, _, average) in account.snapshot(day, terms).items()

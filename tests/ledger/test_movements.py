@@ -113,7 +113,7 @@ async def test_one_user_s_late_movement_delays_nobody_else_s(world: World) -> No
 async def test_a_movement_into_a_closed_day_counts_from_the_boundary(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     entry_id = await world.move("ann", "-12", "SOL", at("2026-10-01 23:59"))
     assert await counts_at(world, entry_id) == (micros("2026-10-02"), micros("2026-10-01 23:59"))
 
@@ -329,8 +329,8 @@ async def enrolled(world: World) -> None:
 async def a_day_closed(world: World) -> None:
     """And not credited."""
     await enrolled(world)
-    await world.close("ann", day("2026-10-01"))
-    await world.close("ann", day("2026-10-02"))
+    await world.snapshot("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-02"))
 
 
 async def the_pool_is_empty(world: World) -> None:
@@ -340,7 +340,7 @@ async def the_pool_is_empty(world: World) -> None:
         " WHERE a.kind = 'pool' AND a.asset = 'SOL'"
     )
     await reverse(world.ledger, funding, reason="the pool runs dry", operator="tests", now=LONG_AGO)
-    rewards = await world.rewards(await world.close("ann", day("2026-10-02")))
+    rewards = await world.compute(await world.snapshot("ann", day("2026-10-02")))
     assert isinstance(await world.credit("ann", rewards), PoolShort)
 
 
@@ -363,9 +363,11 @@ async def test_everything_can_be_withdrawn_at_any_time_and_owed_days_are_paid_al
     assert (answer.entry.effective_at, answer.balances) == (now, {"SOL": 0})
     if situation is not never_enrolled:
         await world.fund("SOL")
-        await world.close("ann", day("2026-10-01"))
-        assert (await world.rewards(await world.close("ann", day("2026-10-02")))).lines[0].average == units("12")
-        await world.close_and_credit("ann", day("2026-10-02"))
+        await world.snapshot("ann", day("2026-10-01"))
+        assert (await world.compute(await world.snapshot("ann", day("2026-10-02")))).lines[0].average == units(
+            "12"
+        )
+        await world.pay("ann", day("2026-10-02"))
         assert (await world.balances("ann"))["SOL"] == units("0.00026301")
     assert (await world.audit()).is_clean
 

@@ -79,7 +79,7 @@ async def test_a_later_version_starts_after_every_day_closed_for_anyone(world: W
     for user, closed in (("ann", "2026-10-05"), ("bob", "2026-10-03")):
         await world.move(user, "12", "SOL", at(f"{closed} 09:00"))
         await world.enrol(user, at(f"{closed} 10:00"))
-        await world.close(user, day(closed))
+        await world.snapshot(user, day(closed))
 
     with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-06 or later"):
         await apply_program(world.ledger, program_with("2026-10-05"), operator="tests", now=NOW)
@@ -90,7 +90,7 @@ async def test_a_later_version_starts_after_every_day_closed_for_anyone(world: W
 async def test_a_later_version_starts_after_today_however_long_ago_the_last_day_was_closed(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-09-01 09:00"))
     await world.enrol("ann", at("2026-09-01 10:00"))
-    await world.close("ann", day("2026-09-01"))
+    await world.snapshot("ann", day("2026-09-01"))
     with pytest.raises(ProgramRefused, match="set effective_from to 2026-10-02 or later"):
         await apply_program(world.ledger, program_with("2026-09-20"), operator="tests", now=NOW)
 
@@ -205,7 +205,7 @@ async def test_a_pause_starts_tomorrow_unless_it_says_otherwise(world: World) ->
 async def test_a_pause_starts_after_every_day_closed_for_anyone_unless_it_says_otherwise(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-05 09:00"))
     await world.enrol("ann", at("2026-10-05 10:00"))
-    await world.close("ann", day("2026-10-05"))
+    await world.snapshot("ann", day("2026-10-05"))
     assert (await switch(world, "SOL")).first_day == day("2026-10-06")
 
 
@@ -307,14 +307,14 @@ async def test_a_paused_asset_earns_nothing_and_keeps_its_average_until_it_is_re
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.move("ann", "200", "SUI", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     first, paused, resumed = (day("2026-10-02") + n * ONE_DAY for n in range(3))
 
-    await world.close_and_credit("ann", first)
+    await world.pay("ann", first)
     assert (await switch(world, "SOL", now=at("2026-10-02 15:00"))).first_day == paused
-    await world.close_and_credit("ann", paused)
+    await world.pay("ann", paused)
     await switch(world, "SOL", paused=False, now=at("2026-10-03 15:00"))
-    await world.close_and_credit("ann", resumed)
+    await world.pay("ann", resumed)
 
     lines = await world.statement("ann")
     assert [(line.day, line.outcome) for line in lines if line.asset == "SOL"] == [

@@ -37,16 +37,16 @@ async def enrolled(world: World) -> None:
 
 async def opened(world: World) -> None:
     await enrolled(world)
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
 
 
 async def closed(world: World) -> None:
     await opened(world)
-    await world.close("ann", day("2026-10-02"))
+    await world.snapshot("ann", day("2026-10-02"))
 
 
 async def the_rewards(world: World) -> Rewards:
-    return await world.rewards(await world.close("ann", day("2026-10-02")))
+    return await world.compute(await world.snapshot("ann", day("2026-10-02")))
 
 
 async def credit(world: World) -> Any:
@@ -98,8 +98,8 @@ class Operation:
 
 OPERATIONS = {
     "enrol": Operation(deposited, lambda world: world.enrol("ann", at("2026-10-01 10:00"))),
-    "close the activation day": Operation(enrolled, lambda world: world.close("ann", day("2026-10-01"))),
-    "close an accrual day": Operation(opened, lambda world: world.close("ann", day("2026-10-02"))),
+    "close the activation day": Operation(enrolled, lambda world: world.snapshot("ann", day("2026-10-01"))),
+    "close an accrual day": Operation(opened, lambda world: world.snapshot("ann", day("2026-10-02"))),
     "credit": Operation(closed, credit),
     "end": Operation(closed, lambda world: world.end("ann", at("2026-10-03 09:00"))),
     "movement": Operation(deposited, move),
@@ -119,14 +119,14 @@ async def life_goes_on(world: World) -> None:
     for unfinished in (await world.recall("ann")).enrolments:
         enrolment_id = unfinished.receipt.enrolment_id
         if unfinished.next_day == day("2026-10-01"):
-            await world.close("ann", day("2026-10-01"))
+            await world.snapshot("ann", day("2026-10-01"))
         if unfinished.next_day <= day("2026-10-02"):
-            await world.close_and_credit("ann", day("2026-10-02"))
+            await world.pay("ann", day("2026-10-02"))
         await world.end("ann", at("2026-10-03 10:00"), enrolment_id=enrolment_id)
     assert await world.enrol("ann", at("2026-10-04 10:00"), enrolment_id="the next")
-    await world.close("ann", day("2026-10-04"), enrolment_id="the next")
-    await world.close_and_credit("ann", day("2026-10-05"), enrolment_id="the next")
-    await world.close_and_credit("ann", day("2026-10-06"), enrolment_id="the next")
+    await world.snapshot("ann", day("2026-10-04"), enrolment_id="the next")
+    await world.pay("ann", day("2026-10-05"), enrolment_id="the next")
+    await world.pay("ann", day("2026-10-06"), enrolment_id="the next")
 
 
 @every_operation
@@ -251,7 +251,7 @@ async def credit_to_another_enrolment(world: World) -> None:
 
 
 async def close_for_another_enrolment(world: World) -> None:
-    await world.close("ann", day("2026-10-02"), enrolment_id="another")
+    await world.snapshot("ann", day("2026-10-02"), enrolment_id="another")
 
 
 async def enrol_from_elsewhere(world: World) -> None:

@@ -10,9 +10,9 @@ async def test_the_worked_example_comes_out_of_the_ledger_to_the_last_digit(worl
     await world.move("ann", "-3", "SOL", at("2026-10-02 06:00"))
     await world.move("ann", "1.5", "SOL", at("2026-10-02 18:00"))
 
-    await world.close("ann", day("2026-10-01"))
-    await world.close_and_credit("ann", day("2026-10-02"))
-    await world.close_and_credit("ann", day("2026-10-03"))
+    await world.snapshot("ann", day("2026-10-01"))
+    await world.pay("ann", day("2026-10-02"))
+    await world.pay("ann", day("2026-10-03"))
 
     lines = await world.statement("ann")
     assert [(line.day, line.opening, line.closing, line.average, line.reward) for line in lines] == [

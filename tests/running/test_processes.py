@@ -12,9 +12,10 @@ from pathlib import Path
 
 import databases
 import pytest
-from commandline import Worker, eventually, free_ports, is_running
+from commandline import Worker, free_ports, is_running
 from faults.story import Move, assert_audit_is_clean, credited_days, post, until_paid
 from measured import free_address, scraped
+from polling import wait_until
 from servers import full_server
 from temporalio.client import Client
 from world import ROOT, World, activation
@@ -59,7 +60,7 @@ def ended(worker: Watched) -> Generator[Watched]:
     finally:
         worker.process.kill()
         worker.process.communicate()
-    eventually(lambda: not any(map(is_running, children)), "its worker processes end with it")
+    wait_until(lambda: not any(map(is_running, children)), "its worker processes end with it")
 
 
 async def a_held_step(world: World, client: Client, folder: Path, user: str, days: int) -> None:
@@ -69,7 +70,7 @@ async def a_held_step(world: World, client: Client, folder: Path, user: str, day
     activated_at = datetime.now(UTC) - (days + 1) * ONE_DAY
     await post(world, user, [Move(activated_at - ONE_DAY, "12", "SOL")])
     assert isinstance(await send_activation(client, user, activation(back_dated_to=activated_at)), Receipt)
-    eventually((folder / "reached").exists, "a step runs")
+    wait_until((folder / "reached").exists, "a step runs")
 
 
 async def test_killed_worker_processes_are_replaced_and_stopped_ones_finish_their_steps(
@@ -83,20 +84,20 @@ async def test_killed_worker_processes_are_replaced_and_stopped_ones_finish_thei
     async with full_server() as client:
         with ended(Watched(tmp_path, client, "--processes", "2", "--metrics", str(metrics))) as worker:
             assert worker.health("/livez") == (200, [])
-            eventually(lambda: worker.health("/readyz") == (200, []), "it is ready")
+            wait_until(lambda: worker.health("/readyz") == (200, []), "it is ready")
             await a_held_step(world, client, tmp_path, "ann", 3)
             for child in worker.children:
                 os.kill(child, signal.SIGKILL)
-            eventually(lambda: worker.health("/readyz")[0] == 503, "the loss is noticed")
+            wait_until(lambda: worker.health("/readyz")[0] == 503, "the loss is noticed")
             (tmp_path / "go").touch()
             await until_paid(world.ledger, 3)
-            eventually(lambda: worker.health("/readyz") == (200, []), "they are replaced")
-            eventually(lambda: credits_counted() == 3, "each counts what it credited, next to its parent")
+            wait_until(lambda: worker.health("/readyz") == (200, []), "they are replaced")
+            wait_until(lambda: credits_counted() == 3, "each counts what it credited, next to its parent")
             assert "soft_staking_owed_days" in scraped(metrics).names
 
             await a_held_step(world, client, tmp_path, "bob", 1)
             worker.process.send_signal(signal.SIGTERM)
-            eventually(lambda: worker.health("/readyz") == (503, ["stopping"]), "it takes no more work")
+            wait_until(lambda: worker.health("/readyz") == (503, ["stopping"]), "it takes no more work")
             assert worker.health("/livez") == (200, [])
             (tmp_path / "go").touch()
             stopped = worker.ended()
@@ -118,7 +119,7 @@ async def test_a_second_signal_ends_several_processes_at_once(world: World, tmp_
                 worker.process.send_signal(signal.SIGTERM)
                 return worker.process.poll() is not None
 
-            eventually(has_ended, "a signal after the first ends it")
+            wait_until(has_ended, "a signal after the first ends it")
             stopped = worker.ended()
 
     assert stopped.code == 1

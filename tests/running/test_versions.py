@@ -5,7 +5,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from faults.story import Move, post, until
+from faults.story import Move, post
+from polling import eventually
 from servers import full_server
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -45,7 +46,7 @@ async def make_current(server: Client, build_id: str) -> None:
         )
         return await process.wait() == 0
 
-    await until(is_made, f"version {build_id} is current")
+    await eventually(is_made, f"version {build_id} is current")
 
 
 async def test_a_sleeping_user_moves_on_from_no_version_to_version_1_and_to_version_2(world: World) -> None:

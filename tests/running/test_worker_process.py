@@ -15,7 +15,6 @@ from commandline import (
     CommandLine,
     Installation,
     Worker,
-    eventually,
     is_running,
     make_empty_ledger,
     pids_with,
@@ -23,6 +22,7 @@ from commandline import (
     utc_today,
 )
 from measured import free_address, scraped
+from polling import wait_until
 from world import EXPORT_HEADER, ROOT
 
 PROGRAM = ("--program", str(ROOT / "program.toml"))
@@ -63,7 +63,7 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
         server = place.server_pid
         said = worker.said
         receipt = enrolled_earlier(cli, "zoe", days=4)
-        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        wait_until(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
         with urllib.request.urlopen(f"http://127.0.0.1:{place.ui_port}") as page:
             assert page.status == 200
         first = worker.stop(signal.SIGTERM)
@@ -72,9 +72,9 @@ def test_an_installation_stopped_and_started_again_goes_on_where_it_was(
     metrics = free_address()
     with stopped(place.start(*PROGRAM, "--metrics", str(metrics))) as worker:
         status = cli.json("status", "zoe")
-        eventually(lambda: cli.json("retry", "zoe") and is_paid(cli, "zoe"), "the owed days are paid")
+        wait_until(lambda: cli.json("retry", "zoe") and is_paid(cli, "zoe"), "the owed days are paid")
         credits_counted = scraped(metrics).value("soft_staking_credits_total")
-        eventually(lambda: "soft_staking_owed_days" in scraped(metrics).names, "the ledger's gauges are read")
+        wait_until(lambda: "soft_staking_owed_days" in scraped(metrics).names, "the ledger's gauges are read")
         days = [row["day"] for row in cli.json("rewards", "zoe")]
         second = worker.stop(signal.SIGINT)
 
@@ -115,7 +115,7 @@ def test_sample_users_are_offered_at_every_stage_and_are_not_made_twice(
     for _ in range(2):
         with stopped(place.start(*PROGRAM, "--samples")) as worker:
             said = worker.said
-            eventually(lambda: stages() == STAGES, "every stage is reached")
+            wait_until(lambda: stages() == STAGES, "every stage is reached")
             rewards = len(cli.json("rewards", "dan")), len(cli.json("rewards", "eve"))
             assert worker.stop(signal.SIGTERM).code == 0
         assert f"Pages       {pages}\n" in said
@@ -148,13 +148,13 @@ def test_an_interrupted_terminal_leaves_no_orphan(place: Installation) -> None:
 def test_users_go_on_after_the_embedded_server_was_killed(place: Installation, cli: CommandLine) -> None:
     with stopped(place.start(*PROGRAM)) as worker:
         receipt = enrolled_earlier(cli, "zoe", days=3)
-        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        wait_until(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
         os.kill(place.server_pid, signal.SIGKILL)
-        eventually(lambda: "server runs again at" in worker.said, "the server is started again")
+        wait_until(lambda: "server runs again at" in worker.said, "the server is started again")
         cli.json("pool", "fund", "SOL", "1")
         # The worker may take its time to connect again.
         cli.json("retry", "zoe", "--timeout", "60")
-        eventually(lambda: len(cli.json("rewards", "zoe")) == 2, "the owed days are paid")
+        wait_until(lambda: len(cli.json("rewards", "zoe")) == 2, "the owed days are paid")
         status = cli.json("status", "zoe", "--timeout", "60")
         server = place.server_pid
         ended = worker.stop()
@@ -171,7 +171,7 @@ def test_a_worker_whose_server_cannot_be_started_again_says_so_and_ends(
     with stopped(place.start(*PROGRAM)) as worker:
         break_the_database(place)
         os.kill(place.server_pid, signal.SIGKILL)
-        eventually(lambda: "is started again in 2 s" in worker.said, "it is tried")
+        wait_until(lambda: "is started again in 2 s" in worker.said, "it is tried")
         meanwhile = cli.run("status", "zoe", "--timeout", "1")
         ended = worker.ended()
     afterwards = cli.run("status", "zoe", "--timeout", "1")
@@ -187,7 +187,7 @@ def test_an_interrupt_while_the_server_is_started_again_ends_in_good_order(place
     with stopped(place.start(*PROGRAM)) as worker:
         break_the_database(place)
         os.kill(place.server_pid, signal.SIGKILL)
-        eventually(lambda: "is started again in 2 s" in worker.said, "it is tried")
+        wait_until(lambda: "is started again in 2 s" in worker.said, "it is tried")
         os.killpg(worker.process.pid, signal.SIGINT)
         ended = worker.ended()
 
@@ -248,7 +248,7 @@ def test_an_encrypted_installation_shows_plain_text_to_its_own_web_ui_and_to_who
         without = cli
         cli = CommandLine(cli.folder, **cli.environment, **with_keys)
         enrolled_earlier(cli, "zoe", days=2)
-        eventually(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
+        wait_until(lambda: cli.json("status", "zoe")["state"] == "waiting for pool SOL", "the pool is asked")
         lacking = without.run("deactivate", "zoe")
         with urllib.request.urlopen(f"http://127.0.0.1:{place.ui_port}/api/v1/settings") as answer:
             codec = json.load(answer)["Codec"]["Endpoint"]

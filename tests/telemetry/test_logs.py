@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from measured import a_measured_service, pay_ann_once
+from polling import eventually
 from sqlalchemy.exc import IntegrityError
-from staking_service import eventually
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import Runtime

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from polling import eventually
 from servers import full_server
-from staking_service import StakingService, eventually
+from staking_service import StakingService
 from temporalio import workflow
 from temporalio.api.operatorservice.v1 import RemoveSearchAttributesRequest
 from temporalio.api.update.v1 import Input, Meta, Request

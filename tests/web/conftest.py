@@ -11,11 +11,11 @@ async def _worked_example(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 10:00"))
     await world.move("ann", "250", "USDT", at("2026-10-01 10:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     await world.move("ann", "-3", "SOL", at("2026-10-02 06:00"))
     await world.move("ann", "1.5", "SOL", at("2026-10-02 18:00"))
     for number in (2, 3, 4):
-        await world.close_and_credit("ann", day(f"2026-10-0{number}"))
+        await world.pay("ann", day(f"2026-10-0{number}"))
 
 
 @pytest.fixture

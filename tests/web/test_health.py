@@ -61,7 +61,7 @@ async def test_ready_is_only_whom_the_ledger_answers(world: World, tmp_path: Pat
 async def test_requests_that_wait_for_the_ledger_for_too_long_are_told(world: World) -> None:
     async with full_server() as client:
         pause = paused_before(world.ledger, "SELECT")
-        closing = asyncio.ensure_future(world.close("ann", day("2026-10-01")))
+        closing = asyncio.ensure_future(world.snapshot("ann", day("2026-10-01")))
         await pause.reached.wait()
 
         for limits, path in (({"stands_still_after_s": 0}, "/readyz"), ({"beyond_help_after_s": 0}, "/livez")):

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
+from polling import eventually
 from servers import full_server
-from staking_service import StakingService, eventually
+from staking_service import StakingService
 from temporalio.client import WorkflowExecutionStatus
 from world import SHIPPED_PROGRAM, World, activation
 

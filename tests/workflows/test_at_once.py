@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from faults.disturbing import Call, Disturb, disturbed_worker
+from polling import PATIENCE, eventually
 from servers import full_server
-from staking_service import PATIENCE, StakingService, eventually
+from staking_service import StakingService
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus

@@ -5,7 +5,8 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from staking_service import PATIENCE, StakingService
+from polling import PATIENCE
+from staking_service import StakingService
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from world import SHIPPED_PROGRAM

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
+from polling import PATIENCE, eventually
 from servers import full_server
-from staking_service import PATIENCE, StakingService, eventually
+from staking_service import StakingService
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest

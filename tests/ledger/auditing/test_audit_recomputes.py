@@ -61,8 +61,8 @@ async def test_each_reward_is_proved_by_the_formula_that_it_names(rich: World, t
 async def test_a_reward_that_agrees_with_its_formula_is_no_breach(world: World) -> None:
     await world.move("ann", "9.75", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    computed = await world.rewards(await world.close("ann", D2))
+    await world.snapshot("ann", D1)
+    computed = await world.compute(await world.snapshot("ann", D2))
     lines = [line.model_copy(update={"formula": 2, "reward": units("0.00021666")}) for line in computed.lines]
     await world.credit("ann", computed.model_copy(update={"lines": lines}))
     assert [line.formula for line in await world.statement("ann")] == [2]
@@ -104,8 +104,8 @@ async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
         await world.move("ann", "700000", "ADA", at("2026-10-01 09:00"))
         await world.fund("SOL", "80000000000")
         await world.enrol("ann", at("2026-10-01 10:00"))
-        await world.close("ann", D1)
-        await world.close_and_credit("ann", D2)
+        await world.snapshot("ann", D1)
+        await world.pay("ann", D2)
         clean = await world.audit()
         tamper(folder, "UPDATE rewards SET outcome = 'capped'")
         broken = await world.audit()

@@ -57,7 +57,7 @@ async def enrolled(world: World, *users: str) -> None:
 
 def begun(world: World, *users: str) -> list[asyncio.Task[object]]:
     """Their first day's closings, each in the queue."""
-    return [asyncio.ensure_future(world.close(user, FIRST)) for user in users]
+    return [asyncio.ensure_future(world.snapshot(user, FIRST)) for user in users]
 
 
 async def until_they_wait() -> None:
@@ -98,11 +98,11 @@ async def test_requests_that_come_together_share_a_transaction(world: World) -> 
     await enrolled(world, *users)
 
     with transactions_of(world.ledger) as transactions:
-        await asyncio.gather(*(world.close(user, FIRST) for user in users))
+        await asyncio.gather(*(world.snapshot(user, FIRST) for user in users))
     assert len(transactions) == 1
 
-    snapshots = await asyncio.gather(*(world.close(user, SECOND) for user in users))
-    rewards = [await world.rewards(snapshot) for snapshot in snapshots]
+    snapshots = await asyncio.gather(*(world.snapshot(user, SECOND) for user in users))
+    rewards = [await world.compute(snapshot) for snapshot in snapshots]
     with transactions_of(world.ledger) as transactions:
         await asyncio.gather(*(world.credit(user, each) for user, each in zip(users, rewards, strict=True)))
     assert len(transactions) == 1
@@ -112,7 +112,7 @@ async def test_a_transaction_has_no_more_requests_than_its_locks_should_be_held_
     users = [f"user{number}" for number in range(REQUESTS_MAX + 1)]
 
     with transactions_of(world.ledger) as transactions:
-        answers = await asyncio.gather(*(world.close(user, FIRST) for user in users), return_exceptions=True)
+        answers = await asyncio.gather(*(world.snapshot(user, FIRST) for user in users), return_exceptions=True)
 
     assert len(transactions) == 2
     assert [type(answer) for answer in answers] == [NotEnrolled] * len(users)
@@ -132,14 +132,14 @@ async def test_requests_that_come_while_others_are_written_are_written_together_
 
 async def test_requests_of_different_days_never_share_a_transaction(world: World) -> None:
     await enrolled(world, "ann", "bob", "cyd", "dan")
-    await asyncio.gather(*(world.close(user, FIRST) for user in ("ann", "bob")))
+    await asyncio.gather(*(world.snapshot(user, FIRST) for user in ("ann", "bob")))
 
     with transactions_of(world.ledger) as transactions:
         snapshots = await asyncio.gather(
-            world.close("ann", SECOND),
-            world.close("cyd", FIRST),
-            world.close("bob", SECOND),
-            world.close("dan", FIRST),
+            world.snapshot("ann", SECOND),
+            world.snapshot("cyd", FIRST),
+            world.snapshot("bob", SECOND),
+            world.snapshot("dan", FIRST),
         )
 
     assert [snapshot.day for snapshot in snapshots] == [SECOND, FIRST, SECOND, FIRST]
@@ -150,7 +150,7 @@ async def test_an_original_and_its_retry_get_the_same_answer(world: World) -> No
     await enrolled(world, "ann", "bob")
 
     first, other, again = await asyncio.gather(
-        world.close("ann", FIRST), world.close("bob", FIRST), world.close("ann", FIRST)
+        world.snapshot("ann", FIRST), world.snapshot("bob", FIRST), world.snapshot("ann", FIRST)
     )
 
     assert first == again
@@ -163,12 +163,12 @@ async def test_a_request_that_is_refused_refuses_nobody_else(world: World) -> No
 
     with transactions_of(world.ledger) as transactions:
         ann, bob, cyd = await asyncio.gather(
-            *(world.close(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
+            *(world.snapshot(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
         )
 
     assert len(transactions) == 1
     assert isinstance(bob, NotEnrolled)
-    assert (ann, cyd) == (await world.close("ann", FIRST), await world.close("cyd", FIRST))
+    assert (ann, cyd) == (await world.snapshot("ann", FIRST), await world.snapshot("cyd", FIRST))
     assert await closed_users(world) == ["ann", "cyd"]
 
 
@@ -177,11 +177,11 @@ async def test_a_request_that_the_database_refuses_fails_alone(world: World, tmp
     tamper(tmp_path, "INSERT INTO snapshots VALUES ('bob', 20727, 'SOL', 1, 1, 1)")  # of a day without a record
 
     ann, bob, cyd = await asyncio.gather(
-        *(world.close(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
+        *(world.snapshot(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
     )
 
     assert isinstance(bob, IntegrityError)
-    assert (ann, cyd) == (await world.close("ann", FIRST), await world.close("cyd", FIRST))
+    assert (ann, cyd) == (await world.snapshot("ann", FIRST), await world.snapshot("cyd", FIRST))
     assert await closed_users(world) == ["ann", "cyd"]
 
 
@@ -192,7 +192,7 @@ async def test_a_caller_who_goes_before_its_turn_has_nothing_written(world: Worl
         await until_they_wait()
         bob.cancel()
 
-    assert (await ann, await cyd) == (await world.close("ann", FIRST), await world.close("cyd", FIRST))
+    assert (await ann, await cyd) == (await world.snapshot("ann", FIRST), await world.snapshot("cyd", FIRST))
     assert bob.cancelled()
     assert await closed_users(world) == sorted([*busy_users(), "ann", "cyd"])
 
@@ -237,9 +237,9 @@ async def test_a_pool_that_can_pay_some_pays_whom_it_can_in_their_order(tmp_path
         users = ("ann", "bob", "cyd", "dan")
         await enrolled(world, *users)
         await world.move("dan", "-11", "SOL", ACTIVATED)
-        await asyncio.gather(*(world.close(user, FIRST) for user in users))
-        snapshots = [await world.close(user, SECOND) for user in users]
-        rewards = [await world.rewards(snapshot) for snapshot in snapshots]
+        await asyncio.gather(*(world.snapshot(user, FIRST) for user in users))
+        snapshots = [await world.snapshot(user, SECOND) for user in users]
+        rewards = [await world.compute(snapshot) for snapshot in snapshots]
         due = [each.lines[0].reward for each in rewards]
         assert due == [A_REWARD, A_REWARD, A_REWARD, A_TWELFTH]
 
@@ -264,13 +264,13 @@ async def test_a_database_that_is_away_fails_all_with_one_sentence_and_the_queue
         other = World(ledger)
         with away(tmp_path):
             answers = await asyncio.gather(
-                *(other.close(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
+                *(other.snapshot(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
             )
         assert [type(answer) for answer in answers] == [LedgerUnavailable] * 3
         assert len({str(answer) for answer in answers}) == 1
         assert "\n" not in str(answers[0])
 
-        await asyncio.gather(*(other.close(user, FIRST) for user in ("ann", "bob", "cyd")))
+        await asyncio.gather(*(other.snapshot(user, FIRST) for user in ("ann", "bob", "cyd")))
         assert await closed_users(other) == ["ann", "bob", "cyd"]
 
 
@@ -301,7 +301,7 @@ async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_tr
     first, wave = [f"first{number}" for number in range(MANY - 1)], [f"user{number}" for number in range(6)]
     await enrolled(world, *first, *wave)
     for user in first:
-        await world.close(user, FIRST)
+        await world.snapshot(user, FIRST)
 
     with transactions_of(world.ledger) as transactions:
         tasks: list[asyncio.Task[object]] = []
@@ -320,6 +320,6 @@ async def test_whoever_catches_up_alone_is_waited_for_by_nobody(
     monkeypatch.setattr(batches, "GATHER_S", 2 * PATIENCE_S)
     await enrolled(world, "ann")
     async with asyncio.timeout(PATIENCE_S):
-        await world.close("ann", FIRST)
+        await world.snapshot("ann", FIRST)
         for number in range(2 * MANY):
-            await world.close_and_credit("ann", SECOND + number * ONE_DAY)
+            await world.pay("ann", SECOND + number * ONE_DAY)

@@ -49,9 +49,9 @@ async def test_a_whole_life_behind_a_pooler(pooled: World) -> None:
     assert len(set(entries)) == 120
 
     await asyncio.gather(*(pooled.enrol(user, at("2026-10-01 11:00")) for user in users))
-    await asyncio.gather(*(pooled.close(user, FIRST) for user in users))
-    snapshots = await asyncio.gather(*(pooled.close(user, SECOND) for user in users))
-    rewards = await asyncio.gather(*(pooled.rewards(snapshot) for snapshot in snapshots))
+    await asyncio.gather(*(pooled.snapshot(user, FIRST) for user in users))
+    snapshots = await asyncio.gather(*(pooled.snapshot(user, SECOND) for user in users))
+    rewards = await asyncio.gather(*(pooled.compute(snapshot) for snapshot in snapshots))
     for _ in range(2):
         credited = await asyncio.gather(
             *(pooled.credit(user, each) for user, each in zip(users, rewards, strict=True))

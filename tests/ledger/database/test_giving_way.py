@@ -12,6 +12,7 @@ from typing import Any
 import databases
 import psycopg
 import pytest
+from polling import eventually
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import await_only
@@ -38,7 +39,7 @@ async def lived(world: World) -> None:
     await world.move("ann", "1", "SOL", NOW, key="second")
     await world.move("bob", "12", "SOL", NOW, key="first of bob")
     await world.enrol("ann", NOW)
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
 
 
 async def reverse_the_second(world: World) -> Any:
@@ -86,8 +87,8 @@ OPERATIONS = {
     "funding": Operation(fund, "INSERT INTO entries", WHICH_IS_THE_POOL_S),
     "enrolment": Operation(lambda world: world.enrol("bob", NOW), "INSERT INTO enrolments", WHICH_IS_BOB_S),
     "end": Operation(lambda world: world.end("ann", at("2026-10-03 09:00")), "UPDATE enrolments"),
-    "closing": Operation(lambda world: world.close("ann", day("2026-10-02")), "INSERT INTO days"),
-    "credit": Operation(lambda world: world.close_and_credit("ann", day("2026-10-02")), "INSERT INTO entries"),
+    "closing": Operation(lambda world: world.snapshot("ann", day("2026-10-02")), "INSERT INTO days"),
+    "credit": Operation(lambda world: world.pay("ann", day("2026-10-02")), "INSERT INTO entries"),
     "program": Operation(
         lambda world: world.apply(program_with("2027-01-01", SOL={"apr": "0.5"})), "INSERT INTO program_versions"
     ),
@@ -124,8 +125,11 @@ async def a_rival(folder: Path) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
 
 async def until_it_waits(folder: Path, rival: psycopg.AsyncConnection[Any]) -> None:
     asked = f"SELECT 1 FROM pg_locks WHERE pid = {rival.info.backend_pid} AND NOT granted"
-    while not databases.raw(folder, asked):  # noqa: ASYNC110 - no event tells it
-        await asyncio.sleep(0.01)
+
+    async def it_waits() -> bool:
+        return bool(databases.raw(folder, asked))
+
+    await eventually(it_waits, "the rival waits")
 
 
 @on_postgresql

@@ -65,11 +65,11 @@ async def move(world: World) -> object:
 
 
 async def close(world: World) -> object:
-    return await world.close("ann", D2)
+    return await world.snapshot("ann", D2)
 
 
 async def credit(world: World) -> object:
-    return await world.credit("ann", await world.rewards(await world.close("ann", D2)))
+    return await world.credit("ann", await world.compute(await world.snapshot("ann", D2)))
 
 
 async def end(world: World) -> object:
@@ -80,7 +80,7 @@ async def end(world: World) -> object:
 async def test_whatever_posts_to_a_user_locks_first_and_reads_after_it(world: World, words: Words) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
     transactions: list[list[str]] = []
 
     def begin(_connection: object) -> None:

@@ -162,7 +162,7 @@ async def test_an_upgraded_ledger_keeps_every_row_and_guard_and_goes_on(
             await world.sql("UPDATE entries SET note = 'changed'")
         assert (await world.audit()).is_clean
         await world.move("ann", "-0.5", "SOL", at("2026-10-03 12:00"))
-        await world.close_and_credit("ann", day("2026-10-03"))
+        await world.pay("ann", day("2026-10-03"))
         assert [line.reward for line in await world.statement("ann")] == [units("0.00022191"), units("0.00022466")]
         assert (await world.audit()).is_clean
     databases.forget(tmp_path)

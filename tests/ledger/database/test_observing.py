@@ -39,14 +39,14 @@ async def activation_day_closed(world: World, *users: str) -> None:
     for user in users:
         await world.move(user, "12", "SOL", at("2026-10-01 09:00"))
         await world.enrol(user, at("2026-10-01 10:00"))
-        await world.close(user, D1)
+        await world.snapshot(user, D1)
 
 
 async def test_a_credit_is_told_once_however_often_it_is_asked(tmp_path: Path) -> None:
     heard = Listener()
     async with a_world(tmp_path, observer=heard) as world:
         await activation_day_closed(world, "ann")
-        rewards = await world.rewards(await world.close("ann", D2))
+        rewards = await world.compute(await world.snapshot("ann", D2))
         receipts = [await world.credit("ann", rewards) for _ in range(3)]
     assert heard.credits == [(receipts[0], rewards.lines)]
 
@@ -55,7 +55,7 @@ async def test_a_credit_that_the_pool_cannot_pay_is_not_told(tmp_path: Path) -> 
     heard = Listener()
     async with a_world(tmp_path, observer=heard) as world:
         await activation_day_closed(world, "ann")
-        rewards = await world.rewards(await world.close("ann", D2))
+        rewards = await world.compute(await world.snapshot("ann", D2))
         await world.sql("UPDATE accounts SET balance = 0 WHERE kind = 'pool'")
         await world.credit("ann", rewards)
     assert heard.credits == []
@@ -68,5 +68,5 @@ async def test_every_transaction_is_told_and_how_many_requests_share_one(tmp_pat
         await world.balances("ann")
         assert {"read", "write"} == set(heard.transactions)
         assert heard.batches == [1, 1, 1]
-        await asyncio.gather(*(world.close(user, D2) for user in ("ann", "bob", "eve")))
+        await asyncio.gather(*(world.snapshot(user, D2) for user in ("ann", "bob", "eve")))
     assert sum(heard.batches[3:]) == 3

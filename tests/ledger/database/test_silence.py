@@ -74,8 +74,8 @@ async def owed(world: World, *users: str) -> dict[str, Rewards]:
     for user in users:
         await world.move(user, "12", "SOL", at("2026-10-01 10:00"))
         await world.enrol(user, at("2026-10-01 10:00"))
-        await world.close(user, FIRST)
-    return {user: await world.rewards(await world.close(user, SECOND)) for user in users}
+        await world.snapshot(user, FIRST)
+    return {user: await world.compute(await world.snapshot(user, SECOND)) for user in users}
 
 
 async def kept_connections(world: World, how_many: int) -> None:

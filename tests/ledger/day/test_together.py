@@ -24,8 +24,8 @@ async def enrolled(world: World, *users: str) -> None:
 async def test_a_credit_of_a_user_who_is_not_recorded_fails_loudly_and_alone(world: World, tmp_path: Path) -> None:
     await enrolled(world, *USERS)
     for user in USERS:
-        await world.close(user, D1)
-    rewards = [await world.rewards(await world.close(user, D2)) for user in USERS]
+        await world.snapshot(user, D1)
+    rewards = [await world.compute(await world.snapshot(user, D2)) for user in USERS]
     tamper(tmp_path, "DELETE FROM users WHERE user_id = 'ben'")
 
     ann, ben, cyd = await asyncio.gather(
@@ -40,12 +40,12 @@ async def test_a_credit_of_a_user_who_is_not_recorded_fails_loudly_and_alone(wor
 async def test_a_day_is_closed_for_the_enrolment_that_was_asked_for_whatever_others_ask_for(world: World) -> None:
     """Ann's owed day is closed, while ben's request names the enrolment that ann has by now."""
     await enrolled(world, "ann", "ben")
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
     await world.end("ann", at("2026-10-03 12:00"))
     await world.enrol("ann", at("2026-10-03 13:00"), enrolment_id="next")
 
     ann, ben = await asyncio.gather(
-        world.close("ann", D2), world.close("ben", D2, enrolment_id="next"), return_exceptions=True
+        world.snapshot("ann", D2), world.snapshot("ben", D2, enrolment_id="next"), return_exceptions=True
     )
 
     assert isinstance(ann, Snapshot)
@@ -56,8 +56,8 @@ async def test_a_day_is_refused_for_an_enrolment_that_is_not_there_whatever_othe
     await enrolled(world, "ann", "ben")
 
     ann, ben = await asyncio.gather(
-        world.close("ann", D1, enrolment_id="another"),
-        world.close("ben", D1, enrolment_id="enrolment of ann"),
+        world.snapshot("ann", D1, enrolment_id="another"),
+        world.snapshot("ben", D1, enrolment_id="enrolment of ann"),
         return_exceptions=True,
     )
 

@@ -147,8 +147,8 @@ async def test_a_skipped_line_delays_no_live_movement(world: World) -> None:
 async def test_lines_into_closed_days_are_counted_and_count_from_the_watermark(world: World) -> None:
     await world.import_lines(line("09:00:00", "12"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
-    snapshot = await world.close("ann", D2)
+    await world.snapshot("ann", D1)
+    snapshot = await world.snapshot("ann", D2)
 
     report = await world.import_lines(
         line("2026-10-01 12:00:00", "-2"),
@@ -158,10 +158,10 @@ async def test_lines_into_closed_days_are_counted_and_count_from_the_watermark(w
     )
 
     assert (report.imported, report.in_closed_days) == (4, 2)
-    assert await world.close("ann", D2) == snapshot
-    await world.credit("ann", await world.rewards(snapshot))
+    assert await world.snapshot("ann", D2) == snapshot
+    await world.credit("ann", await world.compute(snapshot))
     reward = (await world.statement("ann"))[0].reward
-    third = (await world.close("ann", D3)).holdings[0]
+    third = (await world.snapshot("ann", D3)).holdings[0]
     assert (third.opening, third.average) == (units("12"), units("16") + reward)
     assert (await world.audit()).is_clean
 
@@ -169,7 +169,7 @@ async def test_lines_into_closed_days_are_counted_and_count_from_the_watermark(w
 async def test_a_withdrawal_into_a_closed_day_may_be_covered_by_what_counts_there_too(world: World) -> None:
     await world.import_lines(line("09:00:00", "12"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
     report = await world.import_lines(line("11:00:00", "-20"), line("18:00:00", "8"))
     assert report.in_closed_days == 2
     assert (await world.audit()).is_clean
@@ -178,7 +178,7 @@ async def test_a_withdrawal_into_a_closed_day_may_be_covered_by_what_counts_ther
 async def test_the_instant_of_the_source_is_kept(world: World) -> None:
     await world.import_lines(line("09:00:00", "12"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
     await world.import_lines(line("12:00:00", "1"))
     assert await world.sql(
         "SELECT effective_at, occurred_at FROM entries WHERE user_id = 'ann' ORDER BY entry_id"

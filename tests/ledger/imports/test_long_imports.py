@@ -89,15 +89,15 @@ async def test_what_is_left_of_a_killed_import_counts_from_the_end_of_the_days_t
     in_a_process(tmp_path, "import", file, killed_in_part=4)
     await world.enrol("ann", at("2026-10-01 08:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    snapshot = await world.close("ann", day("2026-10-01"))
+    snapshot = await world.snapshot("ann", day("2026-10-01"))
     in_a_process(tmp_path, "import", file)
     assert await told(world) == [("done", 160, 0)]
-    assert await world.close("ann", day("2026-10-01")) == snapshot
+    assert await world.snapshot("ann", day("2026-10-01")) == snapshot
     late = await world.sql("SELECT count(*) FROM entries WHERE occurred_at IS NOT NULL AND kind = 'movement'")
     assert [tuple(row) for row in late] == [(100,)]
     assert await world.holdings_before("ann", at("2026-10-02")) == {"SOL": units("15")}
     assert await world.balances("ann") == {"SOL": units(TOKENS)}
-    second = await world.close("ann", day("2026-10-01") + ONE_DAY)
+    second = await world.snapshot("ann", day("2026-10-01") + ONE_DAY)
     assert (second.holdings[0].opening, second.holdings[0].average) == (units("15"), units(TOKENS))
     assert (await world.audit()).is_clean
 

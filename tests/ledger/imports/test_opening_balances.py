@@ -124,7 +124,7 @@ async def test_what_the_ledger_knows_already_is_no_opening_balance(world: World)
 async def test_an_opening_balance_in_closed_days_counts_from_the_end_of_those(world: World) -> None:
     await world.move("ann", "10", "SOL", at("2026-10-02 09:00"))
     await world.enrol("ann", at("2026-10-02 10:00"))
-    await world.close("ann", day("2026-10-02"))
+    await world.snapshot("ann", day("2026-10-02"))
     report = await begun_with(world, LATER, "ann,SOL,7")
     assert (report.imported, report.in_closed_days) == (4, 4)
     assert (await begun_with(world, LATER, "ann,SOL,7")).imported == 0

@@ -93,10 +93,10 @@ async def test_lines_of_a_day_that_is_closed_while_they_are_written_count_from_i
 ) -> None:
     async with importing(*LINES) as finish:
         await world.enrol("ann", at("2026-10-01 10:30"))
-        snapshot = await world.close("ann", day("2026-10-01"))
+        snapshot = await world.snapshot("ann", day("2026-10-01"))
         report = await finish()
     assert (report.imported, report.in_closed_days) == (6, 4)
-    assert await world.close("ann", day("2026-10-01")) == snapshot
+    assert await world.snapshot("ann", day("2026-10-01")) == snapshot
     assert await world.holdings_before("ann", at("2026-10-02")) == {"SOL": units("4")}
     assert await world.balances("ann") == {"SOL": units("4")}
     order = await world.sql("SELECT coalesce(occurred_at, effective_at) FROM entries ORDER BY entry_id")

@@ -21,9 +21,9 @@ async def ann(world: World) -> World:
         await world.move(user, "12", "SOL", at("2026-09-30"))
         await world.move(user, "0.1", "BNB", at("2026-09-30"))
     await world.enrol("ann", at("2026-10-01"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for accrual_day in (day("2026-10-02"), day("2026-10-03")):
-        await world.close_and_credit("ann", accrual_day)
+        await world.pay("ann", accrual_day)
     return world
 
 

@@ -35,17 +35,17 @@ async def through_many_stages(world: World) -> None:
     """Users at every stage of a day, on Day 5."""
     await enrolled(world, "untouched", "begun", "closed", "credited", "ended", "quick", "anew", "taken-back")
     for user in ("begun", "closed", "credited", "ended", "anew", "taken-back"):
-        await world.close(user, D1)
+        await world.snapshot(user, D1)
     for user in ("closed", "credited", "anew"):
-        await world.close_and_credit(user, D2)
-    await world.close("closed", D3)
-    await world.close_and_credit("credited", D3)
-    await world.close_and_credit("credited", D4)
+        await world.pay(user, D2)
+    await world.snapshot("closed", D3)
+    await world.pay("credited", D3)
+    await world.pay("credited", D4)
     await world.end("ended", at("2026-10-04 12:00"))
     await world.end("quick", at("2026-10-01 12:00"))
     await world.end("anew", at("2026-10-04 12:00"))
     await world.enrol("anew", at("2026-10-04 13:00"), enrolment_id="anew again")
-    await world.close("taken-back", D2)
+    await world.snapshot("taken-back", D2)
     await world.end("taken-back", at("2026-10-02"), reason="the region is restricted")
 
 
@@ -84,9 +84,9 @@ async def test_an_owed_day_waits_since_the_boundary_that_closed_it(world: World)
 
 async def test_a_pool_lasts_as_many_days_as_it_holds_of_an_average_days_outflow(world: World) -> None:
     await enrolled(world, "ann")
-    await world.close("ann", D1)
+    await world.snapshot("ann", D1)
     for paid in (D2, D3, D4):
-        await world.close_and_credit("ann", paid)
+        await world.pay("ann", paid)
     # Neither is an outflow of a day: what was funded, and what went before.
     await world.fund("SOL", "5")
     pool = (await watched(world, "2026-10-05 00:01")).pools["SOL"]
@@ -125,7 +125,7 @@ async def algo(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World
         await world.fund("ALGO", "0.02")
         await world.move("ann", "1000.1", "ALGO", at("2026-10-01 09:00"))
         await world.enrol("ann", at("2026-10-01 10:00"))
-        await world.close("ann", D1)
+        await world.snapshot("ann", D1)
         yield world
 
 
@@ -135,12 +135,12 @@ A_DAY_OF_ALGO = units("0.0137")
 async def test_a_pool_that_cannot_pay_what_waits_has_no_day_left_for_as_long_as_somebody_waits(
     algo: World,
 ) -> None:
-    assert isinstance(await algo.close_and_credit("ann", D2), CreditReceipt)
+    assert isinstance(await algo.pay("ann", D2), CreditReceipt)
     assert (await watched(algo, "2026-10-03 12:00")).pools["ALGO"] == Pool(
         units("0.0063"), pytest.approx(0.0063 / 0.0137), outflow_yesterday=A_DAY_OF_ALGO
     )
 
-    assert isinstance(await algo.close_and_credit("ann", D3), PoolShort)
+    assert isinstance(await algo.pay("ann", D3), PoolShort)
     for now in ("2026-10-04", "2026-10-05", "2026-10-30"):
         pool = (await watched(algo, now)).pools["ALGO"]
         assert (pool.balance, pool.days_left) == (units("0.0063"), 0.0)
@@ -150,7 +150,7 @@ async def test_a_pool_that_cannot_pay_what_waits_has_no_day_left_for_as_long_as_
 
 
 async def test_a_pool_that_can_pay_what_waits_lasts_for_what_is_left_after_it(algo: World) -> None:
-    await algo.close("ann", D2)
+    await algo.snapshot("ann", D2)
     await algo.fund("ALGO", "0.0487")
     pool = (await watched(algo, "2026-10-03")).pools["ALGO"]
     # 0.0687 less the day that waits is four days more of it.
@@ -164,9 +164,9 @@ async def test_those_who_wait_are_counted_by_the_pool_that_holds_them_up(algo: W
     await algo.move("cleo", "12", "SOL", at("2026-10-01 09:00"))
     for user in ("ben", "cleo"):
         await algo.enrol(user, at("2026-10-01 10:00"))
-        await algo.close(user, D1)
+        await algo.snapshot(user, D1)
     for user in ("ann", "ben", "cleo"):
-        await algo.close_and_credit(user, D2)
+        await algo.pay(user, D2)
     found = (await watched(algo, "2026-10-03 09:00")).pools
     assert (found["ALGO"].waiting_users, found["ALGO"].missing) == (1, A_DAY_OF_ALGO - units("0.0063"))
     assert (found["SOL"].waiting_users, found["SOL"].missing) == (0, 0)
@@ -199,14 +199,14 @@ async def test_nobody_waits_for_a_pool_whose_funding_would_pay_them_nothing(
 ) -> None:
     await algo.sql("UPDATE accounts SET balance = 0 WHERE kind = 'pool'")
     await before(algo)
-    await algo.close("ann", D2)
+    await algo.snapshot("ann", D2)
     found = await watched(algo, "2026-10-03")
     assert (found.owed.days + found.owed_to_held.days, found.pools["ALGO"]) == (1, Pool(0, 0.0))
 
 
 async def test_a_day_that_the_end_of_its_enrolment_took_back_waits_for_no_pool(algo: World) -> None:
     await algo.sql("UPDATE accounts SET balance = 0 WHERE kind = 'pool'")
-    await algo.close("ann", D2)
+    await algo.snapshot("ann", D2)
     assert (await watched(algo, "2026-10-03")).pools["ALGO"].waiting_users == 1
     await algo.end("ann", at("2026-10-02"), reason="the region is restricted")
     assert (await watched(algo, "2026-10-03")).pools["ALGO"] == Pool(0, 0.0)
@@ -220,9 +220,9 @@ async def test_days_that_closed_before_the_enrolment_was_recorded_are_owed_and_p
     await world.sql(
         "UPDATE enrolments SET recorded_at = :recorded_at WHERE user_id = 'ann'", recorded_at=1_791_115_200_000_000
     )
-    await world.close("bob", D1)
+    await world.snapshot("bob", D1)
     for paid in (D2, D3):
-        await world.close_and_credit("bob", paid)
+        await world.pay("bob", paid)
 
     caught_up = (await watched(world, "2026-10-04 13:00")).owed
     assert caught_up == Owed(days=2, users=1, back_dated_days=2)

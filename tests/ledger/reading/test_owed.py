@@ -29,11 +29,11 @@ async def enrolled(world: World, user: str, *, region: str = "FR", when: str = "
 
 async def paid(world: World, user: str, *accrual_days: str, when: str = "2026-10-01 10:00") -> None:
     for text in accrual_days:
-        await world.close_and_credit(user, day(text), enrolment_id=f"{user} {when}")
+        await world.pay(user, day(text), enrolment_id=f"{user} {when}")
 
 
 async def begun(world: World, user: str, *, when: str = "2026-10-01 10:00") -> None:
-    await world.close(user, at(when).date(), enrolment_id=f"{user} {when}")
+    await world.snapshot(user, at(when).date(), enrolment_id=f"{user} {when}")
 
 
 async def all_owed(
@@ -52,7 +52,7 @@ async def test_a_day_is_owed_once_it_is_over_whether_it_is_closed_or_not(world: 
     assert await who(world, "2026-10-02 23:59") == []
     assert await who(world, "2026-10-03 00:00") == ["ann"]
     await begun(world, "ann")
-    await world.close("ann", D2, enrolment_id="ann 2026-10-01 10:00")
+    await world.snapshot("ann", D2, enrolment_id="ann 2026-10-01 10:00")
     assert await who(world, "2026-10-03 00:00") == ["ann"]
     await paid(world, "ann", "2026-10-02")
     assert await who(world, "2026-10-03 23:59") == []

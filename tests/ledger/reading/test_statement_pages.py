@@ -16,9 +16,9 @@ async def three_days(world: World) -> None:
         await world.move(user, "12", "SOL", at("2026-10-01"))
         await world.move(user, "10", "ADA", at("2026-10-01"))
         await world.enrol(user, at("2026-10-01 10:00"))
-        await world.close(user, day("2026-10-01"))
+        await world.snapshot(user, day("2026-10-01"))
         for number in range(3):
-            await world.close_and_credit(user, day("2026-10-02") + number * ONE_DAY)
+            await world.pay(user, day("2026-10-02") + number * ONE_DAY)
 
 
 async def a_page(world: World, number: int, size: int = 4, **wanted: object) -> Page:

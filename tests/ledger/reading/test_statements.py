@@ -23,9 +23,9 @@ async def two_users_for_two_days(world: World) -> None:
         await world.move(user, "200", "SUI", at("2026-10-01 09:00"))
         await world.move(user, "12", "SOL", at("2026-10-01 09:00"))
         await world.enrol(user, at("2026-10-01 10:00"))
-        await world.close(user, D1)
-        await world.close_and_credit(user, D2)
-        await world.close_and_credit(user, D3)
+        await world.snapshot(user, D1)
+        await world.pay(user, D2)
+        await world.pay(user, D3)
 
 
 async def reverse(world: World, user: str, accrual_day: date) -> int:
@@ -95,7 +95,7 @@ async def test_anyone_can_redo_each_line_from_what_it_says(world: World) -> None
 
 async def test_a_day_that_is_closed_and_not_credited_is_in_no_statement(world: World) -> None:
     await two_users_for_two_days(world)
-    await world.close("ann", D4)
+    await world.snapshot("ann", D4)
     assert D4 not in {line.day for line in await world.statement("ann")}
 
 
@@ -141,8 +141,8 @@ async def test_a_statement_in_parts_has_the_lines_of_the_whole(
     await world.end("ann", at("2026-10-04 01:00"))
     again = at("2026-10-20 10:00")
     await world.enrol("ann", again, enrolment_id="again")
-    await world.close("ann", again.date(), enrolment_id="again")
-    await world.close_and_credit("ann", again.date() + ONE_DAY, enrolment_id="again")
+    await world.snapshot("ann", again.date(), enrolment_id="again")
+    await world.pay("ann", again.date() + ONE_DAY, enrolment_id="again")
 
     for first, last in [(None, None), (D3, None), (None, D3), (D3, D3), (D4, None)]:
         async with world.ledger.read() as connection:

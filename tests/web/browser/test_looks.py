@@ -50,16 +50,16 @@ async def _people(world: World) -> None:
     await world.enrol("joe", at("2026-10-01 09:30"))
     await world.enrol("lia", at("2026-10-01 09:30"))
     await world.enrol("ann", at("2026-09-01 09:30"))
-    await world.close("joe", day("2026-10-01"))
-    await world.close_and_credit("joe", day("2026-10-02"))
+    await world.snapshot("joe", day("2026-10-01"))
+    await world.pay("joe", day("2026-10-02"))
     await world.end("joe", at("2026-10-03 12:00"))
-    await world.close("ann", day("2026-09-01"))
+    await world.snapshot("ann", day("2026-09-01"))
     for number in range(33):
         accrual_day = day("2026-09-02") + number * ONE_DAY
-        snapshot = await world.close("ann", accrual_day)
+        snapshot = await world.snapshot("ann", accrual_day)
         hour = 9 if number == 31 else 1
         await world.credit(
-            "ann", await world.rewards(snapshot), now=at(f"{accrual_day + ONE_DAY}") + timedelta(hours=hour)
+            "ann", await world.compute(snapshot), now=at(f"{accrual_day + ONE_DAY}") + timedelta(hours=hour)
         )
     (entry,) = {line.entry_id for line in await world.statement("ann") if line.day == day("2026-10-03")}
     assert entry

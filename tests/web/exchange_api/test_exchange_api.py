@@ -28,9 +28,9 @@ async def enrol_ann(world: World, **tokens: str) -> None:
     for asset, amount in tokens.items():
         await world.move("ann", amount, asset, at("2026-09-30"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for accrual_day in DAYS:
-        await world.close_and_credit("ann", accrual_day)
+        await world.pay("ann", accrual_day)
 
 
 @pytest.fixture

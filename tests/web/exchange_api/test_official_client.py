@@ -66,9 +66,9 @@ def test_the_official_client_reads_the_history_it_asks_for(web: LiveWeb, kind: K
     enrolled_at = start_of(first_day) - timedelta(hours=14)
     web.do(web.world.move(user, "12", "SOL", enrolled_at))
     web.do(web.world.enrol(user, enrolled_at))
-    web.do(web.world.close(user, first_day - ONE_DAY))
+    web.do(web.world.snapshot(user, first_day - ONE_DAY))
     for day in (first_day, first_day + ONE_DAY):
-        web.do(web.world.close_and_credit(user, day))
+        web.do(web.world.pay(user, day))
     client = client_of(web, web.program(user, kind), kind)
     since = milliseconds(utc_now() - timedelta(days=1))
 

@@ -27,9 +27,9 @@ async def _thirty_days(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-09-01"))
     await world.move("ann", "10", "ADA", at("2026-09-01"))
     await world.enrol("ann", at("2026-09-01 10:00"))
-    await world.close("ann", day("2026-09-01"))
+    await world.snapshot("ann", day("2026-09-01"))
     for number in range(30):
-        await world.close_and_credit("ann", day("2026-09-02") + number * ONE_DAY)
+        await world.pay("ann", day("2026-09-02") + number * ONE_DAY)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_the_reward_of_the_day_in_progress_is_estimated(example: World) ->
     assert "B BNB below minimum" in estimates
     assert "In all 0.0279" in estimates
     assert "USDT 250" not in estimates
-    credited = await example.close_and_credit("ann", day("2026-10-05"))
+    credited = await example.pay("ann", day("2026-10-05"))
     assert credited.kind == "credited"
     assert "0.00018631" in (await page_of(example, "ann", "/soft-staking", "2026-10-06 09:00")).lines()[1]
 
@@ -122,7 +122,7 @@ async def test_zero_days_say_why(world: World) -> None:
     for asset, tokens in {"SOL": "12000", "ADA": "149", "SUI": "100", "BNB": "0.001"}.items():
         await world.move("ann", tokens, asset, at("2026-10-01"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     await switch_assets(
         world.ledger,
         ["SUI"],
@@ -132,7 +132,7 @@ async def test_zero_days_say_why(world: World) -> None:
         first_day=day("2026-10-02"),
         now=at("2026-10-01 12:00"),
     )
-    await world.close_and_credit("ann", day("2026-10-02"))
+    await world.pay("ann", day("2026-10-02"))
     ada, bnb, sol, sui = (await page_of(world, "ann", "/soft-staking", "2026-10-03 10:00")).lines()
     assert "Below minimum" in ada
     assert "The average, 149, is below the minimum, 150" in ada
@@ -197,9 +197,9 @@ async def test_of_a_hold_and_of_an_end_the_user_reads_what_they_are_told_and_not
 async def test_a_late_line_says_so(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
-    snapshot = await world.close("ann", day("2026-10-02"))
-    await world.credit("ann", await world.rewards(snapshot), now=at("2026-10-03 09:00"))
+    await world.snapshot("ann", day("2026-10-01"))
+    snapshot = await world.snapshot("ann", day("2026-10-02"))
+    await world.credit("ann", await world.compute(snapshot), now=at("2026-10-03 09:00"))
     (line,) = (await page_of(world, "ann", "/soft-staking")).lines()
     assert "Earned, late" in line
     assert "credited late, after 08:00 UTC of the next day. The sum is the same" in line

@@ -254,7 +254,7 @@ async def test_who_was_told_of_the_first_days_is_led_on_once_they_are_over(stage
 
 async def test_the_sentence_is_gone_once_all_days_are_credited(stages: World) -> None:
     for number in (3, 4):
-        await stages.close_and_credit("delayed", day(f"2026-10-0{number}"))
+        await stages.pay("delayed", day(f"2026-10-0{number}"))
     page = await page_of(stages, "delayed", STAKING, f"{NOW + timedelta(minutes=1):%Y-%m-%d %H:%M}")
     assert notice_of(page) is None
     assert EVERY_DAY_EARNS in page.text

@@ -106,10 +106,10 @@ async def client(world: World, tmp_path: Path) -> Client:
     for asset, amount in ASSETS.items():
         await world.move("ann", amount, asset, at("2026-09-30"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
     for number, after_us in enumerate(CREDITED_AFTER_US):
-        snapshot = await world.close("ann", day("2026-10-02") + number * ONE_DAY, now=BEGAN)
-        await world.credit("ann", await world.rewards(snapshot), now=BEGAN + timedelta(microseconds=after_us))
+        snapshot = await world.snapshot("ann", day("2026-10-02") + number * ONE_DAY, now=BEGAN)
+        await world.credit("ann", await world.compute(snapshot), now=BEGAN + timedelta(microseconds=after_us))
     return Client(web, await make_program(world, web.settings))
 
 

@@ -59,9 +59,9 @@ async def ann(web: Web) -> str:
     """12 SOL and two credited days."""
     await web.world.move("ann", "12", "SOL", at("2026-09-30"))
     await web.world.enrol("ann", at("2026-10-01 10:00"))
-    await web.world.close("ann", day("2026-10-01"))
+    await web.world.snapshot("ann", day("2026-10-01"))
     for accrual_day in (day("2026-10-02"), day("2026-10-03")):
-        await web.world.close_and_credit("ann", accrual_day)
+        await web.world.pay("ann", accrual_day)
     return "ann"
 
 
@@ -289,7 +289,7 @@ async def test_a_path_or_method_that_is_none_is_a_problem(
 async def test_only_of_a_user_for_whom_something_is_to_do_the_workflow_is_asked(
     web: Web, reader: dict[str, str], ann: str
 ) -> None:
-    await web.world.close_and_credit(ann, day("2026-10-04"))
+    await web.world.pay(ann, day("2026-10-04"))
     await web.world.move("new", "12", "SOL", at("2026-10-05 10:00"))
     await web.world.enrol("new", at("2026-10-05 11:00"))
 
