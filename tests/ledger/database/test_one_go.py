@@ -29,10 +29,10 @@ async def known(world: World) -> dict[str, str]:
     await world.move("ann", "2.5", "BNB", at("2026-10-03 18:00"))
     for user in ("ann", "ben", "cleo", "eve"):
         await world.enrol(user, at("2026-10-01 10:00"))
-        await world.close(user, day("2026-10-01"))
-        await world.close_and_credit(user, day("2026-10-02"))
+        await world.snapshot(user, day("2026-10-01"))
+        await world.pay(user, day("2026-10-02"))
     for user in ("ann", "ben", "eve"):
-        await world.close_and_credit(user, day("2026-10-03"))
+        await world.pay(user, day("2026-10-03"))
     first, _ = await world.statement("ben")
     assert first.entry_id is not None
     await reverse(world.ledger, first.entry_id, reason="wrong", operator="tests", now=NOW)
