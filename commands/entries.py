@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from commands.output import Column, amounts, exact_instant_text, plain, print_table
-from ledger.entries import Entry, Recorded, Step
+from ledger.entries import Entry, EntryAndHoldings, Recorded
 from staking.money import format_amount
 
 
@@ -74,7 +74,7 @@ def _balances(answer: Recorded) -> str:
     return ", ".join(f"{amount} {asset}" for asset, amount in amounts(answer.balances).items())
 
 
-def print_steps(steps: Iterable[Step]) -> None:
+def print_steps(steps: Iterable[EntryAndHoldings]) -> None:
     """A row for each asset that an entry changed, with the holding after it and the other fields of the entry."""
     print_table(
         [
@@ -119,7 +119,7 @@ def print_pool_entries(found: Iterable[Entry]) -> None:
     )
 
 
-def _rows(step: Step) -> Iterator[list[str]]:
+def _rows(step: EntryAndHoldings) -> Iterator[list[str]]:
     entry = step.entry
     occurred = [f"occurred {exact_instant_text(entry.occurred_at)}"] if entry.occurred_at else []
     remarks = "; ".join([*occurred, *_remarks(entry)])

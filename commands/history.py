@@ -12,7 +12,7 @@ from rich.text import Text
 from commands.arguments import TimeoutOption, UserArgument
 from commands.output import JsonOption, console, in_lines, print_json, print_prose, progress
 from contract.steps import workflow_id
-from diary.history import History, history_of
+from diary.history import UserHistory, history_of
 from diary.retelling import Diary, diary_lines, diary_of, instant_text
 from running.process import run
 from temporal.connection import connect
@@ -60,7 +60,7 @@ def history(
         _print(diary)
 
 
-async def _read(user: str, runs: int | None, timeout: timedelta) -> History:
+async def _read(user: str, runs: int | None, timeout: timedelta) -> UserHistory:
     client = await connect(timeout=timeout)
     with _Reading() as reading:
         return await history_of(client, user, runs_max=runs, timeout=timeout, progress=reading.has_read)

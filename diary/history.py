@@ -148,7 +148,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class History:
+class UserHistory:
     """What the server still has of a user's workflow."""
 
     user_id: str
@@ -163,7 +163,7 @@ class History:
 
 async def history_of(
     client: Client, user_id: str, *, runs_max: int | None, timeout: timedelta, progress: Callable[[int], None]
-) -> History:
+) -> UserHistory:
     """The latest ``runs_max`` runs of a user's workflow that the server still has; None stands for all of them.
 
     ``progress`` is called after each run, with the number of those that have been read.
@@ -180,7 +180,7 @@ async def history_of(
             progress(len(runs))
             run_id = await _run_before(client, workflow_id(user_id), runs[0], timeout)
         raw = described.raw_description
-        return History(
+        return UserHistory(
             user_id=user_id,
             runs=runs,
             pending=[await _pending(activity, client.data_converter) for activity in raw.pending_activities],

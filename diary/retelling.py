@@ -14,7 +14,7 @@ from contract.answers import End, Receipt, Refusal
 from contract.recollection import Enrolment, Recollection
 from contract.requests import ActRequest, ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
 from contract.steps import HOLD, RELEASE
-from diary.history import CodeFailed, History, NoWorker, Record, RetryAsked, Run, StepTaken, TimerSet
+from diary.history import CodeFailed, NoWorker, Record, RetryAsked, Run, StepTaken, TimerSet, UserHistory
 from staking.days import ONE_DAY, day_of
 from staking.models import (
     Activation,
@@ -66,7 +66,7 @@ class Diary:
     """Sentences about what the workflow does or waits for just now, or about how it closed."""
 
 
-def diary_of(history: History) -> Diary:
+def diary_of(history: UserHistory) -> Diary:
     """The diary that the runs of a user's workflow add up to."""
     teller = _Teller(history.user_id)
     for run in history.runs:
@@ -420,7 +420,7 @@ class _Teller:
         return [f"sleeps until {wakes}" if self._enrolments else f"waits for a first message until {wakes}"]
 
 
-def _beginning(history: History) -> str | None:
+def _beginning(history: UserHistory) -> str | None:
     first = history.runs[0]
     if history.is_cut:
         why = "--runs leaves out what was before"
@@ -437,7 +437,7 @@ def _beginning(history: History) -> str | None:
     return f"begins {instant_text(first.started_at)}: {why}" + (f" ({'; '.join(facts)})" if facts else "")
 
 
-def _under_way(history: History) -> list[str]:
+def _under_way(history: UserHistory) -> list[str]:
     texts: list[str] = []
     for step in history.pending:
         text = f"{step.name} is under way, attempt {step.attempt}"

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.acts import check_words
 from ledger.acts import write_act
 from ledger.database.engine import Ledger
-from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import AnyRow, acceptances, api_key_acceptances, api_keys, enrolments
 from ledger.errors import UnknownKey
 from ledger.journal import lock_user
@@ -108,9 +108,9 @@ async def keys_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict
     return {row.api_key: _key(row) for row in await connection.execute(_KEYS_IN_USE, {"keys": asked})}
 
 
-def still_in_use_asked(known: Sequence[str]) -> Asked:
+def still_in_use_asked(known: Sequence[str]) -> BoundStatement:
     """Which of these keys are not revoked, to be read in one go. Nothing else of a key ever changes."""
-    return _STILL_IN_USE.asked(keys=known)
+    return _STILL_IN_USE.bound(keys=known)
 
 
 async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:

@@ -15,7 +15,18 @@ from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import accounts, entries, postings
 from ledger.entries import Entry, Recorded, read_entry, recorded
 from ledger.errors import NotReversible, UnknownEntry, WrongOwner
-from ledger.journal import OUTSIDE, SPOT, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
+from ledger.journal import (
+    OUTSIDE,
+    SPOT,
+    Leg,
+    LockedUser,
+    NewEntry,
+    RequestContent,
+    Spot,
+    find_repeat,
+    lock_user,
+    post,
+)
 from ledger.movements import check_idempotency_key, counts_from, post_live
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
@@ -170,7 +181,7 @@ async def adjust(
         key = check_idempotency_key(idempotency_key)
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
-        repeat = await find_repeat(connection, key, Asked(_ADJUSTMENT, user_id, {asset: amount}))
+        repeat = await find_repeat(connection, key, RequestContent(_ADJUSTMENT, user_id, {asset: amount}))
         if repeat is not None:
             return await recorded(connection, repeat, already=True)
         recorded_at = ledger.clock()

@@ -49,7 +49,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Step:
+class EntryAndHoldings:
     """An entry of a user, and what the user held after it of the assets in the entry."""
 
     entry: Entry
@@ -60,7 +60,7 @@ class Step:
 class UserEntries:
     """A user's latest entries, in the order in which they count, and how many there are in all."""
 
-    steps: list[Step]
+    steps: list[EntryAndHoldings]
     count: int
 
 
@@ -100,9 +100,9 @@ async def user_entries(
         lines = lines.where(accounts.c.asset == asset)
     rows = await connection.execute(lines.order_by(entries.c.effective_at.desc(), entries.c.entry_id.desc()))
     held = await balances(connection, user_id)
-    steps: list[Step] = []
+    steps: list[EntryAndHoldings] = []
     for entry in _entries(rows):
-        steps.append(Step(entry, {changed: held[changed] for changed in entry.changes}))
+        steps.append(EntryAndHoldings(entry, {changed: held[changed] for changed in entry.changes}))
         for changed, amount in entry.changes.items():
             held[changed] -= amount
     return UserEntries(steps[::-1], count or 0)

@@ -455,7 +455,7 @@ def from_exact_sums(high: int | None, low: int | None) -> int:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestContent:
     """What a request under an idempotency key asks for. Its repeats must ask for the same."""
 
     kind: str
@@ -472,7 +472,7 @@ class Asked:
         return f"a {self.kind} of {_readable(self.changes)} for {whose}{when}"
 
 
-async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: Asked) -> int | None:
+async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: RequestContent) -> int | None:
     """The id of the entry recorded under a key, or None. Raises ContentDiffers if the entry has other content."""
     rows = (
         await connection.execute(
@@ -492,7 +492,7 @@ async def find_repeat(connection: AsyncConnection, idempotency_key: str, asked: 
     if not rows:
         return None
     first = rows[0]
-    recorded = Asked(
+    recorded = RequestContent(
         first.kind,
         first.user_id,
         {row.asset: row.amount for row in rows},

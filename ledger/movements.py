@@ -10,7 +10,7 @@ from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import users
 from ledger.entries import Recorded, recorded
 from ledger.errors import InTheFuture
-from ledger.journal import OUTSIDE, Asked, Leg, LockedUser, NewEntry, Spot, find_repeat, lock_user, post
+from ledger.journal import OUTSIDE, Leg, LockedUser, NewEntry, RequestContent, Spot, find_repeat, lock_user, post
 from staking.days import in_utc
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
@@ -104,7 +104,9 @@ async def post_movement(
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
-        asked = Asked(kind, user_id, {asset: amount for asset, amount in changes.items() if amount}, occurred_at)
+        asked = RequestContent(
+            kind, user_id, {asset: amount for asset, amount in changes.items() if amount}, occurred_at
+        )
         repeat = await find_repeat(connection, idempotency_key, asked)
         if repeat is not None:
             return repeat
@@ -152,7 +154,7 @@ async def _move(
         raise InTheFuture(f"{instant.isoformat()} is in the future; a movement is posted once it has occurred")
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
-        asked = Asked(kind, user_id, changes, occurred_at)
+        asked = RequestContent(kind, user_id, changes, occurred_at)
         repeat = await find_repeat(connection, idempotency_key, asked)
         entry_id = repeat or await _post(ledger, connection, user, asked, idempotency_key, instant)
         return await recorded(connection, entry_id, already=repeat is not None)
@@ -162,7 +164,7 @@ async def _post(
     ledger: Ledger,
     connection: AsyncConnection,
     user: LockedUser,
-    asked: Asked,
+    asked: RequestContent,
     idempotency_key: str,
     instant: datetime,
 ) -> int:

@@ -12,7 +12,7 @@ from ledger.acts import write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import IS_OF_THE_SYSTEM, accounts, enrolments
 from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
-from ledger.journal import OUTSIDE, POOL, Asked, Leg, NewEntry, find_repeat, post
+from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, RequestContent, find_repeat, post
 from ledger.programs import all_versions
 from ledger.spelling import misspelt
 from staking.program import AssetTerms
@@ -43,7 +43,7 @@ async def fund_pool(
     async with ledger.write() as connection:
         await check_asset(connection, asset)
         repeat = idempotency_key and await find_repeat(
-            connection, idempotency_key, Asked(_FUNDING, None, {asset: amount})
+            connection, idempotency_key, RequestContent(_FUNDING, None, {asset: amount})
         )
         if not repeat:
             legs = [Leg(POOL, asset, amount), Leg(OUTSIDE, asset, -amount)]

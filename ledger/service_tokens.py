@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.acts import check_words
 from ledger.acts import write_act
 from ledger.database.engine import Ledger
-from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import AnyRow, service_tokens
 from ledger.errors import UnknownToken
 
@@ -81,9 +81,9 @@ async def tokens_in_use(connection: AsyncConnection, asked: Sequence[str]) -> di
     return {token_id: found.get(token_id) for token_id in asked}
 
 
-def still_in_use_asked(known: Sequence[str]) -> Asked:
+def still_in_use_asked(known: Sequence[str]) -> BoundStatement:
     """Which of these tokens are not revoked, to be read in one go. Nothing else of a token ever changes."""
-    return _STILL_IN_USE.asked(ids=known)
+    return _STILL_IN_USE.bound(ids=known)
 
 
 async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:

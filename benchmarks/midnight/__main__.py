@@ -39,13 +39,13 @@ from benchmarks.databases import Database
 from benchmarks.midnight import messages, run_lengths
 from benchmarks.midnight.checkouts import HERE, name_of
 from benchmarks.midnight.processes import BenchmarkFailed, can_be_measured
-from benchmarks.midnight.rows import Asked, Kind, measured, rows
+from benchmarks.midnight.rows import Choices, Kind, measured, rows
 from benchmarks.midnight.sleepers import Memory, measured_sleepers
 from benchmarks.midnight.tables import lines_json, print_answers, print_lines, print_memories, print_run_lengths
 from benchmarks.midnight.telling import say
 from embedded.exiting import exit_process
 
-_DEFAULT = Asked()
+_DEFAULT = Choices()
 _LOAD_QUIET_MAX = 1.0
 _ALL_ROWS = ",".join(Kind)
 _Users = Annotated[
@@ -112,7 +112,7 @@ def main(
     if (load := os.getloadavg()[0]) > _LOAD_QUIET_MAX:
         say(f"this machine has other work (load average {load:.1f}), which shows in every figure")
     few = messages.USERS if with_messages else run_lengths.USERS if lengths else _DEFAULT.users
-    asked = Asked(users or few, days_behind, cache, processes, assets, ledger, cold, against or (), patience)
+    asked = Choices(users or few, days_behind, cache, processes, assets, ledger, cold, against or (), patience)
     code = 0
     try:
         if with_messages:
@@ -130,7 +130,7 @@ def main(
     exit_process(code)
 
 
-async def _measure_rows(asked: Asked, kinds: Sequence[Kind], repeat: int, as_json: bool) -> None:
+async def _measure_rows(asked: Choices, kinds: Sequence[Kind], repeat: int, as_json: bool) -> None:
     lines = await measured(rows(asked, kinds), repeat)
     if as_json:
         print(lines_json(lines))
@@ -138,7 +138,7 @@ async def _measure_rows(asked: Asked, kinds: Sequence[Kind], repeat: int, as_jso
         print_lines(lines)
 
 
-async def _measure_messages(asked: Asked, as_json: bool) -> None:
+async def _measure_messages(asked: Choices, as_json: bool) -> None:
     answers = [
         one
         for path in (HERE, *asked.against)
@@ -150,7 +150,7 @@ async def _measure_messages(asked: Asked, as_json: bool) -> None:
         print_answers(answers)
 
 
-async def _measure_run_lengths(asked: Asked, lengths: Sequence[int], repeat: int, as_json: bool) -> None:
+async def _measure_run_lengths(asked: Choices, lengths: Sequence[int], repeat: int, as_json: bool) -> None:
     measured_lengths = await run_lengths.measured_run_lengths(
         lengths, asked.given, asked.users, asked.patience_s, repeat
     )
@@ -160,7 +160,7 @@ async def _measure_run_lengths(asked: Asked, lengths: Sequence[int], repeat: int
         print_run_lengths(measured_lengths)
 
 
-async def _measure_sleepers(asked: Asked, numbers: Sequence[int], as_json: bool) -> None:
+async def _measure_sleepers(asked: Choices, numbers: Sequence[int], as_json: bool) -> None:
     memories = await measured_sleepers(numbers, asked.given)
     if as_json:
         _print_json(memories)

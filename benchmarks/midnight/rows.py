@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Choices:
     """What is measured."""
 
     users: int = 200
@@ -87,7 +87,7 @@ class Line:
     rounds: Sequence[Cost]
 
 
-def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
+def rows(asked: Choices, kinds: Sequence[Kind]) -> list[Row]:
     """Those of these kinds, in the order of the table. References are never cold: they say what warm ones cost."""
     warm = replace(asked.plan, cold=False)
     cache = max(_REFERENCE_CACHE_MIN, asked.users)
@@ -110,7 +110,7 @@ def rows(asked: Asked, kinds: Sequence[Kind]) -> list[Row]:
     return [row for row in found if row.kind in kinds]
 
 
-def _checkout(kind: Kind, name: str, path: Path, asked: Asked) -> Row:
+def _checkout(kind: Kind, name: str, path: Path, asked: Choices) -> Row:
     return Row(kind, name, lambda: checkout_fleet(path, asked.given), asked.plan)
 
 

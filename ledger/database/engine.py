@@ -19,7 +19,7 @@ from ledger.database.batches import Answer, Batches, Request
 from ledger.database.clocks import problem_of
 from ledger.database.migrations import Schema, schema_in
 from ledger.database.observing import NOBODY, Observer
-from ledger.database.one_go import Asked, Found
+from ledger.database.one_go import BoundStatement, Found
 from ledger.database.options import READ_ONLY, TAKES_LONG
 from ledger.database.patience import Patience
 from ledger.database.program_memory import ProgramMemory
@@ -113,7 +113,7 @@ class Ledger:
         async with self._observed("read"), self._transaction(reads=True, takes_long=takes_long) as connection:
             yield connection
 
-    async def read_in_one_go(self, *asked: Asked) -> list[list[Any]] | None:
+    async def read_in_one_go(self, *asked: BoundStatement) -> list[list[Any]] | None:
         """The rows of several statements as of one instant, read in one go: see ledger.database.one_go.
 
         Answers None if that fails for any reason, or takes longer than the beginning of a transaction may take.
@@ -190,7 +190,7 @@ class Ledger:
         finally:
             self._writer.release()
 
-    async def _found_in_one_go(self, asked: Sequence[Asked]) -> Sequence[Found]:
+    async def _found_in_one_go(self, asked: Sequence[BoundStatement]) -> Sequence[Found]:
         async with self._engine.connect() as connection:
             try:
                 if self._is_sqlite:

@@ -34,9 +34,9 @@ class ReadyStatement:
         self._select = select
         self._row: Any = namedtuple("Row", select.selected_columns.keys())  # type: ignore[misc]  # its columns vary
 
-    def asked(self, **given: Given) -> "Asked":
+    def bound(self, **given: Given) -> "BoundStatement":
         """The statement with its parameters: integers as they are stored, and several texts for each ``IN``."""
-        return Asked(self, given)
+        return BoundStatement(self, given)
 
     def rows(self, found: Found, *, in_postgresql: bool) -> list[Any]:
         """The rows that were found, with the names and the types of the SELECT's columns."""
@@ -79,7 +79,7 @@ _Readers: TypeAlias = Sequence[Callable[[Any], Any] | None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class BoundStatement:
     """A statement and its parameters."""
 
     statement: ReadyStatement

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
-from ledger.database.one_go import Asked, Found
+from ledger.database.one_go import BoundStatement, Found
 from ledger.database.options import READ_ONLY, TAKES_LONG
 from ledger.database.patience import Patience
 from ledger.errors import LedgerUnavailable
@@ -89,7 +89,7 @@ def create_engine(url: URL, patience: Patience, *, prepared_statements: bool = F
 
 
 async def read_in_one_go(
-    connection: AsyncConnection, asked: Sequence[Asked], patience: Patience
+    connection: AsyncConnection, asked: Sequence[BoundStatement], patience: Patience
 ) -> tuple[datetime, list[Found]]:
     """A transaction that only reads, in one message: the database's clock and the rows of each statement.
 

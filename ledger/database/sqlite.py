@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState
 
 from ledger.database.migrations import holds_a_ledger
-from ledger.database.one_go import Asked, Found
+from ledger.database.one_go import BoundStatement, Found
 from ledger.database.options import READ_ONLY
 from ledger.database.sqlite_connection import WholeStatements
 from ledger.errors import LedgerUnavailable
@@ -128,7 +128,7 @@ def create_engine(file: LedgerFile, *, lock_timeout_s: float) -> AsyncEngine:
     return engine
 
 
-async def read_in_one_go(connection: AsyncConnection, asked: Sequence[Asked]) -> Sequence[Found]:
+async def read_in_one_go(connection: AsyncConnection, asked: Sequence[BoundStatement]) -> Sequence[Found]:
     """A transaction that only reads, in one hand-over to SQLite's thread: the rows of each statement."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, WholeStatements), "it was made by the engine"

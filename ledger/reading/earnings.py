@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import (
     UtcInstant,
     accounts,
@@ -135,9 +135,9 @@ async def positions(
     return positions_in(await connection.execute(_POSITIONS, {"users": user_ids, "instant": instant}), user_ids)
 
 
-def positions_asked(user_ids: Sequence[str], instant: datetime) -> Asked:
+def positions_asked(user_ids: Sequence[str], instant: datetime) -> BoundStatement:
     """The statement of ``positions``, to be read in one go; ``positions_in`` reads its rows."""
-    return _POSITIONS_READY.asked(users=user_ids, instant=stored_instant(instant))
+    return _POSITIONS_READY.bound(users=user_ids, instant=stored_instant(instant))
 
 
 def positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict[str, Position]:

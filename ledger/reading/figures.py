@@ -24,7 +24,7 @@ OUTFLOW_DAYS = 7
 
 
 @dataclass(frozen=True)
-class Owed:
+class OwedTotals:
     """Accrual days that are over and not credited yet."""
 
     days: int = 0
@@ -65,9 +65,9 @@ class Pool:
 class Figures:
     """All figures, as of one instant."""
 
-    owed: Owed
+    owed: OwedTotals
     """What is owed to users who are not held."""
-    owed_to_held: Owed
+    owed_to_held: OwedTotals
     """What is owed to users whom an operator holds. These days wait because someone wants it."""
     held_users: int
     pools: Mapping[str, Pool]
@@ -81,8 +81,8 @@ async def figures(ledger: Ledger, now: datetime) -> Figures:
         # Users who wait for a pool are owed a day. Looking for them takes as long again.
         demand = await demand_on_pools(connection, day_of(now)) if False in owed else {}
         return Figures(
-            owed=owed.get(False, Owed()),
-            owed_to_held=owed.get(True, Owed()),
+            owed=owed.get(False, OwedTotals()),
+            owed_to_held=owed.get(True, OwedTotals()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
             pools=await _pools(connection, day_of(now), demand),
         )
@@ -116,11 +116,11 @@ _OWED = (
 )
 
 
-async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, Owed]:
+async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, OwedTotals]:
     """The owed days, by whether their users are held."""
     rows = await connection.execute(_OWED, {"yesterday": today - ONE_DAY})
     return {
-        bool(row.is_held): Owed(
+        bool(row.is_held): OwedTotals(
             days=int(row.days),
             users=row.users,
             back_dated_days=int(row.days - row.promised_days),

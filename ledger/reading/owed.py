@@ -93,7 +93,7 @@ def first_that_can_be_late(span: FromClause) -> ColumnElement[date]:
 
 
 @dataclass(frozen=True)
-class Owed:
+class OwedSpan:
     """The owed days of one enrolment, which are consecutive."""
 
     user_id: str
@@ -111,7 +111,7 @@ class Owed:
 class AllOwed:
     """The enrolments with the longest owed days, and how many there are in all."""
 
-    listed: Sequence[Owed]
+    listed: Sequence[OwedSpan]
     users: int
     days: int
 
@@ -215,8 +215,8 @@ async def _users(connection: AsyncConnection, query: Select[tuple[str]], region:
     return [row.user_id for row in rows]
 
 
-def _owed(row: AnyRow) -> Owed:
-    return Owed(
+def _owed(row: AnyRow) -> OwedSpan:
+    return OwedSpan(
         user_id=row.user_id,
         enrolment_id=row.enrolment_id,
         region=row.region,

@@ -12,7 +12,7 @@ from contract.acts import Hold
 from contract.answers import Receipt
 from ledger.acts import HOLDS_IN_FORCE, holds_of
 from ledger.database.engine import Ledger
-from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, stored_day, stored_instant, users
 from ledger.enrolments import receipt_of
 from ledger.errors import NoProgram
@@ -139,11 +139,11 @@ async def standings(
     }
 
 
-def standings_asked(user_ids: Sequence[str], now: datetime) -> list[Asked]:
+def standings_asked(user_ids: Sequence[str], now: datetime) -> list[BoundStatement]:
     """The statements of ``standings``, to be read in one go; ``standings_in`` reads their rows."""
     today = day_of(now)
     yesterday, start = stored_day(today - ONE_DAY), stored_instant(start_of(today))
-    standing = _STANDING_READY.asked(users=user_ids, yesterday=yesterday, start_of_today=start)
+    standing = _STANDING_READY.bound(users=user_ids, yesterday=yesterday, start_of_today=start)
     return [standing, positions_asked(user_ids, now)]
 
 

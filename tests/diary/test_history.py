@@ -16,7 +16,7 @@ from contract.acts import Act
 from contract.errors import ServiceError
 from contract.requests import SnapshotRequest
 from contract.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from diary.history import CodeFailed, History, NoHistory, Pending, Record, Run, StepTaken, history_of
+from diary.history import CodeFailed, NoHistory, Pending, Record, Run, StepTaken, UserHistory, history_of
 from diary.retelling import Diary, diary_lines, diary_of
 from staking.days import ONE_DAY, day_of, start_of
 from temporal.encryption import PayloadUnreadable, data_converter
@@ -156,7 +156,7 @@ SNAPSHOT = SnapshotRequest(user_id="ann", enrolment_id="e", day=DAY, now=at("204
 )
 def test_what_went_wrong_is_noted(record: Record, line: tuple[str, str, str] | None) -> None:
     run = Run("run", at("2040-03-04"), continues=None, carried=None, records=[record])
-    told = diary_lines(diary_of(History("ann", [run], pending=[], failed_tasks=0, is_cut=False)))
+    told = diary_lines(diary_of(UserHistory("ann", [run], pending=[], failed_tasks=0, is_cut=False)))
     assert told == ([line] if line else [])
 
 
@@ -164,7 +164,7 @@ def test_what_is_under_way_is_told_with_its_next_attempt() -> None:
     run = Run("run", at("2040-03-04"), continues=None, carried=None)
     waiting = Pending("credit", 4, "the ledger is away", at("2040-03-06 00:01:07"))
     pending = [waiting, Pending("hold", 1, None, None)]
-    told = diary_of(History("ann", [run], pending=pending, failed_tasks=2, is_cut=False))
+    told = diary_of(UserHistory("ann", [run], pending=pending, failed_tasks=2, is_cut=False))
     assert told.now == [
         "credit is tried again 2040-03-06 00:01:07, attempt 4 · the last failure: the ledger is away",
         "hold is under way, attempt 1",

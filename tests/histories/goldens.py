@@ -25,8 +25,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contract.steps import TASK_QUEUE, workflow_id
-from diary.history import LOCAL_ACTIVITY, read_run
-from diary.history import History as UserHistory
+from diary.history import LOCAL_ACTIVITY, UserHistory, read_run
 from diary.retelling import diary_lines, diary_of
 from workflows.soft_staking import SoftStakingWorkflow
 

@@ -42,7 +42,7 @@ class SpotRow:
 
 
 @dataclass(frozen=True)
-class Spot:
+class SpotAccount:
     """The spot account."""
 
     rows: list[SpotRow]
@@ -126,7 +126,7 @@ class DayOfChart:
 
 
 @dataclass(frozen=True)
-class History:
+class RewardHistory:
     """The reward history: a chart of the last days, and a page of lines."""
 
     drawing: chart.Chart | None
@@ -147,7 +147,7 @@ class Stopping:
     owed_days: int
 
 
-async def spot(ledger: Ledger, user_id: str, now: datetime) -> Spot:
+async def spot(ledger: Ledger, user_id: str, now: datetime) -> SpotAccount:
     """The user's spot account and the tag of rule 8."""
     known = await standing(ledger, user_id, now=now)
     program = await program_in_force(ledger, day_of(now))
@@ -162,7 +162,7 @@ async def spot(ledger: Ledger, user_id: str, now: datetime) -> Spot:
         for asset, holding in known.holdings.items()
     ]
     rows.sort(key=lambda row: (row.value is None, -(row.value or 0), row.asset))
-    return Spot(
+    return SpotAccount(
         rows=rows,
         total_value=sum(row.value or 0 for row in rows),
         known=known,
@@ -209,7 +209,7 @@ def is_getting_started(known: Standing, now: datetime) -> bool:
     return known.is_on and known.receipt is not None and now < known.receipt.first_reward_from
 
 
-async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: date | None) -> History:
+async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: date | None) -> RewardHistory:
     """The chart of the last days, and the wanted page of lines, the newest day first."""
     async with ledger.read() as connection:
         days = await _days_of_chart(connection, user_id, last_credited)
@@ -223,7 +223,7 @@ async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: d
             page=wanted.page,
             size=LINES_PER_PAGE,
         )
-        return History(
+        return RewardHistory(
             drawing=chart.draw([chart.DayValue(day.day, day.value) for day in days]),
             days=days,
             assets=await rewarded_assets(connection, user_id),

@@ -10,7 +10,7 @@ from contract.acts import Act
 from contract.requests import ActRequest
 from ledger.acts import hold
 from ledger.corrections import reverse
-from ledger.database.one_go import Asked, ReadyStatement
+from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.programs import program_on
 from ledger.reading.earnings import positions, positions_asked, positions_in
 from ledger.reading.standing import standings, standings_asked, standings_in
@@ -49,7 +49,7 @@ async def known(world: World) -> dict[str, str]:
     }
 
 
-async def in_one_go(world: World, *asked: Asked) -> list[Any]:
+async def in_one_go(world: World, *asked: BoundStatement) -> list[Any]:
     found = await world.ledger.read_in_one_go(*asked)
     assert found is not None
     return found
@@ -87,9 +87,9 @@ async def test_any_text_is_asked_for_as_it_is(world: World) -> None:
         )
     )
     for text in ODD_TEXTS:
-        [rows] = await in_one_go(world, statement.asked(several=[text, "another"]))
+        [rows] = await in_one_go(world, statement.bound(several=[text, "another"]))
         assert [(row.text, row.length) for row in rows] == [(text, len(text))]
-    [rows] = await in_one_go(world, statement.asked(several=ODD_TEXTS))
+    [rows] = await in_one_go(world, statement.bound(several=ODD_TEXTS))
     assert {row.text for row in rows} == {*ODD_TEXTS}
 
 
@@ -97,7 +97,7 @@ async def test_what_fails_is_left_to_a_transaction_and_the_next_is_read_in_one_g
     statement = ReadyStatement(select(column("missing")).select_from(table("users")))
     before = await in_one_go(world, positions_asked(["ann"], NOW))
 
-    assert await world.ledger.read_in_one_go(positions_asked(["ann"], NOW), statement.asked()) is None
+    assert await world.ledger.read_in_one_go(positions_asked(["ann"], NOW), statement.bound()) is None
     assert await in_one_go(world, positions_asked(["ann"], NOW)) == before
 
 

@@ -11,7 +11,7 @@ from contract.acts import Act
 from contract.requests import ActRequest
 from ledger.acts import hold, release
 from ledger.pools import pool_balances
-from ledger.reading.figures import Figures, Owed, Pool, figures, pools
+from ledger.reading.figures import Figures, OwedTotals, Pool, figures, pools
 from ledger.reading.waiting import users_to_be_paid
 from staking.days import ONE_DAY
 from staking.models import CreditReceipt, PoolShort
@@ -70,8 +70,8 @@ async def test_what_is_owed_to_held_users_is_told_apart(world: World) -> None:
             await act(world.ledger, request)
     found = await watched(world, "2026-10-03 06:00")
     assert found.held_users == 2
-    assert found.owed == Owed(days=1, users=1, oldest_promised=D2)
-    assert found.owed_to_held == Owed(days=2, users=2, oldest_promised=D2)
+    assert found.owed == OwedTotals(days=1, users=1, oldest_promised=D2)
+    assert found.owed_to_held == OwedTotals(days=2, users=2, oldest_promised=D2)
 
 
 async def test_an_owed_day_waits_since_the_boundary_that_closed_it(world: World) -> None:
@@ -225,9 +225,9 @@ async def test_days_that_closed_before_the_enrolment_was_recorded_are_owed_and_p
         await world.pay("bob", paid)
 
     caught_up = (await watched(world, "2026-10-04 13:00")).owed
-    assert caught_up == Owed(days=2, users=1, back_dated_days=2)
+    assert caught_up == OwedTotals(days=2, users=1, back_dated_days=2)
     assert (caught_up.promised_days, caught_up.waits_for(at("2026-10-04 13:00"))) == (0, timedelta())
 
     promised = (await watched(world, "2026-10-05 09:00")).owed
-    assert promised == Owed(days=4, users=2, back_dated_days=2, oldest_promised=D4)
+    assert promised == OwedTotals(days=4, users=2, back_dated_days=2, oldest_promised=D4)
     assert promised.waits_for(at("2026-10-05 09:00")) == timedelta(hours=9)

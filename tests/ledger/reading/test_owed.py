@@ -8,7 +8,7 @@ from world import World, at, day, program_with
 from ledger.reading.owed import (
     NOTHING_OWED,
     AllOwed,
-    Owed,
+    OwedSpan,
     OwedToUser,
     enrolled_users,
     owed,
@@ -68,8 +68,8 @@ async def test_owed_days_are_told_with_their_enrolment_and_the_longest_owed_come
 
     assert found == AllOwed(
         [
-            Owed("ben", "ben 2026-10-01 10:00", "UA-30", 3, D2, D4, late_days=3),
-            Owed("ann", "ann 2026-10-01 10:00", "FR", 2, D3, D4, late_days=2),
+            OwedSpan("ben", "ben 2026-10-01 10:00", "UA-30", 3, D2, D4, late_days=3),
+            OwedSpan("ann", "ann 2026-10-01 10:00", "FR", 2, D3, D4, late_days=2),
         ],
         users=2,
         days=5,
