@@ -27,6 +27,7 @@ from commands import (
     payload_keys,
     pool,
     program,
+    refused_movements,
     retry,
     rewards,
     serve,
@@ -111,6 +112,7 @@ app.add_typer(imports.app, name="imports")
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.deposit)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.withdraw)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.trade)
+app.add_typer(refused_movements.app, name="movements")
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")

@@ -66,6 +66,8 @@ def print_audit(result: Audit) -> None:
     _print_owed(result)
     if result.reversed_rewards:
         print_prose(f"Rewards that were reversed: {result.reversed_rewards}.")
+    if result.refused_movements:
+        print_prose(f"Movements of feeds that could not be posted, and wait: {result.refused_movements}.")
     verdict = "every invariant holds" if result.is_clean else "the ledger is broken"
     print_prose(
         f"{result.entries} entries, {result.postings} postings, {result.credited_days} credited days: {verdict}."
@@ -98,6 +100,7 @@ def _json(result: Audit) -> dict[str, Any]:
         "postings": result.postings,
         "credited_days": result.credited_days,
         "reversed_rewards": result.reversed_rewards,
+        "refused_movements": result.refused_movements,
         "owed_users": result.owed_users,
         "owed_days": result.owed_days,
         "owed": [

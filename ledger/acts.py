@@ -37,6 +37,9 @@ ActKind: TypeAlias = Literal[
     "token_revoke",
     "import",
     "import_undo",
+    "movement_dismiss",
+    "source_release",
+    "source_remove",
 ]
 
 

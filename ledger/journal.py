@@ -215,7 +215,7 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
     The caller holds the lock of every user in them. Raises InsufficientBalance or AccountFull, naming the account,
     if a balance would leave its range in the end, or MisspeltAsset; then nothing is written.
     """
-    accounts_by_key = await _open_accounts(connection, {leg.account for entry in new for leg in entry.legs})
+    accounts_by_key = await open_accounts(connection, {leg.account for entry in new for leg in entry.legs})
     return await post_to(connection, accounts_by_key, new)
 
 
@@ -263,6 +263,8 @@ class Movement(NamedTuple):
     idempotency_key: str | None = None
     note: str | None = None
     reverses: int | None = None
+    kind: str | None = None
+    """Where the bulk has entries of several kinds."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ class InCommon:
     """What all entries of a bulk have in common."""
 
     kind: str
+    """Of those that name none of their own."""
     recorded_at: datetime
     import_number: int | None = None
     operator: str | None = None
@@ -309,10 +312,17 @@ async def post_movements(
     """Like post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
     if not new:
         return []
+    known = await open_accounts(connection, accounts_of((movement.user_id, movement.asset) for movement in new))
+    return await post_movements_to(connection, known, new, in_common)
+
+
+async def post_movements_to(
+    connection: AsyncConnection, known: Mapping[AccountKey, Account], new: Sequence[Movement], in_common: InCommon
+) -> Sequence[int]:
+    """post_movements, of at least one, where the accounts of both sides of each are known."""
     changes: defaultdict[Changed, int] = defaultdict(int)
     for movement in new:
         changes[movement.user_id, movement.asset] += movement.amount
-    known = await _open_accounts(connection, accounts_of(changes))
     sides = sides_of(changes, known)
     for changed, change in changes.items():
         check_range(known[_spot_of(changed)], change)
@@ -353,16 +363,24 @@ async def _write_balances(
 def entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
     """The names of the columns, and the rows."""
     same: dict[str, Stored] = {
-        "kind": in_common.kind,
         "recorded_at": stored_instant(in_common.recorded_at),
         "import_number": in_common.import_number,
         "operator": in_common.operator,
         "reason": in_common.reason,
     }
-    names = ("user_id", "effective_at", "occurred_at", "idempotency_key", "note", "reverses", *same)
-    values = tuple(same.values())
+    names = ("user_id", "effective_at", "occurred_at", "idempotency_key", "note", "reverses", "kind", *same)
+    values, kind = tuple(same.values()), in_common.kind
     return names, [
-        (one.user_id, one.effective_at, one.occurred_at, one.idempotency_key, one.note, one.reverses, *values)
+        (
+            one.user_id,
+            one.effective_at,
+            one.occurred_at,
+            one.idempotency_key,
+            one.note,
+            one.reverses,
+            one.kind or kind,
+            *values,
+        )
         for one in new
     ]
 
@@ -547,7 +565,7 @@ def _lock_order(key: AccountKey) -> tuple[bool, str, str, str]:
     return kind == POOL, kind, user_id or "", asset
 
 
-async def _open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
+async def open_accounts(connection: AsyncConnection, wanted: set[AccountKey]) -> dict[AccountKey, Account]:
     """The accounts; missing ones are made. Pools are locked. Users' accounts are guarded by their users' locks."""
     found = await find_accounts(connection, wanted)
     missing = sorted(wanted - found.keys(), key=_lock_order)

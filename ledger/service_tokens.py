@@ -23,6 +23,7 @@ class Scope(StrEnum):
     ACTIVATE = "activate"
     DEACTIVATE = "deactivate"
     DECODE = "decode"
+    MOVE = "move"
 
 
 @dataclass(frozen=True)

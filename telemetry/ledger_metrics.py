@@ -66,6 +66,9 @@ class _Gauges:
             "Since the oldest owed day of a user who is not held was over, back-dated ones left out; 0 if none is",
         )
         self._held = meter.create_gauge("soft_staking_held_users", "Users whose loop an operator holds")
+        self._refused_movements = meter.create_gauge(
+            "soft_staking_refused_movements", "Movements of feeds that could not be posted, and wait"
+        )
         # Prometheus keeps every number as a double, and the balances of several pool accounts may exceed 64 bits
         # together.
         self._balance = meter.create_gauge_float(
@@ -92,6 +95,7 @@ class _Gauges:
             self._owed_users.set(owed.users, {"held": held})
         self._waits.set(found.owed.waits_for(now).total_seconds())
         self._held.set(found.held_users)
+        self._refused_movements.set(found.refused_movements)
         for asset, pool in found.pools.items():
             self._balance.set(float(pool.balance), {"asset": asset})
             self._days_left.set(pool.days_left, {"asset": asset})

@@ -81,6 +81,8 @@ class Audit:
     credited_days: int
     reversed_rewards: int
     """Rewards that were credited and then taken back by a correction. They are not a breach."""
+    refused_movements: int
+    """Movements of feeds that could not be posted, and wait. No breach."""
     owed: list[OwedDays]
     """The first OWED_USERS_SHOWN_MAX users, by id."""
     owed_users: int
@@ -210,6 +212,7 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
         text(
             """SELECT (SELECT count(*) FROM entries) AS entries,
                       (SELECT count(*) FROM postings) AS postings,
+                      (SELECT count(*) FROM refused_movements) AS refused_movements,
                       (SELECT count(*) FROM days WHERE credited_at IS NOT NULL) AS credited_days,
                       (SELECT count(*) FROM entries e JOIN days d ON d.entry_id = e.reverses
                        JOIN rewards r ON r.user_id = d.user_id AND r.day = d.day AND r.reward > 0)

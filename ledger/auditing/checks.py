@@ -814,7 +814,8 @@ _ACTS = (
         ("act_number",),
         "act {act_number} of {operator}, {act_id}, is of nothing that the ledger has",
         f"""SELECT act_number, operator, act_id FROM acts
-            WHERE kind NOT IN ('hold', 'release', 'retry', 'resume', 'import', 'import_undo')
+            WHERE kind NOT IN ('hold', 'release', 'retry', 'resume', 'import', 'import_undo', 'movement_dismiss',
+                               'source_release', 'source_remove')
               AND act_id NOT IN (SELECT act_id FROM ({_DEEDS}) d UNION ALL {_THINGS})""",
     ),
 )

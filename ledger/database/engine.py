@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial, wraps
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ledger.database import migrations, postgresql, sqlite, urls
 from ledger.database.batches import Answer, Batches, Request
 from ledger.database.clocks import problem_of
+from ledger.database.gathering import Gathered, Item
 from ledger.database.migrations import Schema, schema_in
 from ledger.database.observing import NOBODY, Observer
 from ledger.database.one_go import BoundStatement, Found
@@ -62,7 +63,7 @@ class Ledger:
         self._patience = patience
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
-        self._batches: dict[Any, Batches[Any, Any]] = {}
+        self._batches: dict[Any, Any] = {}
         self._clock_problem: str | None = None
         self.clock = clock
         self.observer = observer
@@ -142,6 +143,19 @@ class Ledger:
                 on_batch=self.observer.batch,
             )
         return self._batches[answer_day]
+
+    def gathered(
+        self, write_together: "Callable[[Ledger, Sequence[Item]], Awaitable[Sequence[Answer]]]", *, items_max: int
+    ) -> Gathered[Item, Answer]:
+        """The queue in front of a kind of transaction, for requests of any number of items."""
+        if write_together not in self._batches:
+            self._batches[write_together] = Gathered[Item, Answer](
+                partial(write_together, self),
+                items_max=items_max,
+                at_once=1 if self._is_sqlite else _BATCHES_AT_ONCE,
+                patience=self._patience,
+            )
+        return self._batches[write_together]
 
     def shared_reads(
         self,

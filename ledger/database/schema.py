@@ -368,8 +368,11 @@ ACT_KINDS = (
     "token_revoke",
     "import",
     "import_undo",
+    "movement_dismiss",
+    "source_release",
+    "source_remove",
 )
-"""What operators do: to a user's loop, to balances and pools, to the terms, and to keys and tokens."""
+"""What operators do: to a user's loop, to balances and pools, to the terms, to feeds, and to keys and tokens."""
 ACT_KINDS_THAT_NEED_NO_REASON = (
     "fund",
     "program_apply",
@@ -435,6 +438,39 @@ import_spans = Table(
 )
 Index("imports_of_a_user", import_spans.c.user_id)
 
+refused_movements = Table(
+    "refused_movements",
+    metadata,
+    Column("refused_number", _Id, primary_key=True),
+    Column("movement_id", _Name, nullable=False, unique=True),
+    Column("group_name", _Name),
+    Column("content", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("first_refused_at", UtcInstant, nullable=False),
+    Column("last_refused_at", UtcInstant, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    comment="Movements of feeds that could not be posted, as they came last. One that is posted is taken off.",
+)
+Index(
+    "refused_movements_of_a_group",
+    refused_movements.c.group_name,
+    sqlite_where=refused_movements.c.group_name.is_not(None),
+    postgresql_where=refused_movements.c.group_name.is_not(None),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("complete_through", UtcInstant, nullable=False),
+    Column("told_at", UtcInstant, nullable=False),
+    Column("registered_at", UtcInstant, nullable=False),
+    Column("released_through", UtcInstant),
+    comment="Feeds without whose word no day is closed for anyone. released_through: operators let days up to "
+    "there close without it.",
+)
+
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)
 
 
@@ -474,3 +510,9 @@ for _table in _WRITTEN_ONCE:
 _refuse(days, "UPDATE", when="OLD.credited_at IS NOT NULL", why="a credited day never changes")
 _refuse(days, "DELETE", why="days are never deleted")
 _refuse(users, "UPDATE", when="NEW.closed_through < OLD.closed_through", why="a closed day is never opened again")
+_refuse(
+    sources,
+    "UPDATE",
+    when="NEW.complete_through < OLD.complete_through",
+    why="how far a source is complete only rises",
+)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.acts import HOLDS_IN_FORCE
 from ledger.database.engine import Ledger
 from ledger.database.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
+from ledger.feed.refused import refused_count
 from ledger.journal import POOL, exact_sum, from_exact_sum
 from ledger.pools import pool_balances
 from ledger.programs import all_versions, timetable
@@ -70,6 +71,8 @@ class Figures:
     owed_to_held: OwedTotals
     """What is owed to users whom an operator holds. These days wait because someone wants it."""
     held_users: int
+    refused_movements: int
+    """Movements of feeds that could not be posted, and wait."""
     pools: Mapping[str, Pool]
     """By asset: the assets of the programs in force and to come, and every other asset that has a pool."""
 
@@ -84,6 +87,7 @@ async def figures(ledger: Ledger, now: datetime) -> Figures:
             owed=owed.get(False, OwedTotals()),
             owed_to_held=owed.get(True, OwedTotals()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
+            refused_movements=await refused_count(connection),
             pools=await _pools(connection, day_of(now), demand),
         )
 

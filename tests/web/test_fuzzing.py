@@ -43,6 +43,7 @@ OPERATIONS = [
     ("GET", "/v1/accounts/{user}/soft-staking/rewards"),
     ("POST", "/v1/accounts/{user}/soft-staking/activate"),
     ("POST", "/v1/accounts/{user}/soft-staking/deactivate"),
+    ("POST", "/v1/movements"),
     ("GET", "/sapi/v1/soft-staking/list"),
     ("GET", "/sapi/v1/soft-staking/set"),
     ("GET", "/sapi/v1/soft-staking/history/rewardsRecord"),

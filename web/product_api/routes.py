@@ -31,6 +31,7 @@ from web.access.tokens import token_id_in
 from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
+from web.product_api import movements
 from web.product_api.direct_routes import DirectRoute
 from web.product_api.known_parameters import only_known_parameters
 from web.product_api.shared_answers import SharedAnswers
@@ -269,6 +270,7 @@ def install(app: FastAPI, service: Service) -> None:
     for route in _Direct(service, accounts, bearers).routes(routes):
         part.router.routes.append(route)
     part.include_router(routes)
+    part.include_router(movements.routes(service, bearers))
     add_part(app, "/v1", part)
 
 

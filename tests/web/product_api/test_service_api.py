@@ -609,9 +609,18 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
         f"{SAPI}/set",
         "/sapi/v1/system/status",
         *(of("{user}", what) for what in ("activate", "deactivate", "rewards", "status", "tag")),
+        "/v1/movements",
     ]
     schemas = document["components"]["schemas"]
-    for name in ("AccountStatus", "RewardsPage", "TagAnswer", "ProblemDetails", "ProductList", "RewardsHistory"):
+    for name in (
+        "AccountStatus",
+        "RewardsPage",
+        "TagAnswer",
+        "MovementsAnswer",
+        "ProblemDetails",
+        "ProductList",
+        "RewardsHistory",
+    ):
         assert schemas[name]["examples"], name
     activate = document["paths"][of("{user}", "activate")]["post"]
     assert activate["requestBody"]["content"]["application/json"]["examples"]
@@ -636,6 +645,7 @@ async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> N
         "getSoftStakingRewardsHistory",
         "getSystemStatus",
         "ping",
+        "postMovements",
         "setSoftStaking",
     ]
     for operation in operations:

@@ -1,0 +1,1 @@
+"""What an exchange's own systems send by themselves: movements, and how far a source is complete."""

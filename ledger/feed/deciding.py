@@ -1,0 +1,207 @@
+"""What becomes of each movement of a feed, from what the ledger knows: no connection in sight."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+from ledger.database.schema import instant_of
+from ledger.errors import AccountFull, InsufficientBalance
+from ledger.feed.reading import Arrived, ReadMovement, Reason
+from ledger.journal import SPOT, Account, Changed, check_range
+from staking.money import MAX_ACCOUNT_UNITS, format_amount
+
+Status: TypeAlias = Literal["posted", "repeated", "refused"]
+
+
+class Recorded(NamedTuple):
+    """What the journal has under a movement's id. ``effective_at`` is from when it counts."""
+
+    kind: str
+    user_id: str | None
+    asset: str
+    amount: int
+    occurred_at: int
+    note: str | None
+    effective_at: int
+
+    def is_of(self, movement: ReadMovement) -> bool:
+        """Whether it says what the movement says."""
+        asked = (movement.user_id, movement.asset, movement.amount, movement.occurred_at)
+        return asked == (self.user_id, self.asset, self.amount, self.occurred_at) and (
+            (movement.kind, movement.note) == (self.kind, self.note)
+        )
+
+    def __str__(self) -> str:
+        tied = f", {self.note}" if self.note else ""
+        return (
+            f"a {self.kind} of {format_amount(self.amount)} {self.asset} for user {self.user_id} at "
+            f"{_shown(self.occurred_at)}{tied}"
+        )
+
+
+class Outcome(NamedTuple):
+    """What became of a movement."""
+
+    movement_id: str
+    status: Status
+    counts_from: datetime | None = None
+    """None where it was refused."""
+    reason: Reason | None = None
+    """Only where it was refused."""
+
+
+@dataclass
+class Facts:
+    """What the ledger knows of the users and ids of some movements; it is kept up with what is decided."""
+
+    counts_from: dict[str, int]
+    """By user, the earliest instant from which a movement can count (I4)."""
+    balances: dict[Changed, int]
+    """In units, of the accounts that there are."""
+    recorded: dict[str, Recorded]
+    """By movement id."""
+    misspelt: dict[str, str]
+    """By asset, why no account is opened under it."""
+
+
+@dataclass
+class Decided:
+    """What becomes of some movements, in their order, and those to be posted, in the order in which they are."""
+
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    to_post: list[tuple[ReadMovement, int]] = field(default_factory=list[tuple[ReadMovement, int]])
+    """With the instant from which each counts."""
+
+
+def decide(facts: Facts, movements: Sequence[Arrived]) -> Decided:
+    """Decides about movements in their order, each with what those before it brought.
+
+    A group is decided where its last leg stands, and counts from one instant: the latest from which any of its
+    legs could count. So no holding is ever seen between two of its legs.
+    """
+    decided = Decided()
+    outcomes: dict[int, Outcome] = {}
+    for places in _units(movements):
+        outcomes |= zip(places, _decide_unit(facts, [movements[place] for place in places], decided), strict=True)
+    decided.outcomes = [outcomes[place] for place in range(len(movements))]
+    return decided
+
+
+def _units(movements: Sequence[Arrived]) -> list[list[int]]:
+    """The places of what happens together: of a movement alone, or of all legs of a group, after its last."""
+    units: dict[str | int, list[int]] = {}
+    for place, movement in enumerate(movements):
+        group = movement.sent.group
+        key = place if group is None else group
+        units[key] = [*units.pop(key, ()), place]
+    return list(units.values())
+
+
+def _decide_unit(facts: Facts, legs: Sequence[Arrived], decided: Decided) -> list[Outcome]:
+    fresh, faults = _sorted_out(facts, legs)
+    if not faults:
+        faults = _against_the_balances(facts, fresh)
+    if faults:
+        return [_of_a_refused_unit(facts, leg, faults) for leg in legs]
+    if fresh:
+        _post(facts, [*fresh.values()], decided)
+    outcomes: list[Outcome] = []
+    for leg in legs:
+        movement_id = leg.sent.movement_id
+        status: Status = "posted" if fresh.pop(movement_id, None) else "repeated"
+        outcomes.append(Outcome(movement_id, status, instant_of(facts.recorded[movement_id].effective_at)))
+    return outcomes
+
+
+def _sorted_out(facts: Facts, legs: Sequence[Arrived]) -> tuple[dict[str, ReadMovement], dict[str, Reason]]:
+    """The legs that the journal does not have, by id, and what is wrong with any leg, whatever the balances."""
+    fresh: dict[str, ReadMovement] = {}
+    faults: dict[str, Reason] = {}
+    has_recorded = False
+    for leg in legs:
+        movement_id, read = leg.sent.movement_id, leg.read
+        if isinstance(read, Reason):
+            faults[movement_id] = read
+        elif recorded := facts.recorded.get(movement_id) or _as_sent_before(fresh.get(movement_id)):
+            has_recorded |= movement_id in facts.recorded
+            if not recorded.is_of(read):
+                faults[movement_id] = Reason(
+                    "content_differs", f"the id {movement_id} is already that of something else: {recorded}"
+                )
+        else:
+            fresh[movement_id] = read
+            if (read.user_id, read.asset) not in facts.balances and read.asset in facts.misspelt:
+                faults[movement_id] = Reason("asset_misspelt", facts.misspelt[read.asset])
+    if has_recorded and fresh and not faults:
+        faults = {
+            movement_id: Reason(
+                "group_recorded", f"the group {read.group} was recorded without this leg: send all legs together"
+            )
+            for movement_id, read in fresh.items()
+        }
+    return fresh, faults
+
+
+def _as_sent_before(read: ReadMovement | None) -> Recorded | None:
+    return read and Recorded(
+        read.kind, read.user_id, read.asset, read.amount, read.occurred_at, read.note, read.occurred_at
+    )
+
+
+def _changes(fresh: Sequence[ReadMovement]) -> dict[Changed, int]:
+    changes: defaultdict[Changed, int] = defaultdict(int)
+    for movement in fresh:
+        changes[movement.user_id, movement.asset] += movement.amount
+    return changes
+
+
+def _against_the_balances(facts: Facts, fresh: dict[str, ReadMovement]) -> dict[str, Reason]:
+    """I2, for what movements come to that happen together."""
+    faults: dict[Changed, Reason] = {}
+    for (user_id, asset), change in _changes([*fresh.values()]).items():
+        balance = facts.balances.get((user_id, asset), 0)
+        if 0 <= balance + change <= MAX_ACCOUNT_UNITS:
+            continue
+        try:
+            check_range(Account(0, (SPOT, user_id, asset), balance), change)
+        except InsufficientBalance as error:
+            faults[user_id, asset] = Reason("insufficient_balance", str(error))
+        except AccountFull as error:
+            faults[user_id, asset] = Reason("account_full", str(error))
+    if not faults:
+        return {}
+    return {
+        movement_id: faults[movement.user_id, movement.asset]
+        for movement_id, movement in fresh.items()
+        if (movement.user_id, movement.asset) in faults
+    }
+
+
+def _of_a_refused_unit(facts: Facts, leg: Arrived, faults: dict[str, Reason]) -> Outcome:
+    movement_id, read = leg.sent.movement_id, leg.read
+    if reason := faults.get(movement_id):
+        return Outcome(movement_id, "refused", reason=reason)
+    recorded = facts.recorded.get(movement_id)
+    if recorded and isinstance(read, ReadMovement) and recorded.is_of(read):
+        return Outcome(movement_id, "repeated", instant_of(recorded.effective_at))
+    at_fault, reason = next(iter(faults.items()))
+    sentence = f"the leg {at_fault} of its group {leg.sent.group} is refused: {reason.sentence}"
+    return Outcome(movement_id, "refused", reason=Reason("group_refused", sentence))
+
+
+def _post(facts: Facts, fresh: Sequence[ReadMovement], decided: Decided) -> None:
+    effective_at = max(max(one.occurred_at, facts.counts_from[one.user_id]) for one in fresh)
+    for (user_id, asset), change in _changes(fresh).items():
+        facts.counts_from[user_id] = effective_at
+        facts.balances[user_id, asset] = facts.balances.get((user_id, asset), 0) + change
+    for one in fresh:
+        facts.recorded[one.movement_id] = Recorded(
+            one.kind, one.user_id, one.asset, one.amount, one.occurred_at, one.note, effective_at
+        )
+        decided.to_post.append((one, effective_at))
+
+
+def _shown(stored: int) -> str:
+    return instant_of(stored).isoformat().replace("+00:00", "Z")

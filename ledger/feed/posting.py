@@ -1,0 +1,138 @@
+"""Movements of a feed on their way into the journal: one transaction for all of one or more requests."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.rows import update_rows
+from ledger.database.schema import accounts, entries, instant_of, postings, stored_instant, users
+from ledger.feed.deciding import Decided, Facts, Outcome, Recorded, decide
+from ledger.feed.reading import Arrived, ReadMovement
+from ledger.feed.refused import keep_refused
+from ledger.journal import (
+    OUTSIDE,
+    SPOT,
+    Account,
+    AccountKey,
+    InCommon,
+    LockedUser,
+    Movement,
+    accounts_of,
+    find_accounts,
+    lock_or_make_users,
+    lock_users,
+    open_accounts,
+    post_movements_to,
+)
+from ledger.spelling import misspelt_assets
+
+
+@run_again_if_it_gave_way
+async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Outcome]:
+    """Posts what can be posted of some movements, and answers what became of each, in their order.
+
+    They apply in that order. Each counts when it happened, but in no closed day and never before its user's latest
+    (I4). One that was recorded before is answered as repeated. One that is refused is kept among the refused
+    movements, and holds up no other; but the legs of a group are posted together or not at all.
+    """
+    async with ledger.write() as connection:
+        read = [movement.read for movement in movements if isinstance(movement.read, ReadMovement)]
+        locked = await _lock(connection, read)
+        # Read once the locks are there, so that nothing of it changes before the commit.
+        known = await find_accounts(connection, {(SPOT, one.user_id, one.asset) for one in read})
+        decided = decide(await _facts(connection, locked, known, read), movements)
+        await _post(ledger, connection, known, decided)
+        await keep_refused(connection, movements, decided.outcomes, now=ledger.clock())
+    return decided.outcomes
+
+
+async def _lock(connection: AsyncConnection, read: Sequence[ReadMovement]) -> dict[str, LockedUser]:
+    """Locks the users, and makes new ones to whom something is brought; of others nothing can be taken."""
+    locked = await lock_users(connection, {one.user_id for one in read})
+    new = {one.user_id for one in read if one.amount > 0 and one.user_id not in locked}
+    return locked | await lock_or_make_users(connection, new) if new else locked
+
+
+async def _facts(
+    connection: AsyncConnection,
+    locked: Mapping[str, LockedUser],
+    known: Mapping[AccountKey, Account],
+    read: Sequence[ReadMovement],
+) -> Facts:
+    balances = {(user_id or "", asset): account.balance or 0 for (_, user_id, asset), account in known.items()}
+    new = {one.asset for one in read if (one.user_id, one.asset) not in balances}
+    return Facts(
+        counts_from={one.user_id: _counts_from(locked.get(one.user_id)) for one in read},
+        balances=balances,
+        recorded=await _recorded(connection, [one.movement_id for one in read]),
+        misspelt=await misspelt_assets(connection, new),
+    )
+
+
+def _counts_from(user: LockedUser | None) -> int:
+    return 0 if user is None else stored_instant(max(user.closed_through, user.latest_effective_at))
+
+
+_RECORDED = (
+    select(
+        entries.c.idempotency_key,
+        entries.c.kind,
+        entries.c.user_id,
+        entries.c.note,
+        entries.c.effective_at,
+        func.coalesce(entries.c.occurred_at, entries.c.effective_at).label("occurred_at"),
+        accounts.c.asset,
+        postings.c.amount,
+    )
+    .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
+    .join(accounts, accounts.c.account_id == postings.c.account_id)
+    .where(entries.c.idempotency_key.in_(bindparam("keys", expanding=True)), accounts.c.kind != OUTSIDE)
+)
+
+
+async def _recorded(connection: AsyncConnection, movement_ids: Sequence[str]) -> dict[str, Recorded]:
+    """What the journal has under some ids; of an entry that moves several assets, one of its sides."""
+    rows = await connection.execute(_RECORDED, {"keys": movement_ids})
+    return {
+        row.idempotency_key: Recorded(
+            row.kind,
+            row.user_id,
+            row.asset,
+            row.amount,
+            stored_instant(row.occurred_at),
+            row.note,
+            stored_instant(row.effective_at),
+        )
+        for row in rows
+    }
+
+
+async def _post(
+    ledger: Ledger, connection: AsyncConnection, known: Mapping[AccountKey, Account], decided: Decided
+) -> None:
+    if not decided.to_post:
+        return
+    new = [
+        Movement(
+            one.user_id,
+            one.asset,
+            one.amount,
+            effective_at,
+            one.occurred_at if one.occurred_at != effective_at else None,
+            one.movement_id,
+            one.note,
+            kind=one.kind,
+        )
+        for one, effective_at in decided.to_post
+    ]
+    missing = accounts_of((one.user_id, one.asset) for one in new) - known.keys()
+    opened = await open_accounts(connection, missing)
+    await post_movements_to(connection, {**known, **opened}, new, InCommon("deposit", ledger.clock()))
+    latest = {one.user_id: instant_of(one.effective_at) for one in new}
+    await update_rows(
+        connection,
+        users,
+        [{"user_id": user_id, "latest_effective_at": instant} for user_id, instant in sorted(latest.items())],
+    )

@@ -1,0 +1,172 @@
+"""Refused movements: what feeds sent and could not be posted. Nothing of it is lost; each waits until it fits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Executable, Text, bindparam, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
+from ledger.database.schema import AnyRow, refused_movements
+from ledger.errors import UnknownMovement
+from ledger.feed.deciding import Outcome
+from ledger.feed.reading import Arrived, Reason, SentMovement, sent_in
+
+_CONTENT_DIFFERS = "content_differs"
+_REFUSED = select(refused_movements.c.movement_id, refused_movements.c.code).where(
+    refused_movements.c.movement_id.in_(bindparam("ids", expanding=True))
+)
+
+
+@dataclass(frozen=True)
+class RefusedMovement:
+    """A movement that waits among the refused ones."""
+
+    sent: SentMovement
+    """As it came last."""
+    reason: Reason
+    """Of the last time."""
+    first_refused_at: datetime
+    last_refused_at: datetime
+    times: int
+    """How often it was refused."""
+
+
+async def keep_refused(
+    connection: AsyncConnection, movements: Sequence[Arrived], outcomes: Sequence[Outcome], *, now: datetime
+) -> None:
+    """Keeps those that were refused in the end, and takes off those that are in the journal by now.
+
+    What is refused since another content is recorded under its id stays until an operator dismisses it: somebody
+    should know that two systems use one id.
+    """
+    asked = {outcome.movement_id for outcome in outcomes}
+    waiting: dict[str, str] = {
+        row.movement_id: row.code for row in await connection.execute(_REFUSED, {"ids": sorted(asked)})
+    }
+    refused: dict[str, tuple[Arrived, Reason]] = {}
+    gone: set[str] = set()
+    for movement, outcome in zip(movements, outcomes, strict=True):
+        if outcome.reason:
+            refused[outcome.movement_id] = (movement, outcome.reason)
+            continue
+        refused.pop(outcome.movement_id, None)
+        if waiting.get(outcome.movement_id, _CONTENT_DIFFERS) != _CONTENT_DIFFERS or outcome.status == "posted":
+            gone.add(outcome.movement_id)
+    if fitting := sorted(gone & waiting.keys()):
+        await connection.execute(_TAKE_OFF, {"ids": fitting})
+    if refused:
+        await connection.execute(_keep(connection.dialect.name), _rows(refused, now))
+
+
+_TAKE_OFF = delete(refused_movements).where(refused_movements.c.movement_id.in_(bindparam("ids", expanding=True)))
+
+
+def _keep(dialect: str) -> Executable:
+    """Once for an id: as it came last, with the reason of the last time."""
+    table = refused_movements
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    changing = ("group_name", "content", "code", "sentence", "last_refused_at")
+    return statement.on_conflict_do_update(
+        index_elements=[table.c.movement_id],
+        set_={**{name: statement.excluded[name] for name in changing}, "times": table.c.times + 1},
+    )
+
+
+def _rows(refused: Mapping[str, tuple[Arrived, Reason]], now: datetime) -> list[dict[str, object]]:
+    return [
+        {
+            "movement_id": movement_id,
+            "group_name": movement.sent.group,
+            "content": movement.sent.content(),
+            "code": reason.code,
+            "sentence": reason.sentence,
+            "first_refused_at": now,
+            "last_refused_at": now,
+            "times": 1,
+        }
+        for movement_id, (movement, reason) in refused.items()
+    ]
+
+
+_IN_ORDER = select(refused_movements).order_by(refused_movements.c.refused_number)
+
+
+async def all_refused(connection: AsyncConnection, *, last: int | None = None) -> list[RefusedMovement]:
+    """Refused movements in the order in which they first came; only the ``last`` of them, if so many are asked."""
+    if last is None:
+        rows = await connection.execute(_IN_ORDER)
+        return [_refused(row) for row in rows]
+    newest = select(refused_movements).order_by(refused_movements.c.refused_number.desc()).limit(last)
+    return [_refused(row) for row in reversed((await connection.execute(newest)).all())]
+
+
+async def refused_with_groups(connection: AsyncConnection, movement_ids: Sequence[str]) -> list[RefusedMovement]:
+    """Some refused movements and all legs of their groups, in the order in which they first came.
+
+    Raises UnknownMovement, naming them, if any is not among the refused.
+    """
+    ids = bindparam("ids", expanding=True, type_=Text)
+    table = refused_movements
+    groups = select(table.c.group_name).where(table.c.movement_id.in_(ids), table.c.group_name.is_not(None))
+    rows = await connection.execute(
+        _IN_ORDER.where(or_(table.c.movement_id.in_(ids), table.c.group_name.in_(groups))),
+        {"ids": sorted(set(movement_ids))},
+    )
+    found = [_refused(row) for row in rows]
+    if missing := sorted(set(movement_ids) - {one.sent.movement_id for one in found}):
+        raise UnknownMovement(
+            f"not among the refused movements: {', '.join(missing)}; those are listed by: "
+            "starter.py movements refused"
+        )
+    return found
+
+
+async def refused_count(connection: AsyncConnection) -> int:
+    """How many movements wait among the refused ones."""
+    return await connection.scalar(select(func.count()).select_from(refused_movements)) or 0
+
+
+@run_again_if_it_gave_way
+async def dismiss_refused(
+    ledger: Ledger, movement_ids: Sequence[str], *, operator: str, reason: str, now: datetime
+) -> list[RefusedMovement]:
+    """Takes movements off the refused ones that are never to be posted; answers what they were.
+
+    Raises UnknownMovement, with nothing taken off, if any is not among them.
+    """
+    check_words(operator, reason)
+    async with ledger.write() as connection:
+        asked = set(movement_ids)
+        found = [
+            one for one in await refused_with_groups(connection, movement_ids) if one.sent.movement_id in asked
+        ]
+        taken = await connection.execute(_TAKE_OFF, {"ids": sorted(asked)})
+        if taken.rowcount != len(asked):
+            raise GaveWay("somebody else took them off meanwhile")
+        for one in found:
+            stamp = one.first_refused_at.isoformat()
+            await write_act(
+                connection,
+                "movement_dismiss",
+                f"movement_dismiss/{stamp}/{now.isoformat()}/{one.sent.movement_id}",
+                operator=operator,
+                reason=reason,
+                recorded_at=now,
+                subject=f"movement {one.sent.movement_id}: {one.sent.content()}",
+            )
+        return found
+
+
+def _refused(row: AnyRow) -> RefusedMovement:
+    return RefusedMovement(
+        sent_in(row.content),
+        Reason(row.code, row.sentence),
+        row.first_refused_at,
+        row.last_refused_at,
+        row.times,
+    )

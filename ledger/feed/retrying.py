@@ -1,0 +1,42 @@
+"""Refused movements that an operator has tried again."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from datetime import datetime
+
+from ledger.database.engine import Ledger
+from ledger.feed.deciding import Outcome
+from ledger.feed.posting import post_feed
+from ledger.feed.reading import MOVEMENTS_MAX, SentMovement, arrived
+from ledger.feed.refused import all_refused, refused_with_groups
+
+
+async def retry_refused(
+    ledger: Ledger, movement_ids: Sequence[str] | None, *, now: datetime
+) -> AsyncGenerator[list[Outcome]]:
+    """Tries refused movements again in the order in which they first came, each with all legs of its group; all
+    of them where no ids are given. Yields what became of each, part by part; every part is durable then.
+
+    Raises UnknownMovement, with nothing tried, if any is not among the refused.
+    """
+    async with ledger.read() as connection:
+        found = await (
+            all_refused(connection) if movement_ids is None else refused_with_groups(connection, movement_ids)
+        )
+    for part in _parts([one.sent for one in found]):
+        yield await post_feed(ledger, [arrived(movement, now) for movement in part])
+
+
+def _parts(movements: Sequence[SentMovement]) -> Iterator[list[SentMovement]]:
+    """Of no more than a request has, unless a single group does; no group is in two."""
+    together: dict[str | int, list[SentMovement]] = {}
+    for place, movement in enumerate(movements):
+        key = place if movement.group is None else movement.group
+        together[key] = [*together.pop(key, ()), movement]
+    part: list[SentMovement] = []
+    for legs in together.values():
+        if part and len(part) + len(legs) > MOVEMENTS_MAX:
+            yield part
+            part = []
+        part += legs
+    if part:
+        yield part

@@ -1,0 +1,83 @@
+"""movements refused, retry, dismiss: what feeds sent and could not be posted."""
+
+import asyncio
+
+import pytest
+from commandline import CommandLine
+from feeding import feed, sent
+from world import World, at
+
+from ledger.database.engine import open_ledger
+
+
+@pytest.fixture
+def fed(alone: CommandLine) -> CommandLine:
+    """A ledger in which two movements of ann wait, and what a feed sent that no terminal should obey."""
+
+    async def refuse() -> None:
+        async with open_ledger(f"sqlite:///{alone.folder}/data/ledger.db") as ledger:
+            movements = [
+                sent("-3", key="m-1"),
+                sent("-4", key="m-2"),
+                sent("\x1b[31m\ud800", key="odd", group="g"),
+            ]
+            await feed(World(ledger), *movements, now=at("2026-10-05 12:00"))
+
+    asyncio.run(refuse())
+    return alone
+
+
+def test_refused_movements_are_printed_with_their_reasons(fed: CommandLine) -> None:
+    first, *_, odd = fed.json("movements", "refused")
+    shown = fed.run("movements", "refused", "--limit", "2")
+
+    assert first == {
+        "id": "m-1",
+        "user": "ann",
+        "asset": "SOL",
+        "amount": "-3",
+        "at": "2026-10-01T10:00:00Z",
+        "group": None,
+        "reason": {
+            "code": "insufficient_balance",
+            "sentence": "user ann's SOL balance is 0.00000000, which does not allow -3.00000000",
+        },
+        "first_refused_at": first["first_refused_at"],
+        "last_refused_at": first["first_refused_at"],
+        "times": 1,
+    }
+    assert (odd["group"], odd["reason"]["code"]) == ("g", "amount_malformed")
+    assert "m-2" in shown.out
+    assert "m-1" not in shown.out
+    assert "\x1b" not in shown.out
+
+
+def test_a_retry_posts_what_fits_and_fails_while_anything_is_refused_again(fed: CommandLine) -> None:
+    assert fed.run("deposit", "ann", "SOL", "5", "--key", "d").code == 0
+
+    answer = fed.run("movements", "retry", "m-1", "m-2")
+
+    assert (answer.code, answer.out) == (1, "1 posted, 1 refused again\n")
+    assert "m-2: user ann's SOL balance is 2.00000000, which does not allow -4.00000000" in answer.err
+    assert fed.run("deposit", "ann", "SOL", "2", "--key", "e").code == 0
+    (posted,) = fed.json("movements", "retry", "m-2")
+    assert (posted["id"], posted["status"], posted["reason"]) == ("m-2", "posted", None)
+    assert fed.run("movements", "retry", "--all").code == 1
+    assert [one["id"] for one in fed.json("movements", "refused")] == ["odd"]
+    assert fed.json("audit")["refused_movements"] == 1
+    assert "Movements of feeds that could not be posted, and wait: 1." in fed.run("audit").out
+
+
+@pytest.mark.parametrize("arguments", [(), ("m-1", "--all")])
+def test_a_retry_says_which_ones_it_means(fed: CommandLine, arguments: tuple[str, ...]) -> None:
+    assert fed.run("movements", "retry", *arguments).code == 2
+
+
+def test_what_is_never_to_be_posted_is_dismissed_with_a_reason(fed: CommandLine) -> None:
+    (dismissed,) = fed.json("movements", "dismiss", "odd", "--reason", "sent by a test system")
+
+    assert dismissed["id"] == "odd"
+    assert fed.run("movements", "dismiss", "odd", "--reason", "again").code == 1
+    assert fed.json("acts")[-1]["reason"] == "sent by a test system"
+    assert fed.run("movements", "dismiss", "m-1", "m-2", "--reason", "these too").code == 0
+    assert fed.run("movements", "refused").out == "no movement is refused\n"
