@@ -41,7 +41,7 @@ async def test_a_movement_counts_when_it_happened_but_in_no_closed_day_and_not_b
 ) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 10:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
-    await world.close("ann", day("2026-10-01"))
+    await world.snapshot("ann", day("2026-10-01"))
 
     outcomes = await feed(
         world,
