@@ -14,7 +14,8 @@ from contract.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, 
 from ledger.acts import hold, release
 from ledger.database.engine import Ledger
 from ledger.day.together import close_day, compute_day, credit_day
-from ledger.enrolments import end_enrolment, enrol, recall
+from ledger.enrolments import end_enrolment, enrol
+from ledger.recall import recall
 from staking.days import wake_offset
 from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from contract.live_status import LiveStatus
 from ledger.database.engine import Ledger
-from ledger.enrolments import is_recorded, recollection
+from ledger.enrolments import is_recorded
+from ledger.reading.recollection import unfinished_of
 from temporal.client import SoftStakingClient
 
 _LOOKS = 10
@@ -43,7 +44,7 @@ async def disagreement_once_started(ledger: Ledger, user_id: str, client: SoftSt
     if told or await client.is_running(user_id):
         return told
     async with ledger.read() as connection:
-        if not (await recollection(connection, user_id)).enrolments:
+        if not (await unfinished_of(connection, user_id)).enrolments:
             return None
     return f"the workflow of {user_id} has found nothing to do and ended: {another_ledger(ledger)}"
 
@@ -71,7 +72,7 @@ async def _is_recorded(ledger: Ledger, enrolment_id: str | None) -> bool:
 
 async def _difference(ledger: Ledger, user_id: str, live: LiveStatus) -> str | None:
     async with ledger.read() as connection:
-        known = await recollection(connection, user_id)
+        known = await unfinished_of(connection, user_id)
     unfinished = [enrolment.receipt.enrolment_id for enrolment in known.enrolments]
     if live.enrolment_id in unfinished or (live.enrolment_id is None and not unfinished):
         return None

@@ -3,20 +3,18 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import Act
 from contract.answers import End, Receipt, Refusal
-from contract.recollection import Enrolment, Recollection
 from contract.requests import EndRequest, EnrolRequest
-from ledger.acts import hold_of, record_deactivation, write_act
+from ledger.acts import record_deactivation, write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
-from ledger.database.schema import AnyRow, UtcInstant, acceptances, days, enrolments, users
+from ledger.database.schema import AnyRow, UtcInstant, acceptances, days, enrolments
 from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
 from ledger.journal import LockedUser, holdings_before, lock_user
 from ledger.programs import first_program_day, program_on
-from ledger.reading.earnings import totals
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
 
@@ -37,7 +35,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         if known is not None:
             return receipt_of(known)
         now = max(request.now, ledger.clock())
-        last_end = await _last_end(connection, request.user_id)
+        last_end = await _lastend_of_row(connection, request.user_id)
         if activation.back_dating is None:
             # Even if a clock is behind, two enrolments must not have the same day.
             activated_at = max(request.activated_at, user.closed_through, last_end or request.activated_at)
@@ -97,11 +95,13 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
         if row is None:
             raise NotEnrolled(f"user {request.user_id} has no enrolment {request.enrolment_id}")
         last_accrual_day = day_of(request.ended_at) - ONE_DAY
-        last_credited = await _last_credited_day(connection, request.user_id, request.enrolment_id)
+        last_credited = await connection.scalar(
+            last_credited_day(days.c.user_id == request.user_id, days.c.enrolment_id == request.enrolment_id)
+        )
         if last_credited is not None:
             last_accrual_day = max(last_accrual_day, last_credited)
         if row.ended_at is not None and row.last_accrual_day <= last_accrual_day:
-            return _end(row)
+            return end_of_row(row)
         changes: dict[str, Any] = {"last_accrual_day": last_accrual_day}
         if row.ended_at is None:
             first_owed = row.first_accrual_day if last_credited is None else last_credited + ONE_DAY
@@ -125,58 +125,21 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
             .values(changes)
             .returning(enrolments)
         )
-        return _end(updated.one())
-
-
-@run_again_if_it_gave_way
-async def recall(ledger: Ledger, user_id: str) -> Recollection:
-    """What a run must know of its user: what is unfinished, the hold, and what was credited so far.
-
-    Each recall is counted. From then on, runs that recalled earlier may not write for the user any more, since a
-    step of a terminated run may still be on its way. A repeat answers the same, with a new number.
-    """
-    async with ledger.write() as connection:
-        user = await lock_user(connection, user_id)
-        generation = user.generation + 1
-        await connection.execute(update(users).where(users.c.user_id == user_id).values(generation=generation))
-        known = await recollection(connection, user_id)
-        return known.model_copy(
-            update={
-                "generation": generation,
-                "hold": await hold_of(connection, user_id),
-                "last_credited_day": await _last_credited_day(connection, user_id),
-                "credited": await totals(connection, user_id),
-            }
-        )
-
-
-async def recollection(connection: AsyncConnection, user_id: str) -> Recollection:
-    """Enrolments that are open or have owed days, oldest first, and the user's last end."""
-    rows = await connection.execute(
-        select(enrolments)
-        .where(enrolments.c.user_id == user_id)
-        .order_by(enrolments.c.activated_at, enrolments.c.recorded_at)
-    )
-    unfinished: list[Enrolment] = []
-    last_end: End | None = None
-    for row in rows:
-        if row.ended_at is not None:
-            last_end = _end(row)
-        enrolment = Enrolment(
-            receipt=receipt_of(row),
-            next_day=await _next_day(connection, row),
-            last_accrual_day=row.last_accrual_day,
-            region=row.region,
-        )
-        if not enrolment.is_finished:
-            unfinished.append(enrolment)
-    return Recollection(enrolments=unfinished, last_end=last_end)
+        return end_of_row(updated.one())
 
 
 async def is_recorded(connection: AsyncConnection, enrolment_id: str) -> bool:
     """Whether an enrolment was ever recorded here."""
     known = select(enrolments.c.enrolment_id).where(enrolments.c.enrolment_id == enrolment_id)
     return await connection.scalar(known) is not None
+
+
+def last_credited_day(*of: ColumnElement[bool]) -> Select[date]:
+    """The last credited day of those days of which the conditions are true.
+
+    It is read from the end, where the first row decides; a maximum would read the user's whole history.
+    """
+    return select(days.c.day).where(*of, days.c.credited_at.is_not(None)).order_by(days.c.day.desc()).limit(1)
 
 
 def receipt_of(row: AnyRow) -> Receipt:
@@ -272,7 +235,7 @@ def _differing(content: dict[str, object], other: dict[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in content.items() if value != other[name])
 
 
-async def _last_end(connection: AsyncConnection, user_id: str) -> datetime | None:
+async def _lastend_of_row(connection: AsyncConnection, user_id: str) -> datetime | None:
     return await connection.scalar(
         select(func.max(enrolments.c.ended_at, type_=UtcInstant())).where(enrolments.c.user_id == user_id)
     )
@@ -302,37 +265,12 @@ async def _check_back_dating(
         )
 
 
-async def _last_credited_day(
-    connection: AsyncConnection, user_id: str, enrolment_id: str | None = None
-) -> date | None:
-    """For one enrolment, or for all."""
-    of_one = [] if enrolment_id is None else [days.c.enrolment_id == enrolment_id]
-    return await connection.scalar(
-        select(days.c.day)
-        .where(days.c.user_id == user_id, days.c.credited_at.is_not(None), *of_one)
-        # Reads from the end, where the first row decides. A maximum would read the user's whole history.
-        .order_by(days.c.day.desc())
-        .limit(1)
-    )
-
-
 def _days_in(first: date, last: date) -> int:
     return max((last - first).days + 1, 0)
 
 
-async def _next_day(connection: AsyncConnection, enrolment: AnyRow) -> date:
-    """The day after the last day for which nothing is left to do."""
-    of_this = and_(days.c.user_id == enrolment.user_id, days.c.enrolment_id == enrolment.enrolment_id)
-    finished = or_(days.c.credited_at.is_not(None), ~days.c.accrues)
-    first_day = day_of(enrolment.activated_at)
-    query = select(days.c.day).where(of_this, finished).order_by(days.c.day.desc()).limit(1)
-    if enrolment.last_accrual_day is not None:  # so that days of later enrolments need not be read
-        query = query.where(days.c.day <= max(enrolment.last_accrual_day, first_day))
-    last: date | None = await connection.scalar(query)
-    return first_day if last is None else last + ONE_DAY
-
-
-def _end(row: AnyRow) -> End:
+def end_of_row(row: AnyRow) -> End:
+    """How the enrolment of a row ended, as it is answered."""
     accrued = row.last_accrual_day >= row.first_accrual_day
     return End(
         enrolment_id=row.enrolment_id,

@@ -24,7 +24,7 @@ from ledger.database.engine import Clock, Ledger, make_ledger, open_ledger, upgr
 from ledger.database.observing import NOBODY, Observer
 from ledger.database.schema import metadata
 from ledger.day.together import close_day, credit_day
-from ledger.enrolments import end_enrolment, enrol, recall
+from ledger.enrolments import end_enrolment, enrol
 from ledger.imports.history_export import parse_export
 from ledger.imports.importing import ImportReport, import_export
 from ledger.imports.plan import Answer
@@ -34,6 +34,7 @@ from ledger.movements import post_movement
 from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on
 from ledger.reading.statements import StatementLine, statement
+from ledger.recall import recall
 from staking.day import Terms, rewards_of
 from staking.days import end_of
 from staking.models import Activation, BackDating, CreditReceipt, PoolShort, Rewards, Snapshot

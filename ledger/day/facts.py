@@ -172,9 +172,15 @@ _OPENINGS_AND_MOVEMENTS = union_all(
 
 
 async def day_facts(
-    connection: AsyncConnection, day: date, program: ProgramVersion, before: Mapping[str, DayBefore | None]
+    connection: AsyncConnection,
+    day: date,
+    program: ProgramVersion | None,
+    before: Mapping[str, DayBefore | None],
 ) -> dict[str, DayFacts]:
-    """By user, what was held when a day opened and what moved on it. ``before`` is the record of the day before.
+    """By user, what was held when a day opened and what moved on it.
+
+    ``before`` is the record of the day before; ``program`` is the version in force on the day, without which no
+    opening is taken from yesterday's snapshot.
 
     Yesterday's closings are today's openings (I5) where yesterday's snapshot covers the same assets: then only the
     day's movements are read. Otherwise an opening is the balance without what came after.
@@ -192,7 +198,7 @@ async def day_facts(
     others = [
         user_id
         for user_id, record in before.items()
-        if record is None or record.program_version != program.version
+        if record is None or program is None or record.program_version != program.version
     ]
     if others:
         openings |= await holdings_of_all_before(connection, others, start_of(day))

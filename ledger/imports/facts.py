@@ -11,11 +11,11 @@ from ledger.imports.opening_facts import read_openings
 from ledger.imports.plan import Facts, Later, RecordedLine, Span
 from ledger.imports.records import RecordedImport
 from ledger.journal import LockedUser, exact_sum, from_exact_sum
+from ledger.reversals import REVERSALS, is_reversal_of
 
 _USERS_IN_A_STATEMENT = 500
 """Databases limit the parameters of one."""
 _T = TypeVar("_T")
-_reversals = entries.alias("reversals")
 
 
 async def read_facts(
@@ -128,14 +128,14 @@ def _imported(user_ids: list[str], condition: ColumnElement[bool]) -> Select[*tu
             entries.c.entry_id,
             entries.c.import_number,
             entries.c.note,
-            _reversals.c.entry_id,
+            REVERSALS.c.entry_id,
         )
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(
             accounts,
             and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id),
         )
-        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(entries.c.entry_id))
         .where(entries.c.user_id.in_(user_ids), entries.c.kind == "movement", condition)
         .order_by(entries.c.entry_id)
     )

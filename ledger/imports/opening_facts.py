@@ -12,10 +12,10 @@ from ledger.imports.history_export import OPENING
 from ledger.imports.plan import Facts, RecordedOpening, Span
 from ledger.imports.records import RecordedImport
 from ledger.journal import exact_sum, from_exact_sum
+from ledger.reversals import REVERSALS, is_reversal_of
 
 _IN_A_STATEMENT = 5_000
 """At most so many parameters in one statement, which databases limit."""
-_reversals = entries.alias("reversals")
 
 
 async def read_openings(
@@ -66,11 +66,11 @@ def _of_entries(entry_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
         select(entries.c.user_id, entries.c.import_number, instant.label("instant"), accounts.c.asset)
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(accounts, of_user)
-        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(entries.c.entry_id))
         .where(
             entries.c.entry_id.in_(entry_ids),
             entries.c.import_number.is_not(None),
-            _reversals.c.entry_id.is_(None),
+            REVERSALS.c.entry_id.is_(None),
         )
     )
 
@@ -107,11 +107,11 @@ async def _held_before(
         select(accounts.c.user_id, accounts.c.asset, *exact_sum(postings.c.amount))
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(accounts, of_user)
-        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(entries.c.entry_id))
         .where(
             entries.c.user_id.in_(list(begins)),
             entries.c.reverses.is_(None),
-            _reversals.c.entry_id.is_(None),
+            REVERSALS.c.entry_id.is_(None),
             occurred_at < begin,
         )
         .group_by(accounts.c.user_id, accounts.c.asset)

@@ -38,6 +38,7 @@ from ledger.journal import (
     post_movements,
 )
 from ledger.movements import counts_from
+from ledger.reversals import REVERSALS, is_reversal_of
 from staking.money import format_amount
 
 PART_ENTRIES = 2_000
@@ -46,7 +47,6 @@ OTHERS_TURN_S = 0.025
 """Between two parts where there is one writer: who waits in another process for SQLite's lock asks for it every
 few milliseconds. PostgreSQL's locks go to whoever has waited longest."""
 Progress: TypeAlias = Callable[[int, int], None]
-_reversals = entries.alias("reversals")
 
 
 @dataclass(frozen=True)
@@ -370,11 +370,11 @@ def _open(import_number: int, *conditions: ColumnElement[bool]):
         select(entries.c.entry_id, entries.c.user_id, accounts.c.asset, postings.c.amount)
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
         .join(accounts, accounts.c.account_id == postings.c.account_id)
-        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(entries.c.entry_id))
         .where(
             entries.c.import_number == import_number,
             accounts.c.user_id == entries.c.user_id,
-            _reversals.c.entry_id.is_(None),
+            REVERSALS.c.entry_id.is_(None),
             *conditions,
         )
         .order_by(entries.c.entry_id)
@@ -391,10 +391,10 @@ async def _read(connection: AsyncConnection, import_number: int | None = None) -
             entries.c.import_number,
             func.count(entries.c.entry_id).label("movements"),
             func.count(func.distinct(entries.c.user_id)).label("users"),
-            func.count(_reversals.c.entry_id).label("taken_back"),
+            func.count(REVERSALS.c.entry_id).label("taken_back"),
         )
         .select_from(entries)
-        .outerjoin(_reversals, _reversals.c.reverses == entries.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(entries.c.entry_id))
         .where(which)
         .group_by(entries.c.import_number)
         .subquery()

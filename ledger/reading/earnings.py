@@ -14,26 +14,16 @@ from ledger.database.schema import (
     accounts,
     days,
     enrolments,
-    entries,
     postings,
     rewards,
     snapshots,
     stored_instant,
 )
-from ledger.journal import exact_sum, from_exact_sum, from_exact_sums
+from ledger.journal import exact_sum, from_exact_sums
+from ledger.reversals import REVERSALS, is_reversal_of
 
-_reversals = entries.alias("reversals")
 _user = bindparam("user", type_=Text)
 
-# Built once, since a program may ask hundreds of times in a second.
-_reversed_days = (
-    select(days.c.day).join(_reversals, _reversals.c.reverses == days.c.entry_id).where(days.c.user_id == _user)
-)
-_totals = (
-    select(rewards.c.asset, *exact_sum(rewards.c.reward))
-    .where(rewards.c.user_id == _user, rewards.c.day.not_in(_reversed_days))
-    .group_by(rewards.c.asset)
-)
 _users = bindparam("users", type_=Text, expanding=True)
 _movements_after = and_(
     postings.c.account_id == accounts.c.account_id,
@@ -47,6 +37,20 @@ def _line(of: str) -> ColumnElement[str]:
 
 
 _NONE, _NO_ASSET = literal_column("0", BigInteger), literal_column("''", Text)
+_CREDITED_TO = (
+    select(_line(_TOTAL), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
+    .where(rewards.c.user_id.in_(_users))
+    .group_by(rewards.c.user_id, rewards.c.asset)
+)
+_TAKEN_BACK_FROM = (
+    select(_line(_REVERSED), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
+    .join_from(days, REVERSALS, is_reversal_of(days.c.entry_id))
+    .join(rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
+    .where(days.c.user_id.in_(_users))
+    .group_by(rewards.c.user_id, rewards.c.asset)
+)
+_TOTALS = union_all(_CREDITED_TO, _TAKEN_BACK_FROM)
+# Built once, since a program may ask hundreds of times in a second.
 _POSITIONS = union_all(
     select(
         _line(_ENROLMENT),
@@ -63,14 +67,8 @@ _POSITIONS = union_all(
     .join_from(accounts, postings, _movements_after, isouter=True)
     .where(accounts.c.user_id.in_(_users))
     .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance),
-    select(_line(_TOTAL), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
-    .where(rewards.c.user_id.in_(_users))
-    .group_by(rewards.c.user_id, rewards.c.asset),
-    select(_line(_REVERSED), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
-    .join_from(days, _reversals, _reversals.c.reverses == days.c.entry_id)
-    .join(rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
-    .where(days.c.user_id.in_(_users))
-    .group_by(rewards.c.user_id, rewards.c.asset),
+    _CREDITED_TO,
+    _TAKEN_BACK_FROM,
 )
 _POSITIONS_READY = ReadyStatement(_POSITIONS)
 _CREDITED = (
@@ -166,9 +164,8 @@ def positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict
 
 async def totals(connection: AsyncConnection, user_id: str) -> dict[str, int]:
     """Rewards credited ever and not reversed, units by asset."""
-    found = await connection.execute(_totals.order_by(rewards.c.asset), {"user": user_id})
-    by_asset = {row.asset: from_exact_sum(row) for row in found}
-    return {asset: units for asset, units in by_asset.items() if units}
+    rows = await connection.execute(_TOTALS, {"users": [user_id]})
+    return dict(sorted(positions_in(rows, [user_id])[user_id].totals.items()))
 
 
 async def credited_rewards(

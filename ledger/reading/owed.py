@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.database.schema import AnyRow, UtcDay, days, enrolments
+from ledger.enrolments import last_credited_day
 from ledger.programs import ProgramVersion, all_versions, first_restricted_day
 from ledger.regions import in_region
 from staking.days import MICROSECONDS_PER_DAY, ONE_DAY, credit_deadline, day_of, last_day_past_its_deadline
@@ -58,15 +59,7 @@ _is_credited_through = (
     .scalar_subquery()
 )
 _last_credited_day = (
-    select(days.c.day)
-    .where(
-        _of_the_user,
-        days.c.enrolment_id == enrolments.c.enrolment_id,
-        days.c.credited_at.is_not(None),
-        days.c.day <= _last_day_over,
-    )
-    .order_by(days.c.day.desc())
-    .limit(1)
+    last_credited_day(_of_the_user, days.c.enrolment_id == enrolments.c.enrolment_id, days.c.day <= _last_day_over)
     .correlate(enrolments)
     .scalar_subquery()
 )

@@ -14,7 +14,7 @@ from ledger.acts import HOLDS_IN_FORCE, holds_of
 from ledger.database.engine import Ledger
 from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, stored_day, stored_instant, users
-from ledger.enrolments import receipt_of
+from ledger.enrolments import last_credited_day, receipt_of
 from ledger.errors import NoProgram
 from ledger.programs import program_of_closed_day, program_on
 from ledger.reading.earnings import Position, positions, positions_asked, positions_in
@@ -34,14 +34,7 @@ _latest_id = (
     .correlate(users)
     .scalar_subquery()
 )
-_last_credited_day = (
-    select(days.c.day)
-    .where(days.c.user_id == users.c.user_id, days.c.credited_at.is_not(None))
-    .order_by(days.c.day.desc())
-    .limit(1)
-    .correlate(users)
-    .scalar_subquery()
-)
+_last_credited_day = last_credited_day(days.c.user_id == users.c.user_id).correlate(users).scalar_subquery()
 # Built once, since product services may ask hundreds of times in a second.
 _STANDING: Select[tuple[Any, ...]] = (
     select(

@@ -1,6 +1,5 @@
 """Statements of credited days: a line for every accrual day and asset."""
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,15 +9,15 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.database.engine import Ledger
-from ledger.database.schema import accounts, days, entries, postings, rewards, snapshots, users
-from ledger.journal import holdings_before
+from ledger.database.schema import days, rewards, snapshots, users
+from ledger.day.facts import day_facts
 from ledger.programs import all_versions
+from ledger.reversals import REVERSALS, is_reversal_of
 from staking.average import DayHolding, day_holding
-from staking.days import ONE_DAY, end_of, start_of
+from staking.days import ONE_DAY
 from staking.rewards import Outcome
 
 _DAYS_PER_PART = 366
-_reversals = entries.alias("reversals")
 
 
 @dataclass(frozen=True)
@@ -115,22 +114,10 @@ async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str
 
 async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: date) -> dict[str, DayHolding]:
     """By asset, what a day in progress earns if the user's holdings stay as they are."""
-    opened = await holdings_before(connection, user_id, start_of(day))
-    rows = await connection.execute(
-        select(accounts.c.asset, postings.c.effective_at, postings.c.amount)
-        .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
-        .where(
-            accounts.c.user_id == user_id,
-            postings.c.effective_at >= start_of(day),
-            postings.c.effective_at < end_of(day),
-        )
-    )
-    moved: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
-    for row in rows:
-        moved[row.asset].append((row.effective_at, row.amount))
+    facts = (await day_facts(connection, day, None, {user_id: None}))[user_id]
     return {
-        asset: day_holding(day, opened.get(asset, 0), moved[asset])
-        for asset in sorted(opened.keys() | moved.keys())
+        asset: day_holding(day, facts.openings.get(asset, 0), facts.movements.get(asset, ()))
+        for asset in sorted(facts.openings.keys() | facts.movements.keys())
     }
 
 
@@ -138,7 +125,7 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
     columns = [snapshots.c[name] for name in ("user_id", "day", "asset", "opening", "closing", "average")]
     terms = [rewards.c[name] for name in ("minimum", "cap", "apr", "reward", "outcome", "formula")]
     credit = [days.c[name] for name in ("credited_at", "late", "entry_id", "program_version")]
-    reversal = [_reversals.c.entry_id.label("reversed_by"), _reversals.c.tell.label("reversal_tell")]
+    reversal = [REVERSALS.c.entry_id.label("reversed_by"), REVERSALS.c.tell.label("reversal_tell")]
     query = (
         select(*columns, *terms, *credit, *reversal)
         .join_from(
@@ -151,7 +138,7 @@ def _credited_lines(first: date | None, last: date | None) -> Select[*tuple[Any,
             ),
         )
         .join(days, and_(days.c.user_id == snapshots.c.user_id, days.c.day == snapshots.c.day))
-        .outerjoin(_reversals, _reversals.c.reverses == days.c.entry_id)
+        .outerjoin(REVERSALS, is_reversal_of(days.c.entry_id))
         .where(days.c.credited_at.is_not(None))
     )
     for table in (

@@ -17,7 +17,8 @@ from contract.answers import End, Receipt
 from contract.requests import ActRequest, EndRequest
 from contract.steps import CREDIT, END_ENROLMENT, ENROL, HOLD, RELEASE, SNAPSHOT, SUPERSEDED
 from ledger.acts import hold, hold_of, release
-from ledger.enrolments import end_enrolment, recall
+from ledger.enrolments import end_enrolment
+from ledger.recall import recall
 from staking.days import ONE_DAY, day_of, end_of
 
 A_CHECK = Act(operator="olga", reason="a check")

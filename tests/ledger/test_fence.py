@@ -12,8 +12,9 @@ from contract.requests import ActRequest, CreditRequest, EndRequest, EnrolReques
 from contract.steps import FOUND_ELSEWHERE, SUPERSEDED
 from ledger.acts import hold, release
 from ledger.day.together import close_day, credit_day
-from ledger.enrolments import end_enrolment, enrol, recall
+from ledger.enrolments import end_enrolment, enrol
 from ledger.errors import LedgerError, LedgerRestored, Superseded
+from ledger.recall import recall
 
 pytestmark = pytest.mark.on_both_databases
 

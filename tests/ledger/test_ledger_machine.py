@@ -36,13 +36,14 @@ from contract.recollection import Enrolment
 from contract.requests import EndRequest, EnrolRequest
 from ledger.corrections import adjust, reverse
 from ledger.database.engine import Ledger
-from ledger.enrolments import end_enrolment, enrol, recollection
+from ledger.enrolments import end_enrolment, enrol
 from ledger.entries import Entry, Recorded
 from ledger.errors import InsufficientBalance, NotReversible, OutOfOrder, ProgramRefused, UnknownAsset
 from ledger.imports.importing import ImportRefused
 from ledger.movements import deposit, post_movement, trade, withdraw
 from ledger.pools import fund_pool
 from ledger.programs import Applied, apply_program, program_on, switch_assets
+from ledger.reading.recollection import unfinished_of
 from ledger.reading.standing import standing
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt, PoolShort, Rewards, Snapshot
@@ -728,7 +729,7 @@ class LedgerMachine(RuleBasedStateMachine):
     async def _unfinished(self, user: str) -> list[Enrolment]:
         """As a recall has it, without taking the right to write from whoever recalled before."""
         async with self.ledger.read() as connection:
-            return (await recollection(connection, user)).enrolments
+            return (await unfinished_of(connection, user)).enrolments
 
     def _in_the_end_everything_is_paid(self) -> None:
         """Rule 11: late is late, never lost."""

@@ -7,7 +7,7 @@ from staking_service import StakingService, compounding, numbers
 from world import SHIPPED_PROGRAM, activation, program_with
 
 from contract.answers import Refusal
-from ledger.enrolments import recall
+from ledger.recall import recall
 from staking.days import ONE_DAY, day_of
 from staking.program import Program
 

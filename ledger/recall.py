@@ -1,0 +1,24 @@
+"""The recall: what a run is told of its user; counted, so that a run that was told earlier writes no more."""
+
+from sqlalchemy import update
+
+from contract.recollection import Recollection
+from ledger.database.engine import Ledger, run_again_if_it_gave_way
+from ledger.database.schema import users
+from ledger.journal import lock_user
+from ledger.reading.recollection import recollection
+
+
+@run_again_if_it_gave_way
+async def recall(ledger: Ledger, user_id: str) -> Recollection:
+    """What a run must know of its user: what is unfinished, the hold, and what was credited so far.
+
+    Each recall is counted. From then on, runs that recalled earlier may not write for the user any more, since a
+    step of a terminated run may still be on its way. A repeat answers the same, with a new number.
+    """
+    async with ledger.write() as connection:
+        user = await lock_user(connection, user_id)
+        generation = user.generation + 1
+        await connection.execute(update(users).where(users.c.user_id == user_id).values(generation=generation))
+        known = await recollection(connection, user_id)
+        return known.model_copy(update={"generation": generation})
