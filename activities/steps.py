@@ -31,7 +31,10 @@ class Steps:
 
     @activity.defn(name=RECALL.name)
     async def recall(self, user_id: str) -> Recollection:
-        """Unfinished enrolments, hold and totals of the user, and the run's settings. Counted."""
+        """Unfinished enrolments, hold and totals of the user, and the run's settings.
+
+        Each call is counted, and runs that recalled earlier may write no more.
+        """
         with refusals_are_final():
             known = await recall(self.ledger, user_id)
         settings = RunSettings(

@@ -21,7 +21,7 @@ FAILURES_IN_A_ROW_MAX = 3 * AT_ONCE
 
 
 @dataclass
-class Outcome:
+class Results:
     """The result for the users who were to be asked."""
 
     users: int
@@ -35,12 +35,12 @@ class Outcome:
         return self.users - self.done - len(self.failed)
 
 
-async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Awaitable[object]]) -> Outcome:
+async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Awaitable[object]]) -> Results:
     """Does it for every user. A failure of one does not stop the others, unless all fail.
 
     If it is interrupted, it says how far it came.
     """
-    outcome = Outcome(len(user_ids))
+    outcome = Results(len(user_ids))
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failed_in_a_row = 0
     waiting = iter(user_ids)
@@ -79,7 +79,7 @@ async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Await
     return outcome
 
 
-def report(outcome: Outcome, sentence: str, answer: dict[str, Any], *, as_json: bool) -> None:
+def report(outcome: Results, sentence: str, answer: dict[str, Any], *, as_json: bool) -> None:
     """Prints the result, and ends the command with 1 if any user is left."""
     if as_json:
         failed = [{"user": user, "problem": problem} for user, problem in sorted(outcome.failed.items())]

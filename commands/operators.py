@@ -202,7 +202,7 @@ def resume(
     """
     act = None if dry_run else Act(operator=operator, reason=_given(reason))
 
-    async def work() -> tuple[list[str], bulk.Outcome]:
+    async def work() -> tuple[list[str], bulk.Results]:
         client = await connect(timeout=timedelta(seconds=timeout))
         async with the_ledger() as ledger:
             return await _resume(ledger, client, users, act, timeout=timedelta(seconds=timeout))
@@ -286,7 +286,7 @@ def _act_row(act: RecordedAct) -> list[str]:
 
 async def _resume(
     ledger: Ledger, client: Client, users: list[str] | None, act: Act | None, *, timeout: timedelta
-) -> tuple[list[str], bulk.Outcome]:
+) -> tuple[list[str], bulk.Results]:
     """The users who were resumed, or would be in a dry run."""
     service = SoftStakingClient(client, timeout=timeout)
     await refuse_strangers(service, users or [])
@@ -333,7 +333,7 @@ def _act_on_region(
         async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
             return list(await kind.users(connection, region))
 
-    async def act_on(users: list[str]) -> bulk.Outcome:
+    async def act_on(users: list[str]) -> bulk.Results:
         limit = timedelta(seconds=timeout)
         client = SoftStakingClient(await connect(timeout=limit), timeout=limit)
         return await bulk.for_each(f"{region}: {kind.verb}", users, lambda user: kind.ask(client, user, act))

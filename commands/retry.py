@@ -108,7 +108,7 @@ def retry(
         raise typer.BadParameter("--message goes with --blocked")
     many = _Many(waiting_for, message)
 
-    async def work() -> tuple[list[str], bulk.Outcome]:
+    async def work() -> tuple[list[str], bulk.Results]:
         limit = timedelta(seconds=timeout)
         client = await connect(timeout=limit)
         async with the_ledger() as ledger:
@@ -154,7 +154,7 @@ async def _retry_many(
     users: Sequence[str],
     concerns: Callable[[LiveStatus], bool],
     act: Act | None,
-) -> tuple[list[str], bulk.Outcome]:
+) -> tuple[list[str], bulk.Results]:
     """The users who were retried, or would be in a dry run, by id."""
     retried: list[str] = []
 

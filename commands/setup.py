@@ -38,7 +38,7 @@ def setup(
 
     limit = timedelta(seconds=timeout)
 
-    async def work() -> tuple[str, Registered, bulk.Outcome | None]:
+    async def work() -> tuple[str, Registered, bulk.Results | None]:
         client = await connect(timeout=limit)
         registered = await register(client)
         return client.namespace, registered, await _refreshed(client, limit) if running else None
@@ -60,6 +60,6 @@ def setup(
         print("\n".join(sentences))
 
 
-async def _refreshed(client: Client, timeout: timedelta) -> bulk.Outcome:
+async def _refreshed(client: Client, timeout: timedelta) -> bulk.Results:
     outdated = await outdated_users(client, is_encrypted=is_encrypted(client))
     return await bulk.for_each("refreshing", outdated, SoftStakingClient(client, timeout=timeout).refresh)

@@ -7,7 +7,7 @@ from staking.models import Instant, Model
 
 
 class Blocked(Model):
-    """A step that a retry cannot mend."""
+    """A step that waits for an operator's ``retry``, since no repetition by itself mends what it failed with."""
 
     step: str
     day: date
@@ -18,7 +18,8 @@ class LiveStatus(Model):
     """What only the workflow knows. Closed days, totals and holdings come from the ledger."""
 
     state: str
-    """``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked``, ``held`` or ``idle``."""
+    """``starting``, ``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked``, ``held`` or
+    ``idle``."""
     enrolment_id: str | None
     day_in_progress: date | None
     """The day for whose end the loop waits, or that is being processed."""

@@ -9,7 +9,8 @@ from staking.models import Activation, Instant, Model, Rewards, Snapshot, UserId
 class FencedRequest(Model):
     """A request to write, from a run that may have been superseded meanwhile.
 
-    The ledger refuses it unless ``generation`` is the number of the user's last recall.
+    The ledger refuses it where ``generation`` is older than the number of the user's last recall. The steps of a
+    day are also refused where it is newer, which means that the ledger was restored from a backup.
     """
 
     user_id: UserId

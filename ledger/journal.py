@@ -1,4 +1,4 @@
-"""The journal: the one way to lock a user and the one way to write postings (I1, I2, I4)."""
+"""The journal: the one way to lock a user, and how postings are written (I1, I2, I4)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -526,7 +526,7 @@ def _readable(changes: Mapping[str, int]) -> str:
 
 
 def _check_balanced(entry: NewEntry) -> None:
-    """Checks I1; every posting passes here."""
+    """Checks I1, for entries whose legs somebody else made."""
     sums: dict[str, int] = defaultdict(int)
     for leg in entry.legs:
         sums[leg.asset] += leg.amount

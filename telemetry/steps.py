@@ -1,5 +1,5 @@
 """What the worker records of each step: a log line for every credited day, and a count of failures that no
-retry can mend."""
+repetition by itself mends."""
 
 import logging
 from contextvars import ContextVar
@@ -28,7 +28,8 @@ class StepTelemetry(Interceptor):
 
     def __init__(self, meter: MetricMeter) -> None:
         self._refused = meter.create_counter(
-            "soft_staking_refused_steps", "Steps that failed in a way that no retry mends, by step and error"
+            "soft_staking_refused_steps",
+            "Steps that failed in a way that no repetition by itself mends, by step and error",
         )
         # Prometheus sees no increase in a counter that appears with its first value.
         for step in _STEPS:

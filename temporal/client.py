@@ -1,4 +1,5 @@
-"""The client that product services use: activate, deactivate, status. One round trip each, and safe to repeat.
+"""The client that product services and operators use: activate, deactivate, status, hold, release, retry, refresh.
+One round trip each, and safe to repeat.
 
 A request is sent again, within its timeout, for as long as nobody decides about it.
 """
@@ -48,7 +49,7 @@ __all__ = [
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 _DESCRIBE_TIMEOUT = timedelta(seconds=3)
-"""The limit for a request with all its repetitions. By default the SDK repeats for ten seconds."""
+"""The limit for a look at a workflow (describe), with its repetitions. By default the SDK repeats for 10 s."""
 _QUERY = "query"
 _NO_SUCH_WORKFLOW = "NoSuchWorkflow"
 _Answer = TypeVar("_Answer")

@@ -25,7 +25,7 @@ from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, parse_amount
 from staking.program import AssetTerms, Program, parse_program
-from staking.rewards import outcome_and_reward
+from staking.rewards import Outcome, outcome_and_reward
 from web.health import ANSWERS_WITHIN_S
 from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER, POOL_ASKED_AGAIN_AFTER_MAX
 from workflows.steps import AT_ONCE_TIMEOUT, STEP_TIMEOUT
@@ -191,6 +191,10 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
     assert table(RULES, "accrual day") == [
         [f"Day {number}", row["average"], row["reward"], f"Day {number + 1}"] for number, row in enumerate(rows, 2)
     ]
+
+
+def test_every_outcome_of_a_day_is_explained_in_the_rules_in_the_order_of_rule_12() -> None:
+    assert [row[0] for row in table(RULES, "outcome")] == [outcome.value for outcome in Outcome]
 
 
 def test_every_column_of_the_statement_is_explained_in_the_rules() -> None:

@@ -1,1 +1,1 @@
-"""The daily loop and its messages; beside it the typed client that sends them."""
+"""The daily loop, its messages, and what a run shows of itself: only what is safe in the workflow sandbox."""

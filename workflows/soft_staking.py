@@ -1,6 +1,7 @@
 """Soft Staking, one workflow per user: sleep until the boundary, snapshot, compute, credit, and again.
 
-What others may ask of a run is in ``messages.py``, and what a run shows of itself in ``showing.py``.
+What others may ask of a run is in ``messages.py``, all but ``retry``, which only the loop understands. What a run
+shows of itself is in ``showing.py``.
 """
 
 import asyncio
@@ -49,8 +50,11 @@ _log.workflow_info_on_message = False
 
 
 class DayTakenBack(Exception):
-    """The loop must not go on with the day that it is at: the enrolment has ended, and the day is no accrual day;
-    or the run has recalled, and the ledger does not stand where the loop believed."""
+    """The loop must not go on with the day that it is at, and looks anew at what is unfinished.
+
+    Either the enrolment has ended, so that the day is no accrual day; or the run has recalled, and the ledger has
+    another state than the loop believed. Nothing that was paid is taken back.
+    """
 
 
 @workflow.defn(name=WORKFLOW_TYPE)

@@ -46,7 +46,7 @@ def utc_now() -> datetime:
 
 
 class Ledger:
-    """One open ledger. Every function of this room takes one.
+    """One open ledger, which the functions of the rooms of ``ledger/`` take.
 
     ``clock`` is the recording clock; it says when something was written, never when it counts. ``observer`` hears
     what was done. ``patience`` says how long the database may take.

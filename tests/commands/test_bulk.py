@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from commands.bulk import AT_ONCE, FAILURES_IN_A_ROW_MAX, Outcome, for_each
+from commands.bulk import AT_ONCE, FAILURES_IN_A_ROW_MAX, Results, for_each
 from contract.errors import NoAnswer, RequestRefused
 
 USERS = [f"user-{number:04}" for number in range(450)]
@@ -22,7 +22,7 @@ async def test_each_is_asked_once_and_so_many_at_once(capsys: pytest.CaptureFixt
         await asyncio.sleep(0)
         under_way -= 1
 
-    assert await for_each("FR: hold", USERS, ask) == Outcome(users=450, done=450)
+    assert await for_each("FR: hold", USERS, ask) == Results(users=450, done=450)
     assert sorted(asked) == USERS
     assert most == AT_ONCE
     assert capsys.readouterr().err.splitlines() == [f"FR: hold: {n} of 450" for n in (100, 200, 300, 400)]

@@ -132,8 +132,8 @@ class AccountStatus(BaseModel):
     enrolled: bool
     state: str = Field(
         description="Where nothing is to do before the next boundary: `sleeping`, `ended` or `not enrolled`. "
-        "Else of the workflow: `processing`, `waiting for pool …`, `blocked`, `held`; `not running` if there is "
-        "none; `unknown` while it does not answer."
+        "Else of the workflow: `starting`, `processing`, `waiting for pool …`, `blocked`, `held`, `idle`; "
+        "`not running` if there is none; `unknown` while it does not answer."
     )
     tag: Tag | None
     enrolment_id: str | None = Field(description="Of the open enrolment, or else the latest.")
