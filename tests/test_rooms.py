@@ -64,8 +64,13 @@ ROOMS = (
         "One user's day is decided by the rules, and only together.py knows that users share a transaction.",
     ),
     Room(
+        "ledger/feed",
+        "staking contract ledger/errors.py ledger/database ledger",
+        "What comes from outside is judged one movement at a time, and nothing that came is lost.",
+    ),
+    Room(
         "ledger/reading",
-        "staking contract ledger/errors.py ledger/database ledger ledger/day",
+        "staking contract ledger/errors.py ledger/database ledger ledger/day ledger/feed",
         "Whoever asks how a user stands asks here, and gets the same answer.",
     ),
     Room(
@@ -115,7 +120,7 @@ ROOMS = (
     ),
     Room(
         "web/product_api",
-        "staking contract ledger/database ledger ledger/reading web web/access",
+        "staking contract ledger/errors.py ledger/database ledger ledger/reading ledger/feed web web/access",
         "Product services get the same answers as the pages, in a form of their own.",
     ),
     Room(
@@ -137,7 +142,8 @@ ROOMS = (
     Room(
         "commands",
         "embedded staking contract settings workflows temporal diary ledger/errors.py ledger/database "
-        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/auditing telemetry web web/access "
+        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/auditing telemetry web "
+        "web/access "
         "web/codec.py web/app.py running",
         "A command turns arguments into a call, and an answer into a table or JSON.",
     ),
