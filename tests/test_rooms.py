@@ -142,9 +142,8 @@ ROOMS = (
     Room(
         "commands",
         "embedded staking contract settings workflows temporal diary ledger/errors.py ledger/database "
-        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/auditing telemetry web "
-        "web/access "
-        "web/codec.py web/app.py running",
+        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/auditing telemetry "
+        "web web/access web/codec.py web/app.py running",
         "A command turns arguments into a call, and an answer into a table or JSON.",
     ),
     Room(
