@@ -18,7 +18,7 @@ from contract.live_status import LiveStatus
 from ledger.database.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.reading.standing import Standing, standing
+from ledger.reading.standing import Standing, standing_of
 from running.process import FAILED, CommandFailed, now, run, say
 from staking.days import day_of
 from staking.eligibility import DOCUMENT_NOT_ACCEPTED
@@ -149,10 +149,10 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
                     problem = await disagreement(ledger, user, live, lambda: client.status(user))
             except ServiceError as error:
                 problem = f"the workflow's live state is unknown: {error}"
-            return await standing(ledger, user, now=now()), None if problem else live, problem
+            return await standing_of(ledger, user, now=now()), None if problem else live, problem
 
-    known, live, problem = run(work())
-    answer = _status(known, live, problem)
+    standing, live, problem = run(work())
+    answer = _status(standing, live, problem)
     if as_json:
         print_json(answer)
     else:
@@ -162,36 +162,36 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
         raise typer.Exit(FAILED)
 
 
-def _status(known: Standing, live: LiveStatus | None, problem: str | None) -> dict[str, Any]:
+def _status(standing: Standing, live: LiveStatus | None, problem: str | None) -> dict[str, Any]:
     if problem:
         state = "unknown"
     elif live:
         state = live.state
-    elif known.enrolled or known.owed_days:
+    elif standing.enrolled or standing.owed_days:
         state = "not running"
     else:
-        state = "ended" if known.receipt else "not enrolled"
-    colour = "yellow" if known.enrolled else "grey"
+        state = "ended" if standing.receipt else "not enrolled"
+    colour = "yellow" if standing.enrolled else "grey"
     return {
-        "user": known.user_id,
-        "enrolled": known.enrolled,
+        "user": standing.user_id,
+        "enrolled": standing.enrolled,
         "state": state,
-        "tag": {"asset": known.tagged_asset, "colour": colour} if known.tagged_asset else None,
-        "enrolment_id": known.receipt and known.receipt.enrolment_id,
-        "activated_at": known.receipt and known.receipt.activated_at,
-        "first_snapshot_at": known.receipt and known.receipt.first_snapshot_at,
-        "first_reward_from": known.receipt and known.receipt.first_reward_from,
-        "first_reward_until": known.receipt and known.receipt.first_reward_until,
-        "ended_at": known.ended_at,
-        "end_reason": known.end_reason,
-        "last_credited_day": known.last_credited_day,
-        "owed_days": known.owed_days,
+        "tag": {"asset": standing.tagged_asset, "colour": colour} if standing.tagged_asset else None,
+        "enrolment_id": standing.receipt and standing.receipt.enrolment_id,
+        "activated_at": standing.receipt and standing.receipt.activated_at,
+        "first_snapshot_at": standing.receipt and standing.receipt.first_snapshot_at,
+        "first_reward_from": standing.receipt and standing.receipt.first_reward_from,
+        "first_reward_until": standing.receipt and standing.receipt.first_reward_until,
+        "ended_at": standing.ended_at,
+        "end_reason": standing.end_reason,
+        "last_credited_day": standing.last_credited_day,
+        "owed_days": standing.owed_days,
         "day_in_progress": live and live.day_in_progress,
         "next_boundary": live and live.next_boundary,
         "blocked": live.blocked.model_dump() if live and live.blocked else None,
-        "hold": known.hold and known.hold.model_dump(),
-        "holdings": amounts(known.holdings),
-        "totals": amounts(known.totals),
+        "hold": standing.hold and standing.hold.model_dump(),
+        "holdings": amounts(standing.holdings),
+        "totals": amounts(standing.totals),
     }
 
 

@@ -100,16 +100,16 @@ class Standing:
         return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
 
 
-async def standing(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
+async def standing_of(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
     """How a user stands at an instant; an unknown user is simply not enrolled."""
     async with ledger.read() as connection:
-        return (await standings(ledger, connection, [user_id], now=now))[user_id]
+        return (await standings_of(ledger, connection, [user_id], now=now))[user_id]
 
 
-async def standings(
+async def standings_of(
     ledger: Ledger, connection: AsyncConnection, user_ids: Sequence[str], *, now: datetime
 ) -> dict[str, Standing]:
-    """standing, of several users by their ids, in two statements; more only where one is held or owed days."""
+    """Like standing_of, for several users by their ids: two statements, more if one is held or owed days."""
     today = day_of(now)
     given = {"users": user_ids, "yesterday": today - ONE_DAY, "start_of_today": start_of(today)}
     rows = {row.user_id: row for row in await connection.execute(_STANDING, given)}
@@ -133,7 +133,7 @@ async def standings(
 
 
 def standings_asked(user_ids: Sequence[str], now: datetime) -> list[BoundStatement]:
-    """The statements of ``standings``, to be read in one go; ``standings_in`` reads their rows."""
+    """The statements of ``standings_of``, to be read in one go; ``standings_in`` reads their rows."""
     today = day_of(now)
     yesterday, start = stored_day(today - ONE_DAY), stored_instant(start_of(today))
     standing = _STANDING_READY.bound(users=user_ids, yesterday=yesterday, start_of_today=start)
@@ -149,10 +149,10 @@ def standings_in(
     """
     rows, stand = {row.user_id: row for row in found[0]}, positions_in(found[1], user_ids)
     terms = _Terms(today, program)
-    known = {user_id: rows.get(user_id) for user_id in user_ids}
+    row_by_user = {user_id: rows.get(user_id) for user_id in user_ids}
     return {
         user_id: _standing(user_id, row, stand[user_id], terms, NOTHING_OWED, None)
-        for user_id, row in known.items()
+        for user_id, row in row_by_user.items()
         if row is None or not (row.is_held or row.is_owed)
     }
 

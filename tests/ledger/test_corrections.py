@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.movements import deposit, trade, withdraw
 from ledger.pools import fund_pool, pool_balances
-from ledger.reading.standing import standing
+from ledger.reading.standing import standing_of
 from staking.models import CreditReceipt
 from staking.money import MAX_ACCOUNT_UNITS
 
@@ -306,7 +306,7 @@ async def test_a_reversed_reward_goes_back_to_its_pool_and_its_day_stays_credite
     ]
     (unfinished,) = (await world.recall("ann")).enrolments
     assert unfinished.next_day == day("2026-10-03")
-    assert (await standing(world.ledger, "ann", now=NOW)).owed_days == []
+    assert (await standing_of(world.ledger, "ann", now=NOW)).owed_days == []
     assert (await world.audit()).is_clean
 
 

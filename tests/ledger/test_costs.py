@@ -28,7 +28,7 @@ from ledger.imports.plan import Span
 from ledger.imports.records import list_imports
 from ledger.journal import users_as_they_are
 from ledger.movements import deposit
-from ledger.reading.standing import standing
+from ledger.reading.standing import standing_of
 from staking.days import ONE_DAY, end_of, start_of
 from staking.models import CreditReceipt, Rewards
 
@@ -159,7 +159,7 @@ async def the_daily_loop(world: World) -> None:
     await end_and_return(world, alone)
     await world.balances(alone)
     await world.holdings_before(alone, start_of(NEXT_DAY))
-    await standing(world.ledger, alone, now=end_of(NEXT_DAY))
+    await standing_of(world.ledger, alone, now=end_of(NEXT_DAY))
 
 
 def whole_scans(folder: Path, statement: str, parameters: Any) -> list[str]:

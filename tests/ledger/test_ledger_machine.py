@@ -44,7 +44,7 @@ from ledger.movements import deposit, post_movement, trade, withdraw
 from ledger.pools import fund_pool
 from ledger.programs import Applied, apply_program, program_on, switch_assets
 from ledger.reading.recollection import unfinished_of
-from ledger.reading.standing import standing
+from ledger.reading.standing import standing_of
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt, PoolShort, Rewards, Snapshot
 from staking.money import format_amount
@@ -739,7 +739,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.days_pass_as_they_should(3)
         for user, known in self.enrolled.items():
             assert all(each.is_finished or each.next_day == day_of(self.now) for each in known)
-            assert self.do(standing(self.ledger, user, now=self.now)).owed_days == []
+            assert self.do(standing_of(self.ledger, user, now=self.now)).owed_days == []
 
     def _everything_paid_is_told(self) -> None:
         """A reward that was taken back stays in sight, and in no total."""
@@ -751,7 +751,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (line.entry_id, line.reversed_by) == (entry_id, entry_id and self.posted[entry_id].reversed_by)
             totals[line.user_id][line.asset] += line.kept
         for user in self.accounts:
-            told = self.do(standing(self.ledger, user, now=self.now)).totals
+            told = self.do(standing_of(self.ledger, user, now=self.now)).totals
             assert told == {asset: units for asset, units in totals[user].items() if units}
 
     def teardown(self) -> None:

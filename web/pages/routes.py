@@ -21,7 +21,7 @@ from contract.answers import Receipt, Refusal
 from contract.errors import RequestRefused, ServiceError
 from ledger.errors import LedgerUnavailable
 from ledger.reading.reward_entries import reward_entries
-from ledger.reading.standing import Standing, standing
+from ledger.reading.standing import Standing, standing_of
 from ledger.reading.statement_text import ENTRY_COLUMNS, csv_header, csv_text, entries_csv_text
 from ledger.reading.statements import statement_in_parts
 from staking.days import day_of
@@ -129,19 +129,21 @@ class _Site:
     async def spot(self, request: Request) -> Response:
         visit = self._visit(request)
         account = await view.spot(self._service.ledger, visit.user_id, self._service.now())
-        return self._page_of_rewards(visit, "spot.html", account.known, account=account)
+        return self._page_of_rewards(visit, "spot.html", account.standing, account=account)
 
     async def soft_staking(self, request: Request) -> Response:
         visit = self._visit(request)
         overview = await view.overview(self._service.ledger, visit.user_id, self._service.now())
-        if overview.known.receipt is None:
+        if overview.standing.receipt is None:
             return _see("/soft-staking/activate")
         wanted = wanted_lines(request.query_params)
-        history = await view.history(self._service.ledger, visit.user_id, wanted, overview.known.last_credited_day)
+        history = await view.history(
+            self._service.ledger, visit.user_id, wanted, overview.standing.last_credited_day
+        )
         return self._page_of_rewards(
             visit,
             "soft_staking.html",
-            overview.known,
+            overview.standing,
             overview=overview,
             history=history,
             wanted=wanted,
@@ -150,8 +152,8 @@ class _Site:
 
     async def activation(self, request: Request) -> Response:
         visit = self._visit(request)
-        known = await standing(self._service.ledger, visit.user_id, now=self._service.now())
-        if known.enrolled:
+        standing = await standing_of(self._service.ledger, visit.user_id, now=self._service.now())
+        if standing.enrolled:
             return _see("/soft-staking")
         return await self._activation_page(visit)
 
@@ -185,10 +187,10 @@ class _Site:
 
     async def started(self, request: Request) -> Response:
         visit = self._visit(request)
-        known = await standing(self._service.ledger, visit.user_id, now=self._service.now())
-        if not view.is_getting_started(known, self._service.now()):
+        standing = await standing_of(self._service.ledger, visit.user_id, now=self._service.now())
+        if not view.is_getting_started(standing, self._service.now()):
             return _see("/soft-staking")
-        return self._page_of_rewards(visit, "started.html", known)
+        return self._page_of_rewards(visit, "started.html", standing)
 
     async def stopping(self, request: Request) -> Response:
         visit = self._visit(request)
@@ -196,8 +198,8 @@ class _Site:
 
     async def stop(self, request: Request) -> Response:
         visit, _ = await self._form(request)
-        known = await standing(self._service.ledger, visit.user_id, now=self._service.now())
-        if known.enrolled:
+        standing = await standing_of(self._service.ledger, visit.user_id, now=self._service.now())
+        if standing.enrolled:
             try:
                 await self._service.client.deactivate(visit.user_id)
             except RequestRefused:
@@ -405,15 +407,15 @@ class _Site:
         program = await view.program_in_force(self._service.ledger, day_of(now))
         if program is None:
             return self._page(visit, "not_offered.html", status=status)
-        known = await standing(self._service.ledger, visit.user_id, now=now)
+        standing = await standing_of(self._service.ledger, visit.user_id, now=now)
         reasons = [
-            (wording.reason_sentence(reason), wording.what_to_do(reason, known.holdings, program))
+            (wording.reason_sentence(reason), wording.what_to_do(reason, standing.holdings, program))
             for reason in (refusal.reasons if refusal else [])
         ]
         return self._page_of_rewards(
             visit,
             "activate.html",
-            known,
+            standing,
             program=program,
             refused=_refused_documents(refusal),
             reasons=reasons,
@@ -424,29 +426,29 @@ class _Site:
 
     async def _stop_page(self, visit: Visit, *, unanswered: bool = False, status: int = 200) -> Response:
         now = self._service.now()
-        known = await standing(self._service.ledger, visit.user_id, now=now)
-        if not known.is_on:
+        standing = await standing_of(self._service.ledger, visit.user_id, now=now)
+        if not standing.is_on:
             return _see("/soft-staking")
-        stopping = view.stopping(known, now)
+        stopping = view.stopping(standing, now)
         return self._page_of_rewards(
-            visit, "stop.html", known, stopping=stopping, unanswered=unanswered, status=status
+            visit, "stop.html", standing, stopping=stopping, unanswered=unanswered, status=status
         )
 
     async def _people_page(self, visit: Visit, *, problem: str | None = None, status: int = 200) -> Response:
         now = self._service.now()
         offered = [
-            (sample, stage_text(await standing(self._service.ledger, sample.user_id, now=now), now))
+            (sample, stage_text(await standing_of(self._service.ledger, sample.user_id, now=now), now))
             for sample in SAMPLES
         ]
         return self._page(visit, "people.html", offered=offered, problem=problem, status=status)
 
     def _page_of_rewards(
-        self, visit: Visit, template: str, known: Standing, *, status: int = 200, **content: Any
+        self, visit: Visit, template: str, standing: Standing, *, status: int = 200, **content: Any
     ) -> Response:
         """A page about rewards. It begins with a sentence about delayed rewards, if there are any."""
         now = self._service.now()
-        notice = wording.notice_text(known, now)
-        return self._page(visit, template, status=status, known=known, now=now, notice=notice, **content)
+        notice = wording.notice_text(standing, now)
+        return self._page(visit, template, status=status, standing=standing, now=now, notice=notice, **content)
 
     def _page(
         self, visit: Visit, template: str, *, status: int = 200, notice: str | None = None, **content: Any

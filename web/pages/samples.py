@@ -10,7 +10,7 @@ from ledger.database.engine import Ledger
 from ledger.movements import post_movement
 from ledger.pools import fund_pool
 from ledger.programs import program_on
-from ledger.reading.standing import Standing, standing
+from ledger.reading.standing import Standing, standing_of
 from staking.days import ONE_DAY, day_of, first_accrual_day, start_of
 from staking.models import Activation, BackDating
 from staking.money import parse_amount
@@ -106,28 +106,30 @@ async def make_samples(ledger: Ledger, client: Client, now: datetime) -> None:
             idempotency_key=f"samples: {asset}",
         )
     for sample in SAMPLES:
-        known = await standing(ledger, sample.user_id, now=now)
-        if not known.holdings and known.receipt is None:
+        standing = await standing_of(ledger, sample.user_id, now=now)
+        if not standing.holdings and standing.receipt is None:
             await _move(ledger, sample, now)
-        if sample.activated_ago is not None and known.receipt is None:
+        if sample.activated_ago is not None and standing.receipt is None:
             await _activate(client, sample, program, now)
             if sample.is_stopped:
                 await SoftStakingClient(client).deactivate(sample.user_id)
 
 
-def stage_text(known: Standing, now: datetime) -> str:
+def stage_text(standing: Standing, now: datetime) -> str:
     """Where a user is on the journey just now."""
-    if known.receipt is None:
-        return f"Not active; a grey tag on {known.tagged_asset}" if known.tagged_asset else "Not active; no tag"
-    if known.delayed_since is not None:
-        is_on = "Active" if known.is_on else "Stopped"
-        return f"{is_on}; rewards since {day_text(known.delayed_since)} are delayed"
-    if not known.is_on:
+    if standing.receipt is None:
+        return (
+            f"Not active; a grey tag on {standing.tagged_asset}" if standing.tagged_asset else "Not active; no tag"
+        )
+    if standing.delayed_since is not None:
+        is_on = "Active" if standing.is_on else "Stopped"
+        return f"{is_on}; rewards since {day_text(standing.delayed_since)} are delayed"
+    if not standing.is_on:
         return "Stopped"
-    first_day = first_accrual_day(known.receipt.activated_at)
-    if known.last_credited_day is None or known.last_credited_day < first_day:
+    first_day = first_accrual_day(standing.receipt.activated_at)
+    if standing.last_credited_day is None or standing.last_credited_day < first_day:
         return "Active since today" if first_day > day_of(now) else "Active; the first reward is on its way"
-    days = (known.last_credited_day - first_day).days + 1
+    days = (standing.last_credited_day - first_day).days + 1
     return f"Active; {days} {'day' if days == 1 else 'days'} of rewards"
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.database.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.reading.standing import Standing, standing
+from ledger.reading.standing import Standing, standing_of
 from ledger.reading.statements import (
     StatementLine,
     day_if_nothing_moves,
@@ -47,14 +47,14 @@ class SpotAccount:
 
     rows: list[SpotRow]
     total_value: int
-    known: Standing
+    standing: Standing
     is_offered: bool
     why_no_tag: list[str]
 
     @property
     def is_recommended(self) -> bool:
         """Whether the offer is advertised; not to somebody who still waits for rewards."""
-        return not self.known.enrolled and self.known.delayed_since is None
+        return not self.standing.enrolled and self.standing.delayed_since is None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class RewardWindow:
 class Overview:
     """How Soft Staking stands for a user who is or was enrolled."""
 
-    known: Standing
+    standing: Standing
     is_first_day: bool
     """Whether today is the day of activation, which earns nothing."""
     stopped_at: datetime | None
@@ -113,7 +113,7 @@ class Overview:
     @property
     def first_arrives_on_day_3(self) -> bool:
         """Whether there is no reward yet and none is due, and Day 2 earns if nothing moves."""
-        return self.will_earn and self.known.last_credited_day is None and not self.known.owed_days
+        return self.will_earn and self.standing.last_credited_day is None and not self.standing.owed_days
 
 
 @dataclass(frozen=True)
@@ -149,51 +149,51 @@ class Stopping:
 
 async def spot(ledger: Ledger, user_id: str, now: datetime) -> SpotAccount:
     """The user's spot account and the tag of rule 8."""
-    known = await standing(ledger, user_id, now=now)
+    standing = await standing_of(ledger, user_id, now=now)
     program = await program_in_force(ledger, day_of(now))
-    colour: Colour = "yellow" if known.is_on else "grey"
+    colour: Colour = "yellow" if standing.is_on else "grey"
     rows = [
         SpotRow(
             asset=asset,
             holding=holding,
             value=_value(program, asset, holding),
-            tag=colour if asset == known.tagged_asset else None,
+            tag=colour if asset == standing.tagged_asset else None,
         )
-        for asset, holding in known.holdings.items()
+        for asset, holding in standing.holdings.items()
     ]
     rows.sort(key=lambda row: (row.value is None, -(row.value or 0), row.asset))
     return SpotAccount(
         rows=rows,
         total_value=sum(row.value or 0 for row in rows),
-        known=known,
+        standing=standing,
         is_offered=program is not None,
-        why_no_tag=wording.why_no_tag(known.holdings, program) if program else [],
+        why_no_tag=wording.why_no_tag(standing.holdings, program) if program else [],
     )
 
 
 async def overview(ledger: Ledger, user_id: str, now: datetime) -> Overview:
     """How Soft Staking stands for a user."""
-    known = await standing(ledger, user_id, now=now)
+    standing = await standing_of(ledger, user_id, now=now)
     program = await program_in_force(ledger, day_of(now))
     today = day_of(now)
-    totals = [Worth(asset, units, _value(program, asset, units)) for asset, units in known.totals.items()]
+    totals = [Worth(asset, units, _value(program, asset, units)) for asset, units in standing.totals.items()]
     estimated_day, estimates = None, list[Estimate]()
-    if known.is_on and known.receipt:
-        estimated_day = max(first_accrual_day(known.receipt.activated_at), today)
-        estimates = await _estimates(ledger, known, estimated_day, today)
+    if standing.is_on and standing.receipt:
+        estimated_day = max(first_accrual_day(standing.receipt.activated_at), today)
+        estimates = await _estimates(ledger, standing, estimated_day, today)
     past_due: list[date] = []
     next_reward = None
-    if known.delayed_since is not None or wording.is_being_caught_up(known, now):
-        past_due = known.owed_days
-    elif known.owed_days:
-        next_reward = _window(known.owed_days[0], now)
+    if standing.delayed_since is not None or wording.is_being_caught_up(standing, now):
+        past_due = standing.owed_days
+    elif standing.owed_days:
+        next_reward = _window(standing.owed_days[0], now)
     elif estimated_day and any(estimate.worth.amount for estimate in estimates):
         next_reward = _window(estimated_day, now)
     return Overview(
-        known=known,
-        is_first_day=known.is_on and estimated_day != today,
-        stopped_at=known.ended_at if known.restricted_since is None else start_of(known.restricted_since),
-        next_snapshot_at=end_of(today) if known.is_on else None,
+        standing=standing,
+        is_first_day=standing.is_on and estimated_day != today,
+        stopped_at=standing.ended_at if standing.restricted_since is None else start_of(standing.restricted_since),
+        next_snapshot_at=end_of(today) if standing.is_on else None,
         next_reward=next_reward,
         past_due=past_due,
         estimated_day=estimated_day,
@@ -204,9 +204,9 @@ async def overview(ledger: Ledger, user_id: str, now: datetime) -> Overview:
     )
 
 
-def is_getting_started(known: Standing, now: datetime) -> bool:
+def is_getting_started(standing: Standing, now: datetime) -> bool:
     """Whether Day 3, of which a user is told after activation, is still to come."""
-    return known.is_on and known.receipt is not None and now < known.receipt.first_reward_from
+    return standing.is_on and standing.receipt is not None and now < standing.receipt.first_reward_from
 
 
 async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: date | None) -> RewardHistory:
@@ -234,11 +234,11 @@ async def history(ledger: Ledger, user_id: str, wanted: Wanted, last_credited: d
         )
 
 
-def stopping(known: Standing, now: datetime) -> Stopping:
+def stopping(standing: Standing, now: datetime) -> Stopping:
     """Rule 10: today earns nothing, and what is owed is still paid."""
     today = day_of(now)
-    is_first_day = known.receipt is not None and day_of(known.receipt.activated_at) == today
-    return Stopping(today, is_first_day, len(known.owed_days))
+    is_first_day = standing.receipt is not None and day_of(standing.receipt.activated_at) == today
+    return Stopping(today, is_first_day, len(standing.owed_days))
 
 
 async def program_in_force(ledger: Ledger, day: date) -> Program | None:
@@ -258,16 +258,16 @@ def _value(program: Program | None, asset: str, amount: int) -> int | None:
     return program.assets[asset].reference_value(amount)
 
 
-async def _estimates(ledger: Ledger, known: Standing, day: date, today: date) -> list[Estimate]:
+async def _estimates(ledger: Ledger, standing: Standing, day: date, today: date) -> list[Estimate]:
     """The estimate for the day in progress takes its movements so far into account; for a later day it takes
     the present holdings."""
     program = await program_in_force(ledger, day)
     if program is None:
         return []
-    averages: Mapping[str, int] = known.holdings
+    averages: Mapping[str, int] = standing.holdings
     if day == today:
         async with ledger.read() as connection:
-            held = await day_if_nothing_moves(connection, known.user_id, day)
+            held = await day_if_nothing_moves(connection, standing.user_id, day)
         averages = {asset: holding.average for asset, holding in held.items()}
     estimates: list[Estimate] = []
     for asset, average in averages.items():

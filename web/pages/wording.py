@@ -152,24 +152,28 @@ def end_text(reason: str) -> str:
     return "Stopped; no day earns since."
 
 
-def notice_text(known: Standing, now: datetime) -> str | None:
+def notice_text(standing: Standing, now: datetime) -> str | None:
     """The sentence with which every page about rewards begins while rewards are delayed."""
-    if known.delayed_since is not None:
+    if standing.delayed_since is not None:
         return (
-            f"Rewards since {day_text(known.delayed_since)} are delayed; "
+            f"Rewards since {day_text(standing.delayed_since)} are delayed; "
             "all of them will come, in the same amounts as if they were in time."
         )
-    if is_being_caught_up(known, now):
+    if is_being_caught_up(standing, now):
         return (
-            f"Rewards since {day_text(known.owed_days[0])} are still to come; "
+            f"Rewards since {day_text(standing.owed_days[0])} are still to come; "
             "they are credited one day after the other."
         )
     return None
 
 
-def is_being_caught_up(known: Standing, now: datetime) -> bool:
+def is_being_caught_up(standing: Standing, now: datetime) -> bool:
     """Whether days of a back-dated activation are owed, of which none is late (rule 11)."""
-    return known.delayed_since is None and bool(known.owed_days) and now > credit_deadline(known.owed_days[0])
+    return (
+        standing.delayed_since is None
+        and bool(standing.owed_days)
+        and now > credit_deadline(standing.owed_days[0])
+    )
 
 
 def calculation(line: StatementLine) -> list[str]:

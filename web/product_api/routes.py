@@ -19,7 +19,7 @@ from contract.errors import ServiceError
 from contract.live_status import Blocked, LiveStatus
 from ledger.database.memory import Memory
 from ledger.enrolments import is_recorded
-from ledger.reading.standing import Standing, standing, standings, standings_asked, standings_in
+from ledger.reading.standing import Standing, standing_of, standings_asked, standings_in, standings_of
 from ledger.reading.statements import StatementLine, first_credited_day, statement
 from ledger.service_tokens import Scope, ServiceToken, still_in_use_asked, tokens_in_use
 from staking.days import ONE_DAY, day_of, end_of
@@ -353,16 +353,16 @@ class _Accounts:
     async def status(self, user: User) -> Response:
         return await self.status_of(await self._standings.answer(user))
 
-    async def status_of(self, known: Standing) -> Response:
+    async def status_of(self, standing: Standing) -> Response:
         """The status of a user whose standing was just read from the ledger."""
-        if _may_be_at_work(known):
-            text = await self._live_statuses.answer(known.user_id)
+        if _may_be_at_work(standing):
+            text = await self._live_statuses.answer(standing.user_id)
         else:
-            text = _json(_status(known, _nothing_to_do(known, day_of(self._service.now()))))
+            text = _json(_status(standing, _nothing_to_do(standing, day_of(self._service.now()))))
         return Response(text, media_type="application/json")
 
     async def _read_standings(self, connection: AsyncConnection, asked: Sequence[str]) -> dict[str, Standing]:
-        return await standings(self._service.ledger, connection, asked, now=self._service.now())
+        return await standings_of(self._service.ledger, connection, asked, now=self._service.now())
 
     async def _find_live_status(self, user: str) -> bytes:
         live, answers = None, True
@@ -371,15 +371,15 @@ class _Accounts:
         except ServiceError:
             answers = False
         # The ledger is read second. So it may be ahead of what the workflow said, but never behind it.
-        known = await standing(self._service.ledger, user, now=self._service.now())
-        if live is not None and not await self._is_ours(known, live):
+        standing = await standing_of(self._service.ledger, user, now=self._service.now())
+        if live is not None and not await self._is_ours(standing, live):
             # If the workflow's worker writes to another ledger than ours, nothing can be said about it.
             live, answers = None, False
-        return _json(_status(known, _doing(known, live) if answers else _Doing("unknown")))
+        return _json(_status(standing, _doing(standing, live) if answers else _Doing("unknown")))
 
-    async def _is_ours(self, known: Standing, live: LiveStatus) -> bool:
+    async def _is_ours(self, standing: Standing, live: LiveStatus) -> bool:
         """Whether the enrolment that a workflow speaks of is recorded here."""
-        if live.enrolment_id is None or (known.receipt and known.receipt.enrolment_id == live.enrolment_id):
+        if live.enrolment_id is None or (standing.receipt and standing.receipt.enrolment_id == live.enrolment_id):
             return True
         async with self._service.ledger.read() as connection:
             return await is_recorded(connection, live.enrolment_id)
@@ -387,9 +387,9 @@ class _Accounts:
     async def tag(self, user: User) -> Response:
         return await self.tag_of(await self._standings.answer(user))
 
-    async def tag_of(self, known: Standing) -> Response:
+    async def tag_of(self, standing: Standing) -> Response:
         """The tag of a user whose standing was just read from the ledger."""
-        return Response(_json(TagAnswer(user=known.user_id, tag=_tag(known))), media_type="application/json")
+        return Response(_json(TagAnswer(user=standing.user_id, tag=_tag(standing))), media_type="application/json")
 
     async def rewards(
         self,
@@ -464,14 +464,14 @@ class _Direct:
         async def endpoint(request: Request) -> Response:
             text = await self._bearers.text_in(request)
             token_id = token_id_in(text)
-            token, known = (
+            token, standing = (
                 _NOBODY
                 if token_id is None
                 else await self._readings.answer((token_id, request.path_params["user"]))
             )
             self._bearers.admit(request, text, token, Scope.READ)
-            assert known is not None, "an account is read for whoever has a token"
-            return await answer(known)
+            assert standing is not None, "an account is read for whoever has a token"
+            return await answer(standing)
 
         return endpoint
 
@@ -484,8 +484,10 @@ class _Direct:
             if token is not None:
                 self._tokens.keep(token_id, token)
         users = sorted({user for token_id, user in asked if tokens[token_id]})
-        known = await standings(self._service.ledger, connection, users, now=self._service.now()) if users else {}
-        return {(token_id, user): (tokens[token_id], known.get(user)) for token_id, user in asked}
+        standings = (
+            await standings_of(self._service.ledger, connection, users, now=self._service.now()) if users else {}
+        )
+        return {(token_id, user): (tokens[token_id], standings.get(user)) for token_id, user in asked}
 
     async def _read_known(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], _Reading]:
         """Readings for tokens that were read before: all that can change of a token is that it is revoked."""
@@ -500,11 +502,11 @@ class _Direct:
         if found is None:
             return {}
         in_use = {row.token_id for row in found[0]}
-        known = standings_in(found[1:], users, version.program, day_of(now))
+        standings = standings_in(found[1:], users, version.program, day_of(now))
         return {
-            (token_id, user): (self._tokens.find(token_id), known[user]) if token_id in in_use else _NOBODY
+            (token_id, user): (self._tokens.find(token_id), standings[user]) if token_id in in_use else _NOBODY
             for token_id, user in pairs
-            if token_id not in in_use or user in known
+            if token_id not in in_use or user in standings
         }
 
 
@@ -518,29 +520,29 @@ class _Doing:
     blocked: Blocked | None = None
 
 
-def _may_be_at_work(known: Standing) -> bool:
+def _may_be_at_work(standing: Standing) -> bool:
     """Whether the workflow has, or may have, anything to do before the next boundary.
 
     Then only the workflow knows how far it is, or what hinders it. In all other cases the ledger shows the state:
     the workflow sleeps, or there is none.
     """
-    return bool(known.is_behind or known.owed_days or known.hold or known.restricted_since)
+    return bool(standing.is_behind or standing.owed_days or standing.hold or standing.restricted_since)
 
 
-def _nothing_to_do(known: Standing, today: date) -> _Doing:
-    return _Doing("sleeping", today, end_of(today)) if known.enrolled else _not_enrolled(known)
+def _nothing_to_do(standing: Standing, today: date) -> _Doing:
+    return _Doing("sleeping", today, end_of(today)) if standing.enrolled else _not_enrolled(standing)
 
 
-def _doing(known: Standing, live: LiveStatus | None) -> _Doing:
+def _doing(standing: Standing, live: LiveStatus | None) -> _Doing:
     if live is not None:
         return _Doing(live.state, live.day_in_progress, live.next_boundary, live.blocked)
-    if known.enrolled or known.owed_days:
+    if standing.enrolled or standing.owed_days:
         return _Doing("not running")
-    return _not_enrolled(known)
+    return _not_enrolled(standing)
 
 
-def _not_enrolled(known: Standing) -> _Doing:
-    return _Doing("ended" if known.receipt else "not enrolled")
+def _not_enrolled(standing: Standing) -> _Doing:
+    return _Doing("ended" if standing.receipt else "not enrolled")
 
 
 def _end(end: End) -> EndAnswer:
@@ -558,34 +560,34 @@ def _json(answer: BaseModel) -> bytes:
     return answer.model_dump_json().encode()
 
 
-def _tag(known: Standing) -> Tag | None:
-    if known.tagged_asset is None:
+def _tag(standing: Standing) -> Tag | None:
+    if standing.tagged_asset is None:
         return None
-    return Tag(asset=known.tagged_asset, colour="yellow" if known.enrolled else "grey")
+    return Tag(asset=standing.tagged_asset, colour="yellow" if standing.enrolled else "grey")
 
 
-def _status(known: Standing, doing: _Doing) -> AccountStatus:
-    receipt = known.receipt
+def _status(standing: Standing, doing: _Doing) -> AccountStatus:
+    receipt = standing.receipt
     return AccountStatus(
-        user=known.user_id,
-        enrolled=known.enrolled,
+        user=standing.user_id,
+        enrolled=standing.enrolled,
         state=doing.state,
-        tag=_tag(known),
+        tag=_tag(standing),
         enrolment_id=receipt and receipt.enrolment_id,
         activated_at=receipt and receipt.activated_at,
         first_snapshot_at=receipt and receipt.first_snapshot_at,
         first_reward_from=receipt and receipt.first_reward_from,
         first_reward_until=receipt and receipt.first_reward_until,
-        ended_at=known.ended_at,
-        end_reason=ENDED_BY_OPERATOR if known.end_operator else known.end_reason,
-        message=" ".join(known.told) or None,
-        last_credited_day=known.last_credited_day,
-        owed_days=known.owed_days,
+        ended_at=standing.ended_at,
+        end_reason=ENDED_BY_OPERATOR if standing.end_operator else standing.end_reason,
+        message=" ".join(standing.told) or None,
+        last_credited_day=standing.last_credited_day,
+        owed_days=standing.owed_days,
         day_in_progress=doing.day_in_progress,
         next_boundary=doing.next_boundary,
         blocked=doing.blocked,
-        holdings=known.holdings,
-        totals=known.totals,
+        holdings=standing.holdings,
+        totals=standing.totals,
     )
 
 

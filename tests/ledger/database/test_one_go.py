@@ -13,7 +13,7 @@ from ledger.corrections import reverse
 from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.programs import program_on
 from ledger.reading.earnings import positions, positions_asked, positions_in
-from ledger.reading.standing import standings, standings_asked, standings_in
+from ledger.reading.standing import standings_asked, standings_in, standings_of
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -70,7 +70,7 @@ async def test_standings_in_one_go_are_those_of_a_transaction_but_of_whom_there_
     rows = await in_one_go(world, *standings_asked(users, NOW))
     async with world.ledger.read() as connection:
         version = await program_on(connection, NOW.date())
-        expected = await standings(world.ledger, connection, users, now=NOW)
+        expected = await standings_of(world.ledger, connection, users, now=NOW)
 
     found = standings_in(rows, users, version.program, NOW.date())
 

@@ -8,7 +8,7 @@ from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with, tamper
 
 from ledger.journal import POOL, Leg, NewEntry, Spot, lock_user, post
 from ledger.reading import statements
-from ledger.reading.standing import Standing, standing
+from ledger.reading.standing import Standing, standing_of
 from ledger.reading.statements import statement, statement_in_parts
 from staking.days import ONE_DAY
 from staking.rewards import outcome_and_reward
@@ -53,7 +53,7 @@ async def reverse(world: World, user: str, accrual_day: date) -> int:
 
 
 async def stands(world: World, user: str, when: str) -> Standing:
-    return await standing(world.ledger, user, now=at(when))
+    return await standing_of(world.ledger, user, now=at(when))
 
 
 async def test_lines_come_by_user_day_and_asset(world: World) -> None:
@@ -246,7 +246,7 @@ async def test_holdings_are_those_of_the_instant(world: World) -> None:
     when: datetime = at("2026-10-01 12:00")
     await world.move("ann", "12", "SOL", when)
     await world.move("ann", "-12", "SOL", at("2026-10-01 13:00"))
-    assert (await standing(world.ledger, "ann", now=when)).holdings == {"SOL": units("12")}
+    assert (await standing_of(world.ledger, "ann", now=when)).holdings == {"SOL": units("12")}
     assert (await stands(world, "ann", "2026-10-01 13:00")).holdings == {}
 
 

@@ -10,7 +10,7 @@ from stages import NOW, STAGES, every_stage
 from visitor import Page, Visitor, a_site, a_visitor, page_of
 from world import World, a_world_after, at, day
 
-from ledger.reading.standing import standing
+from ledger.reading.standing import standing_of
 from web.pages.samples import stage_text
 from web.pages.wording import MONTHS
 
@@ -271,4 +271,4 @@ async def test_the_sentence_is_gone_once_all_days_are_credited(stages: World) ->
     ],
 )
 async def test_where_a_sample_user_is_says_nothing_else(stages: World, stage: str, words: str) -> None:
-    assert stage_text(await standing(stages.ledger, stage, now=NOW), NOW) == words
+    assert stage_text(await standing_of(stages.ledger, stage, now=NOW), NOW) == words
