@@ -152,10 +152,10 @@ class _Teller:
         for record in run.records:
             self._hear(record)
 
-    def _take_up(self, known: Recollection) -> None:
-        self._enrolments = {one.receipt.enrolment_id: one for one in known.enrolments}
-        if known.hold is not None:
-            self._held(known.hold)
+    def _take_up(self, recollection: Recollection) -> None:
+        self._enrolments = {one.receipt.enrolment_id: one for one in recollection.enrolments}
+        if recollection.hold is not None:
+            self._held(recollection.hold)
 
     def _hear(self, record: Record) -> None:
         match record:
@@ -274,8 +274,8 @@ class _Teller:
                 self._enrolled(request.activation, receipt, at)
             case EnrolRequest() as request, Refusal() as refusal:
                 self._refused(request.activation, refusal, at)
-            case str(), Recollection() as known if self._begins_with(step):
-                self._recalled(known, at)
+            case str(), Recollection() as recollection if self._begins_with(step):
+                self._recalled(recollection, at)
             case request, Snapshot() as snapshot:
                 self._snapshot(self._enrolment_of(request), snapshot, at)
             case _, Rewards() as rewards:
@@ -317,9 +317,9 @@ class _Teller:
         records = self._run.records if self._run else []
         return step is next((record for record in records if isinstance(record, StepTaken)), None)
 
-    def _recalled(self, known: Recollection, at: datetime) -> None:
-        self._take_up(known)
-        for enrolment in known.enrolments:
+    def _recalled(self, recollection: Recollection, at: datetime) -> None:
+        self._take_up(recollection)
+        for enrolment in recollection.enrolments:
             since = instant_text(enrolment.receipt.activated_at)
             text = f"taken up from the ledger {instant_text(at, enrolment.next_day)} · active since {since}"
             facts = {"enrolment_id": enrolment.receipt.enrolment_id}
@@ -428,12 +428,14 @@ def _beginning(history: UserHistory) -> str | None:
         why = "the server does not keep the runs before any more"
     else:
         return None
-    known = first.carried or Recollection()
-    facts = [f"active since {instant_text(one.receipt.activated_at)}" for one in known.enrolments]
-    if known.last_credited_day:
-        facts.append(f"credited through {known.last_credited_day}")
-    if known.credited:
-        facts.append(f"{_amounts_text({asset: format_amount(n) for asset, n in known.credited.items()})} so far")
+    recollection = first.carried or Recollection()
+    facts = [f"active since {instant_text(one.receipt.activated_at)}" for one in recollection.enrolments]
+    if recollection.last_credited_day:
+        facts.append(f"credited through {recollection.last_credited_day}")
+    if recollection.credited:
+        facts.append(
+            f"{_amounts_text({asset: format_amount(n) for asset, n in recollection.credited.items()})} so far"
+        )
     return f"begins {instant_text(first.started_at)}: {why}" + (f" ({'; '.join(facts)})" if facts else "")
 
 

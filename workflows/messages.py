@@ -47,10 +47,10 @@ class Messages:
 
     def __init__(self, user_id: str, carried: Recollection | None) -> None:
         self._user_id = user_id
-        self._known = carried or Recollection(noted=Noted())
-        if self._known.noted is None:
+        self._user = carried or Recollection(noted=Noted())
+        if self._user.noted is None:
             shown = workflow.info().typed_search_attributes
-            self._known = self._known.with_noted(search_attributes.noted_before(self._known, shown))
+            self._user = self._user.with_noted(search_attributes.noted_before(self._user, shown))
         self._state: LoopState = Starting()
         self._found_elsewhere = False
         """A recall has found that the ledger does not stand where the loop believed."""
@@ -66,7 +66,7 @@ class Messages:
         return await self._answer(lambda: self._enrol(activation, now))
 
     async def _enrol(self, activation: Activation, now: datetime) -> Receipt | Refusal:
-        already_open = self._known.open_enrolment
+        already_open = self._user.open_enrolment
         if already_open is not None:
             return already_open.receipt
         back_dating = activation.back_dating
@@ -78,12 +78,12 @@ class Messages:
                 activation=activation,
                 activated_at=back_dating.activated_at if back_dating else now,
                 now=workflow.now(),
-                generation=self._known.generation,
+                generation=self._user.generation,
             ),
             summaries.activation_text(activation),
         )
         if isinstance(answer, Receipt):
-            self._known = self._known.with_enrolment(answer, activation.region)
+            self._user = self._user.with_enrolment(answer, activation.region)
             self._publish()
         else:
             self._was_refused = True
@@ -117,11 +117,11 @@ class Messages:
         return await self._answer(lambda: self._end(ended_at, reason, operator, tell))
 
     async def _end(self, ended_at: datetime, reason: str, operator: str | None, tell: str | None) -> End:
-        still_open = self._known.open_enrolment
+        still_open = self._user.open_enrolment
         if still_open is None:
-            if self._known.last_end is None:
+            if self._user.last_end is None:
                 raise refused(f"user {self._user_id} is not enrolled", "NotEnrolled")
-            return self._known.last_end
+            return self._user.last_end
         end = await self._ask(
             END_ENROLMENT,
             EndRequest(
@@ -131,12 +131,12 @@ class Messages:
                 reason=reason,
                 operator=operator,
                 tell=tell,
-                generation=self._known.generation,
+                generation=self._user.generation,
             ),
             f"{operator}: {reason}" if operator else reason,
         )
         last_accrual_day = end.last_accrual_day or day_of(end.ended_at) - ONE_DAY
-        self._known = self._known.with_end(end, last_accrual_day=last_accrual_day)
+        self._user = self._user.with_end(end, last_accrual_day=last_accrual_day)
         self._publish()
         return end
 
@@ -155,10 +155,10 @@ class Messages:
         return await self._answer(lambda: self._hold(act))
 
     async def _hold(self, act: Act) -> Hold:
-        if self._known.hold is not None:
-            return self._known.hold
+        if self._user.hold is not None:
+            return self._user.hold
         held = await self._ask(HOLD, self._act_request(act), _act_text(act))
-        self._known = self._known.with_hold(held)
+        self._user = self._user.with_hold(held)
         self._publish()
         return held
 
@@ -168,10 +168,10 @@ class Messages:
         return await self._answer(lambda: self._release(act))
 
     async def _release(self, act: Act) -> Hold | None:
-        if self._known.hold is None:
+        if self._user.hold is None:
             return None
         ended = await self._ask(RELEASE, self._act_request(act), _act_text(act))
-        self._known = self._known.with_hold(None)
+        self._user = self._user.with_hold(None)
         self._publish()
         return ended
 
@@ -181,7 +181,7 @@ class Messages:
             act_id=str(workflow.uuid4()),
             act=act,
             now=workflow.now(),
-            generation=self._known.generation,
+            generation=self._user.generation,
         )
 
     @hold.validator
@@ -205,14 +205,14 @@ class Messages:
                 # An attribute that was removed and made again is empty, so all of them are written anew.
                 self._publish(anew=True)
             else:  # an answer from before recalls were counted
-                self._known = self._known.with_search_attributes_of(recalled)
+                self._user = self._user.with_search_attributes_of(recalled)
                 self._publish()
             return recalled.settings.search_attributes
 
     @workflow.query
     def status(self) -> LiveStatus:
         """What only the workflow knows; closed days and totals are in the ledger."""
-        return showing.status(self._known, self._state, workflow.now())
+        return showing.status(self._user, self._state, workflow.now())
 
     # How a message is answered.
 
@@ -258,7 +258,7 @@ class Messages:
     async def _recall_since(self, generation: int) -> None:
         """Asks the ledger how the user stands, unless a message has done so since that recollection."""
         async with self._one_message_at_a_time:
-            if self._known.generation == generation:
+            if self._user.generation == generation:
                 await self._recall_again()
 
     async def _recall_again(self) -> None:
@@ -267,8 +267,8 @@ class Messages:
 
     def _take_over(self, recalled: Recollection) -> None:
         """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
-        self._found_elsewhere |= recalled.differs_for_the_loop(self._known)
-        self._known = self._known.superseded_by(recalled)
+        self._found_elsewhere |= recalled.differs_for_the_loop(self._user)
+        self._user = self._user.superseded_by(recalled)
 
     def _publish(self, *, details_only: bool = False, anew: bool = False) -> None:
         """Shows operators how the user stands: in the current details, and in the search attributes.
@@ -276,14 +276,14 @@ class Messages:
         Writing search attributes is an event of the history. So only those that have changed are written, or all
         of them where ``anew`` is true, and what soon passes by itself is shown in the details only.
         """
-        workflow.set_current_details(showing.current_details(self._user_id, self._known, self._state))
+        workflow.set_current_details(showing.current_details(self._user_id, self._user, self._state))
         if details_only:
             return
-        before, after = self._known.noted or Noted(), showing.to_note(self._known, self._state)
+        before, after = self._user.noted or Noted(), showing.to_note(self._user, self._state)
         changes = search_attributes.changes(before, after, anew=anew)
         if changes:
             workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
-            self._known = self._known.with_noted(after)
+            self._user = self._user.with_noted(after)
 
 
 def refused(message: str, type_name: str) -> ApplicationError:

@@ -93,7 +93,7 @@ class SoftStakingWorkflow(Messages):
                         raise DayTakenBack
                     await self._credit(rewards, enrolment)
                 self._go_on_after(day, enrolment)
-            if self._credited_in_this_run >= self._known.settings.days_per_run and self._known.first_unfinished:
+            if self._credited_in_this_run >= self._user.settings.days_per_run and self._user.first_unfinished:
                 await self._continue_as_new()
         self._publish_how_it_ended()
 
@@ -102,19 +102,19 @@ class SoftStakingWorkflow(Messages):
     async def _wait_for_something_unfinished(self) -> bool:
         """False only when no enrolment is open, no day is owed and no message is being answered."""
         await workflow.wait_condition(
-            lambda: self._known.first_unfinished is not None or workflow.all_handlers_finished()
+            lambda: self._user.first_unfinished is not None or workflow.all_handlers_finished()
         )
-        return self._known.first_unfinished is not None
+        return self._user.first_unfinished is not None
 
     def _turn_to_the_oldest(self) -> Enrolment:
         """Makes the oldest unfinished enrolment the first one that the run knows of, and returns it."""
-        self._known = self._known.without_finished()
+        self._user = self._user.without_finished()
         self._found_elsewhere = False
-        return self._known.enrolments[0]
+        return self._user.enrolments[0]
 
     async def _sleep_until_over(self, day: date) -> None:
         """Until the boundary, and then until it is the user's turn, where the users' wakes are spread."""
-        wakes_at = end_of(day) + self._known.settings.wake_offset
+        wakes_at = end_of(day) + self._user.settings.wake_offset
         if workflow.now() >= wakes_at:
             await self._begin_another_task(day)
         while workflow.now() < wakes_at and not self._is_taken_back():
@@ -134,7 +134,7 @@ class SoftStakingWorkflow(Messages):
                 enrolment_id=enrolment.receipt.enrolment_id,
                 day=day,
                 now=workflow.now(),
-                generation=self._known.generation,
+                generation=self._user.generation,
             ),
         )
 
@@ -163,7 +163,7 @@ class SoftStakingWorkflow(Messages):
                     enrolment_id=enrolment.receipt.enrolment_id,
                     rewards=rewards,
                     now=workflow.now(),
-                    generation=self._known.generation,
+                    generation=self._user.generation,
                 ),
                 at_once=not waits_for,
             )
@@ -177,7 +177,7 @@ class SoftStakingWorkflow(Messages):
         if waits_for:
             _tell(logging.INFO, f"waits no longer for pool {', '.join(waits_for)}", rewards.day)
         self._credited_in_this_run += 1
-        self._known = self._known.with_credit(rewards)
+        self._user = self._user.with_credit(rewards)
 
     async def _end_before(self, day: date, reason: str, enrolment: Enrolment) -> None:
         """Rule 7: the day is no accrual day, so the enrolment ended at the boundary that opened it."""
@@ -189,13 +189,13 @@ class SoftStakingWorkflow(Messages):
                 enrolment_id=enrolment.receipt.enrolment_id,
                 ended_at=start_of(day),
                 reason=reason,
-                generation=self._known.generation,
+                generation=self._user.generation,
             ),
         )
-        self._known = self._known.with_end(end, last_accrual_day=day - ONE_DAY)
+        self._user = self._user.with_end(end, last_accrual_day=day - ONE_DAY)
 
     def _go_on_after(self, day: date, enrolment: Enrolment) -> None:
-        self._known = self._known.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY)
+        self._user = self._user.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY)
 
     # What may come between the steps of a day: a hold, a block, an empty pool, and that the day is taken back.
 
@@ -208,13 +208,13 @@ class SoftStakingWorkflow(Messages):
         at_once: bool = True,
     ) -> Answer:
         """Takes one step of a day, after a hold is released, and again for as long as something blocks it."""
-        at_once = at_once and self._known.settings.steps_at_once
+        at_once = at_once and self._user.settings.steps_at_once
         while True:
             await self._wait_while_held(day)
             if self._found_elsewhere:
                 raise DayTakenBack
             self._state = Processing()
-            generation = self._known.generation
+            generation = self._user.generation
             try:
                 asked = request()
                 summary = summaries.step_text(day, step.name, asked)
@@ -237,11 +237,11 @@ class SoftStakingWorkflow(Messages):
 
     async def _wait_while_held(self, day: date) -> None:
         """An operator's hold stops the loop before a step; what comes after the release is ordinary catch-up."""
-        while self._known.hold is not None:
+        while self._user.hold is not None:
             # What is shown is the hold, for as long as there is one.
             self._state = Processing()
             self._publish()
-            await self._wait(lambda: self._known.hold is None or self._is_taken_back())
+            await self._wait(lambda: self._user.hold is None or self._is_taken_back())
             self._raise_if_taken_back()
             await self._begin_another_task(day)
             self._raise_if_taken_back()
@@ -265,7 +265,7 @@ class SoftStakingWorkflow(Messages):
 
     def _is_taken_back(self) -> bool:
         """Whether the day that the loop is at is not to be processed any more."""
-        return self._found_elsewhere or self._known.enrolments[0].is_finished
+        return self._found_elsewhere or self._user.enrolments[0].is_finished
 
     def _raise_if_taken_back(self) -> None:
         if self._is_taken_back():
@@ -283,23 +283,23 @@ class SoftStakingWorkflow(Messages):
 
     async def _recall_unless_carried(self) -> None:
         """Asks the ledger what is unfinished for the user, so that nothing depends on how an earlier run ended."""
-        if self._is_ready and not self._known.generation and workflow.patched("generations"):
+        if self._is_ready and not self._user.generation and workflow.patched("generations"):
             await self._recall_since(0)  # what was carried is from a run that was not counted
         if not self._is_ready:
             recalled = await self._ask(RECALL, self._user_id, "what the ledger knows of the user")
-            self._known = recalled.with_noted(Noted())
+            self._user = recalled.with_noted(Noted())
             self._is_ready = True
 
     async def _wait_for_a_first_message(self) -> None:
         """Gives the message that a run was started for the time to arrive, where there is nothing else to do."""
-        if not self._known.enrolments and not self._was_told_something:
+        if not self._user.enrolments and not self._was_told_something:
             self._publish(details_only=True)
             await self._wait(lambda: self._was_told_something, FIRST_MESSAGE_WITHIN, "until the first message")
 
     async def _begin_another_task(self, day: date) -> None:
         """Steps at once share a task neither with the answers to messages nor with another day's steps. So nobody
         who sends a message waits for longer than the steps of one day take."""
-        if self._known.settings.steps_at_once:
+        if self._user.settings.steps_at_once:
             await workflow.sleep(A_TASK_LATER, summary=summaries.summary(f"{day} · is over"))
 
     async def _wait(self, until: Callable[[], bool], timeout: timedelta | None = None, summary: str = "") -> None:
@@ -317,14 +317,14 @@ class SoftStakingWorkflow(Messages):
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        workflow.continue_as_new(args=[self._user_id, self._known.carried_on()])
+        workflow.continue_as_new(args=[self._user_id, self._user.carried_on()])
 
     def _publish_how_it_ended(self) -> None:
         """The run of a user who was never enrolled shows the refusal, so that operators can find it."""
-        if self._known.last_end is not None:
+        if self._user.last_end is not None:
             self._publish()
             return
-        shows_itself = self._known.settings.search_attributes is not SearchAttributeUse.NONE
+        shows_itself = self._user.settings.search_attributes is not SearchAttributeUse.NONE
         if self._was_refused and shows_itself and workflow.patched("refusals-are-noted"):
             self._state = Refused()
             self._publish()
