@@ -74,7 +74,7 @@ async def _main() -> None:
         task_queue=TASK_QUEUE,
         workflows=[ReferenceWorkflow],
         activities=[nothing],
-        max_cached_workflows=asked.max_cached_workflows,
+        max_cached_workflows=WorkerOptions(asked.max_cached_workflows).workflows_in_memory,
         max_concurrent_workflow_tasks=_OPTIONS.max_concurrent_workflow_tasks,
         max_concurrent_activities=_OPTIONS.max_concurrent_activities,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(_OPTIONS.max_polls),

@@ -31,6 +31,7 @@ class Reference:
     others: dict[Part, list[int]]
     client: Client | None
     does: Does
+    cache_once_restarted: int = 0
 
     def pids(self) -> dict[Part, list[int]]:
         """The processes of each part that it has."""
@@ -50,7 +51,7 @@ class Reference:
 
     async def restart_workers(self) -> None:
         """Stops them in good order and starts them again."""
-        await self.workers.restart()
+        await self.workers.restart("--max-cached-workflows", str(self.cache_once_restarted))
 
     async def finished(self, group: Group) -> int:
         """How many users of a group are done."""
@@ -77,7 +78,9 @@ class Reference:
 
 
 @asynccontextmanager
-async def temporal_reference(does: Does, *, processes: int, cache: int) -> AsyncGenerator[Reference]:
+async def temporal_reference(
+    does: Does, *, processes: int, cache: int, cache_once_restarted: int
+) -> AsyncGenerator[Reference]:
     """Workflows on a throw-away Temporal server; ``cache`` is how many a process keeps in memory."""
     with TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
         async with throwaway_server() as address:
@@ -85,7 +88,8 @@ async def temporal_reference(does: Does, *, processes: int, cache: int) -> Async
             command += ["--max-cached-workflows", str(cache)]
             client = await Client.connect(address)
             async with working(Workers(command, processes, Path(folder))) as workers:
-                yield Reference(workers, {Part.SERVER: [server_pid(address)]}, client, does)
+                others = {Part.SERVER: [server_pid(address)]}
+                yield Reference(workers, others, client, does, cache_once_restarted)
 
 
 def has_dbos() -> bool:

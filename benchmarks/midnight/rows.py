@@ -20,6 +20,7 @@ class Kind(StrEnum):
     """What a row is of."""
 
     FLOOR = "floor"
+    COLD_FLOOR = "cold floor"
     ENDS = "ends"
     ACTIVITIES = "activities"
     LOCAL_ACTIVITIES = "local"
@@ -58,8 +59,12 @@ class Choices:
     @property
     def plan(self) -> Plan:
         """For a checkout."""
-        is_cold = self.cold or self._is_cache_small
-        return Plan([self.days_behind] * self.users, cold=is_cold, patience_s=self.patience_s)
+        return Plan([self.days_behind] * self.users, cold=self.is_cold, patience_s=self.patience_s)
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether a checkout's workers have nobody in memory when the wave begins."""
+        return self.cold or self._is_cache_small
 
     @property
     def _is_cache_small(self) -> bool:
@@ -88,15 +93,22 @@ class Line:
 
 
 def rows(asked: Choices, kinds: Sequence[Kind]) -> list[Row]:
-    """Those of these kinds, in the order of the table. References are never cold: they say what warm ones cost."""
+    """Those of these kinds, in the order of the table. References are never cold, since they say what warm ones
+    cost; only the floor is beside a checkout that is."""
     warm = replace(asked.plan, cold=False)
     cache = max(_REFERENCE_CACHE_MIN, asked.users)
+    if Kind.FLOOR in kinds and asked.is_cold:
+        kinds = [*kinds, Kind.COLD_FLOOR]
 
     def reference(does: Does) -> Callable[[], AbstractAsyncContextManager[Fleet]]:
-        return lambda: temporal_reference(does, processes=asked.processes, cache=cache)
+        once_restarted = cache if asked.cache is None else asked.cache
+        return lambda: temporal_reference(
+            does, processes=asked.processes, cache=cache, cache_once_restarted=once_restarted
+        )
 
     found = [
         Row(Kind.FLOOR, "timer only (the floor)", reference(Does.NOTHING), warm),
+        Row(Kind.COLD_FLOOR, "timer only, as cold", reference(Does.NOTHING), asked.plan),
         Row(Kind.ENDS, "timer only, then it ends", reference(Does.ENDS), warm),
         Row(Kind.ACTIVITIES, "timer, 3 activities", reference(Does.ACTIVITIES), warm),
         Row(Kind.LOCAL_ACTIVITIES, "timer, 3 local ones", reference(Does.LOCAL_ACTIVITIES), warm),
