@@ -1,7 +1,8 @@
 """The client that product services and operators use: activate, deactivate, status, hold, release, retry, refresh.
 One round trip each, and safe to repeat.
 
-A request is sent again, within its timeout, for as long as nobody decides about it.
+A request is sent again, within its timeout, for as long as nobody decides about it. A message that is not answered
+soon overtakes the workflows of other users.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from contract.steps import STARTED_BY, TASK_QUEUE, workflow_id
 from staking.models import Activation, check_user_id
 from temporal.answers import Undecided, decided, is_no_such_workflow, is_not_taken, not_taken, within
 from temporal.unanswered import Unanswered, why_unanswered
+from temporal.urgency import hurried
 from workflows import summaries
 from workflows.soft_staking import SoftStakingWorkflow
 
@@ -206,7 +208,8 @@ class SoftStakingClient:
         async def send(_: bool) -> Any:
             handle = self._handle(user_id)
             try:
-                return await handle.execute_update(update, args=args, id=update_id)  # pyright: ignore[reportUnknownMemberType]  # as below
+                request = handle.execute_update(update, args=args, id=update_id)  # pyright: ignore[reportUnknownMemberType]  # as below
+                return await hurried(self._client, handle.id, request)
             except RPCError as error:
                 # A run that closed meanwhile may have another after it.
                 if is_no_such_workflow(error) and not await self._is_running(user_id):
@@ -223,7 +226,7 @@ class SoftStakingClient:
             request = self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # an overload of the SDK is untyped
                 update, args=args, id=update_id, start_workflow_operation=start, result_type=answer
             )
-            return await _sent(request, start)
+            return await hurried(self._client, workflow_id(user_id), _sent(request, start))
 
         return await _answered(self._client, user_id, what, _under_one_id(send), self._task_queue, self._timeout)
 
@@ -249,7 +252,7 @@ async def send_activation(
             id=update_id,
             start_workflow_operation=start,
         )
-        return await _sent(request, start)
+        return await hurried(client, workflow_id(user_id), _sent(request, start))
 
     return await _answered(client, user_id, "activation", _under_one_id(send), task_queue, timeout)
 

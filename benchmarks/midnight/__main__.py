@@ -18,11 +18,10 @@ A checkout is measured with its own code and the interpreter of its own ``.venv`
 ``--processes`` starts so many workers of one process each. References are never cold, so that ``× floor`` is
 always the ratio to a warm one; where a checkout is cold, a floor that is as cold stands beside it. A ``--cache``
 smaller than the number of users is in force once they sleep: the workers are restarted with it, and all wakes are
-cold. The floor is a day without work: its timer fires, and the next one starts. The row ``ends`` is a workflow that
-has one timer and is over then: closing it costs more than a further timer, so ``× ends`` is the milder ratio.
-DBOS runs in one process, and keeps its own state in the
-database. How late a user is: when the day was credited, or the last step was done, after the instant of the wake.
-Billed actions are counted as ``histories.py`` says.
+cold. The floor is a day without work: its timer fires, and the next one starts. The row ``ends`` is a workflow
+that has one timer and is over then: closing it costs more than a further timer, so ``× ends`` is the milder ratio.
+DBOS runs in one process, and keeps its own state in the database. How late a user is: when the day was credited,
+or the last step was done, after the instant of the wake. Billed actions are counted as ``histories.py`` says.
 """
 
 import asyncio
