@@ -17,8 +17,8 @@ from sqlalchemy import SelectBase
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-Given: TypeAlias = int | Sequence[str]
-"""One parameter of a statement."""
+Given: TypeAlias = int | str | Sequence[str]
+"""One parameter of a statement: as it is stored, or several texts for an ``IN``."""
 Found: TypeAlias = Sequence[Sequence[Any]]
 """Rows as a driver gives them."""
 
@@ -52,7 +52,7 @@ class ReadyStatement:
     def postgresql_text(self) -> tuple[str, dict[str, str]]:
         """A text for Python's ``%``, and the literals of the parameters that are part of the SELECT."""
         compiled = self._select.compile(dialect=_POSTGRESQL)
-        own = {name: _constant(value) for name, value in compiled.params.items() if value is not None}
+        own = {name: _words(value, _quoted) for name, value in compiled.params.items() if value is not None}
         return _SEVERAL.sub(r"%(\1)s", str(compiled)), own
 
     @cached_property
@@ -60,7 +60,7 @@ class ReadyStatement:
         """A text with named parameters, and the values of those that are part of the SELECT."""
         compiled = self._select.compile(dialect=_SQLITE)
         text = _SEVERAL.sub(r"SELECT value FROM json_each(:\1)", str(compiled))
-        return text, {name: value for name, value in compiled.params.items() if value is not None}
+        return text, {name: _as_one(value) for name, value in compiled.params.items() if value is not None}
 
     @cached_property
     def _of_postgresql(self) -> "_Readers":
@@ -91,11 +91,7 @@ class BoundStatement:
         ``literal`` makes a literal of a text.
         """
         text, own = self.statement.postgresql_text
-        given = {
-            name: str(value) if isinstance(value, int) else ",".join([literal(each) for each in value])
-            for name, value in self.given.items()
-        }
-        return text % (own | given)
+        return text % (own | {name: _words(value, literal) for name, value in self.given.items()})
 
     def for_sqlite(self) -> tuple[str, dict[str, Any]]:
         """The text and its parameters.
@@ -103,11 +99,19 @@ class BoundStatement:
         Several texts are one parameter, in JSON: the text is then always the same, and SQLite keeps it prepared.
         """
         text, own = self.statement.sqlite_text
-        given = {
-            name: value if isinstance(value, int) else json.dumps(value) for name, value in self.given.items()
-        }
-        return text, own | given
+        return text, own | {name: _as_one(value) for name, value in self.given.items()}
 
 
-def _constant(value: int | str) -> str:
-    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+def _words(value: Given, literal: Callable[[str], str]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return literal(value) if isinstance(value, str) else ",".join([literal(each) for each in value])
+
+
+def _as_one(value: Given) -> int | str:
+    return value if isinstance(value, int | str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Only for the texts of our own statements."""
+    return "'" + text.replace("'", "''") + "'"

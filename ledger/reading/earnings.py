@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import (
     UtcInstant,
     accounts,
@@ -17,7 +16,6 @@ from ledger.database.schema import (
     postings,
     rewards,
     snapshots,
-    stored_instant,
 )
 from ledger.journal import exact_sum, from_exact_sums
 from ledger.reversals import REVERSALS, is_reversal_of
@@ -70,7 +68,6 @@ _POSITIONS = union_all(
     _CREDITED_TO,
     _TAKEN_BACK_FROM,
 )
-_POSITIONS_READY = ReadyStatement(_POSITIONS)
 _CREDITED = (
     select(rewards.c.asset, rewards.c.reward, snapshots.c.average, days.c.credited_at)
     .join_from(days, rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
@@ -130,16 +127,10 @@ async def positions(
     connection: AsyncConnection, user_ids: Sequence[str], instant: datetime
 ) -> dict[str, Position]:
     """Like position, for several users by their ids, in one statement."""
-    return positions_in(await connection.execute(_POSITIONS, {"users": user_ids, "instant": instant}), user_ids)
+    return _positions_in(await connection.execute(_POSITIONS, {"users": user_ids, "instant": instant}), user_ids)
 
 
-def positions_asked(user_ids: Sequence[str], instant: datetime) -> BoundStatement:
-    """The statement of ``positions``, to be read in one go; ``positions_in`` reads its rows."""
-    return _POSITIONS_READY.bound(users=user_ids, instant=stored_instant(instant))
-
-
-def positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict[str, Position]:
-    """Users' positions, by their ids, from the rows of the statement."""
+def _positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict[str, Position]:
     enrolled: set[str] = set()
     held: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     earned: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
@@ -165,7 +156,7 @@ def positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict
 async def totals(connection: AsyncConnection, user_id: str) -> dict[str, int]:
     """Rewards credited ever and not reversed, units by asset."""
     rows = await connection.execute(_TOTALS, {"users": [user_id]})
-    return dict(sorted(positions_in(rows, [user_id])[user_id].totals.items()))
+    return dict(sorted(_positions_in(rows, [user_id])[user_id].totals.items()))
 
 
 async def credited_rewards(

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, bindparam, select
+from sqlalchemy import FromClause, ScalarSelect, Select, Text, and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import Hold
 from contract.answers import Receipt
 from ledger.acts import HOLDS_IN_FORCE, holds_of
 from ledger.database.engine import Ledger
-from ledger.database.one_go import BoundStatement, ReadyStatement
-from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, stored_day, stored_instant, users
+from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, users
 from ledger.enrolments import last_credited_day, receipt_of
 from ledger.errors import NoProgram
 from ledger.programs import program_of_closed_day, program_on
-from ledger.reading.earnings import Position, positions, positions_asked, positions_in
+from ledger.reading.earnings import Position, positions
 from ledger.reading.owed import NOTHING_OWED, OwedToUser, owed_to_each, spans
 from staking.days import ONE_DAY, day_of, start_of
 from staking.program import Program
@@ -26,31 +25,37 @@ from staking.tag import tagged_asset
 _asked = bindparam("users", type_=Text, expanding=True)
 _today = bindparam("start_of_today", type_=UtcInstant)
 _latest = enrolments.alias("latest")
-_latest_id = (
-    select(enrolments.c.enrolment_id)
-    .where(enrolments.c.user_id == users.c.user_id)
-    .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.activated_at.desc())
-    .limit(1)
-    .correlate(users)
-    .scalar_subquery()
-)
-_last_credited_day = last_credited_day(days.c.user_id == users.c.user_id).correlate(users).scalar_subquery()
+LAST_CREDITED_DAY = last_credited_day(days.c.user_id == users.c.user_id).correlate(users).scalar_subquery()
+"""Of a row of ``users``: the last accrual day that is credited; null where there is none."""
+
+
+def latest_enrolment_id(of: FromClause) -> ScalarSelect[str]:
+    """The id of the open enrolment, or else of the latest, of the user whom a row names."""
+    return (
+        select(enrolments.c.enrolment_id)
+        .where(enrolments.c.user_id == of.c.user_id)
+        .order_by(enrolments.c.ended_at.is_(None).desc(), enrolments.c.activated_at.desc())
+        .limit(1)
+        .correlate(of)
+        .scalar_subquery()
+    )
+
+
 # Built once, since product services may ask hundreds of times in a second.
 _STANDING: Select[tuple[Any, ...]] = (
     select(
         users.c.user_id,
         *(column for column in _latest.c if column.key != "user_id"),
-        _last_credited_day.label("last_credited_day"),
+        LAST_CREDITED_DAY.label("last_credited_day"),
         and_(users.c.closed_through < _today, _latest.c.activated_at < _today).label("is_behind"),
         HOLDS_IN_FORCE.where(acts.c.user_id == users.c.user_id).correlate(users).exists().label("is_held"),
         spans.where(enrolments.c.user_id == users.c.user_id).correlate(users).exists().label("is_owed"),
     )
     .select_from(users)
-    .join(_latest, _latest.c.enrolment_id == _latest_id, isouter=True)
+    .join(_latest, _latest.c.enrolment_id == latest_enrolment_id(users), isouter=True)
     .where(users.c.user_id.in_(_asked))
 )
 """A row for each user who is known; the columns of the enrolment are null where there never was one."""
-_STANDING_READY = ReadyStatement(_STANDING)
 
 
 @dataclass(frozen=True)
@@ -119,42 +124,42 @@ async def standings_of(
     owing = [row.user_id for row in rows.values() if row.is_owed]
     owed = await owed_to_each(connection, owing, now=now, held=holds) if owing else {}
     terms = _Terms(today, await _program_of(ledger, connection, today))
-    return {
-        user_id: _standing(
-            user_id,
-            rows.get(user_id),
-            stand[user_id],
-            terms,
-            owed.get(user_id, NOTHING_OWED),
-            holds.get(user_id),
+
+    def of(user_id: str) -> Standing:
+        row = rows.get(user_id)
+        latest = None if row is None or row.enrolment_id is None else row
+        told = _Told(
+            last_credited_day=None if row is None else row.last_credited_day,
+            is_behind=None if row is None else row.is_behind,
+            owed=owed.get(user_id, NOTHING_OWED),
+            hold=holds.get(user_id),
         )
-        for user_id in user_ids
-    }
+        return _standing(user_id, latest, stand[user_id], told, terms)
+
+    return {user_id: of(user_id) for user_id in user_ids}
 
 
-def standings_asked(user_ids: Sequence[str], now: datetime) -> list[BoundStatement]:
-    """The statements of ``standings_of``, to be read in one go; ``standings_in`` reads their rows."""
-    today = day_of(now)
-    yesterday, start = stored_day(today - ONE_DAY), stored_instant(start_of(today))
-    standing = _STANDING_READY.bound(users=user_ids, yesterday=yesterday, start_of_today=start)
-    return [standing, positions_asked(user_ids, now)]
+def plain_standing(
+    user_id: str,
+    latest: AnyRow | None,
+    position: Position,
+    *,
+    last_credited_day: date | None,
+    is_behind: bool,
+    program: Program | None,
+    today: date,
+) -> Standing:
+    """How a user stands who is neither held nor owed days. ``latest`` is the row of the latest enrolment.
 
-
-def standings_in(
-    found: Sequence[Sequence[Any]], user_ids: Sequence[str], program: Program | None, today: date
-) -> dict[str, Standing]:
-    """How users stand, by their ids, from the rows of both statements.
-
-    Users who are held or owed days are left out, since more must be read of them.
+    ``program`` is the one in force on ``today``.
     """
-    rows, stand = {row.user_id: row for row in found[0]}, positions_in(found[1], user_ids)
-    terms = _Terms(today, program)
-    row_by_user = {user_id: rows.get(user_id) for user_id in user_ids}
-    return {
-        user_id: _standing(user_id, row, stand[user_id], terms, NOTHING_OWED, None)
-        for user_id, row in row_by_user.items()
-        if row is None or not (row.is_held or row.is_owed)
-    }
+    return _standing(
+        user_id,
+        latest,
+        position,
+        _Told(last_credited_day=last_credited_day, is_behind=is_behind),
+        _Terms(today, program),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,28 +168,36 @@ class _Terms:
     program: Program | None
 
 
-def _standing(
-    user_id: str, row: AnyRow | None, stand: Position, terms: _Terms, owed: OwedToUser, hold: Hold | None
-) -> Standing:
-    latest = None if row is None or row.enrolment_id is None else row
+@dataclass(frozen=True)
+class _Told:
+    """What the ledger tells of a user's days and of operators."""
+
+    last_credited_day: date | None
+    is_behind: bool | None
+    owed: OwedToUser = NOTHING_OWED
+    hold: Hold | None = None
+
+
+def _standing(user_id: str, latest: AnyRow | None, position: Position, told: _Told, terms: _Terms) -> Standing:
+    enrolled = latest is not None and latest.ended_at is None
     return Standing(
         user_id=user_id,
-        enrolled=latest is not None and latest.ended_at is None,
+        enrolled=enrolled,
         receipt=None if latest is None else receipt_of(latest),
         region=None if latest is None else latest.region,
-        restricted_since=_restricted_since(latest, owed, terms.program, terms.today),
+        restricted_since=_restricted_since(latest, told.owed, terms.program, terms.today),
         ended_at=None if latest is None else latest.ended_at,
         end_reason=None if latest is None else latest.end_reason,
         end_operator=None if latest is None else latest.end_operator,
         end_tell=None if latest is None else latest.end_tell,
-        last_credited_day=None if row is None else row.last_credited_day,
-        owed_days=list(owed.days),
-        is_behind=latest is not None and latest.ended_at is None and latest.is_behind,
-        delayed_since=owed.delayed_since,
-        hold=hold,
-        holdings={asset: units for asset, units in sorted(stand.holdings.items()) if units},
-        totals=dict(sorted(stand.totals.items())),
-        tagged_asset=terms.program and tagged_asset(stand.holdings, terms.program),
+        last_credited_day=told.last_credited_day,
+        owed_days=list(told.owed.days),
+        is_behind=enrolled and bool(told.is_behind),
+        delayed_since=told.owed.delayed_since,
+        hold=told.hold,
+        holdings={asset: units for asset, units in sorted(position.holdings.items()) if units},
+        totals=dict(sorted(position.totals.items())),
+        tagged_asset=terms.program and tagged_asset(position.holdings, terms.program),
     )
 
 

@@ -23,9 +23,8 @@ from ledger.reading.earnings import (
     Position,
     credited_rewards,
     positions,
-    positions_asked,
-    positions_in,
 )
+from ledger.reading.plain import positions_asked, positions_in
 from staking.days import day_of
 from staking.models import RefusalReason
 from staking.program import AssetTerms
@@ -228,14 +227,16 @@ class _Endpoints:
         if not keys or version is None:
             return {}
         users = [*{key.user_id for key in keys.values()}]
-        found = await ledger.read_in_one_go(still_in_use_asked([*keys]), positions_asked(users, now))
+        found = await ledger.read_in_one_go(still_in_use_asked([*keys]), *positions_asked(users, now))
         if found is None:
             return {}
         in_use = {row.api_key for row in found[0]}
-        accounts, offer = positions_in(found[1], users), self._offer_in(version)
+        accounts, offer = positions_in(found[1:], users), self._offer_in(version)
+        nobody = _Holder(None, NOTHING, offer)
         return {
-            text: _Holder(key, accounts[key.user_id], offer) if text in in_use else _Holder(None, NOTHING, offer)
+            text: _Holder(key, accounts[key.user_id], offer) if text in in_use else nobody
             for text, key in keys.items()
+            if text not in in_use or key.user_id in accounts
         }
 
     async def _offered(self, connection: AsyncConnection, now: datetime) -> Offer:

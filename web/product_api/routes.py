@@ -19,7 +19,8 @@ from contract.errors import ServiceError
 from contract.live_status import Blocked, LiveStatus
 from ledger.database.memory import Memory
 from ledger.enrolments import is_recorded
-from ledger.reading.standing import Standing, standing_of, standings_asked, standings_in, standings_of
+from ledger.reading.plain import standings_asked, standings_in
+from ledger.reading.standing import Standing, standing_of, standings_of
 from ledger.reading.statements import StatementLine, first_credited_day, statement
 from ledger.service_tokens import Scope, ServiceToken, still_in_use_asked, tokens_in_use
 from staking.days import ONE_DAY, day_of, end_of

@@ -17,7 +17,7 @@ from world import LONG_AGO, World, at, day, units
 from ledger.database.engine import open_ledger
 from ledger.database.patience import Patience
 from ledger.errors import InsufficientBalance, LedgerUnavailable
-from ledger.reading.earnings import positions_asked
+from ledger.reading.plain import positions_asked
 from staking.models import Rewards
 
 pytestmark = pytest.mark.on_postgresql
@@ -135,17 +135,17 @@ async def test_what_is_not_answered_in_one_go_is_answered_by_a_transaction_on_an
     await world.move("ann", "12", "SOL", at("2026-10-01"))
     async with behind(proxy) as far:
         asked = positions_asked(["ann"], at("2026-10-02"))
-        assert await far.ledger.read_in_one_go(asked) is not None
+        assert await far.ledger.read_in_one_go(*asked) is not None
         proxy.fall_silent_at(BEGINNING)
-        assert await far.ledger.read_in_one_go(asked) is None
+        assert await far.ledger.read_in_one_go(*asked) is None
         assert proxy.silenced.is_set()
         assert await far.balances("ann") == {"SOL": units("12")}
 
-        assert await far.ledger.read_in_one_go(asked) is not None
+        assert await far.ledger.read_in_one_go(*asked) is not None
         databases.cut_connections(tmp_path)
-        assert await far.ledger.read_in_one_go(asked) is None
+        assert await far.ledger.read_in_one_go(*asked) is None
         assert await far.balances("ann") == {"SOL": units("12")}
-        assert await far.ledger.read_in_one_go(asked) is not None
+        assert await far.ledger.read_in_one_go(*asked) is not None
 
 
 async def test_a_refusal_stands_though_its_rollback_is_not_answered(
