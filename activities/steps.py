@@ -36,14 +36,14 @@ class Steps:
         Each call is counted, and runs that recalled earlier may write no more.
         """
         with refusals_are_final():
-            known = await recall(self.ledger, user_id)
+            recalled = await recall(self.ledger, user_id)
         settings = RunSettings(
             wake_offset=wake_offset(user_id, self.spread),
             search_attributes=self.search_attributes,
             steps_at_once=True,
             days_per_run=self.days_per_run,
         )
-        return known.model_copy(update={"settings": settings})
+        return recalled.model_copy(update={"settings": settings})
 
     @activity.defn(name=ENROL.name)
     async def enrol(self, request: EnrolRequest) -> Receipt | Refusal:

@@ -72,8 +72,8 @@ async def _is_recorded(ledger: Ledger, enrolment_id: str | None) -> bool:
 
 async def _difference(ledger: Ledger, user_id: str, live: LiveStatus) -> str | None:
     async with ledger.read() as connection:
-        known = await unfinished_of(connection, user_id)
-    unfinished = [enrolment.receipt.enrolment_id for enrolment in known.enrolments]
+        recalled = await unfinished_of(connection, user_id)
+    unfinished = [enrolment.receipt.enrolment_id for enrolment in recalled.enrolments]
     if live.enrolment_id in unfinished or (live.enrolment_id is None and not unfinished):
         return None
     theirs = f"is at enrolment {live.enrolment_id}" if live.enrolment_id else "has no enrolment to work on"

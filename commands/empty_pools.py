@@ -57,15 +57,15 @@ class EmptyPools:
 async def empty_pools(ledger: Ledger, program: Program) -> EmptyPools:
     """The empty pools of a program, compared with the programs in force today or to come."""
     async with ledger.read(takes_long=True) as connection:
-        known = await all_versions(connection)
+        versions = await all_versions(connection)
         today = day_of(now())
-        current = [span for span in timetable(known) if span.last_day is None or span.last_day >= today]
+        current = [span for span in timetable(versions) if span.last_day is None or span.last_day >= today]
         earns_already = {asset for span in current for asset in span.version.program.earning}
         return EmptyPools(
             first_day=program.effective_from,
             unfunded=await unfunded(connection, program.earning),
-            new=frozenset(program.earning.keys() - earns_already) if known else frozenset(),
-            fundable=frozenset(asset for version in known for asset in version.program.assets),
+            new=frozenset(program.earning.keys() - earns_already) if versions else frozenset(),
+            fundable=frozenset(asset for version in versions for asset in version.program.assets),
         )
 
 

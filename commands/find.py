@@ -172,5 +172,5 @@ def _row(user: FoundUser) -> list[str]:
 
 
 def _json(user: FoundUser) -> dict[str, object]:
-    known = asdict(user)
-    return {"user": known.pop("user_id"), **known}
+    fields = asdict(user)
+    return {"user": fields.pop("user_id"), **fields}

@@ -110,17 +110,17 @@ def _show_user(user: str, asset: str | None, *, last: int, as_json: bool) -> Non
                     await check_spelling(connection, [asset])
                 return found
 
-    known = run(work())
+    latest = run(work())
     if as_json:
-        steps = [{**entry_json(step.entry), "holdings": amounts(step.holdings)} for step in known.steps]
-        print_json({"user": user, "asset": asset, "count": known.count, "entries": steps})
+        steps = [{**entry_json(step.entry), "holdings": amounts(step.holdings)} for step in latest.steps]
+        print_json({"user": user, "asset": asset, "count": latest.count, "entries": steps})
         return
     what = f"{user} in {asset}" if asset else user
-    if not known.count:
+    if not latest.count:
         print(f"there are no entries of {what}.")
         return
-    print_prose(f"Entries of {what}: {_of_how_many(len(known.steps), known.count)}, the newest last")
-    print_steps(known.steps)
+    print_prose(f"Entries of {what}: {_of_how_many(len(latest.steps), latest.count)}, the newest last")
+    print_steps(latest.steps)
 
 
 def _show_pool(asset: str, *, with_rewards: bool, last: int, as_json: bool) -> None:
@@ -131,26 +131,26 @@ def _show_pool(asset: str, *, with_rewards: bool, last: int, as_json: bool) -> N
                 await check_spelling(connection, [asset])
             return found
 
-    known = run(work())
+    latest = run(work())
     if as_json:
         print_json(
             {
                 "pool": asset,
-                "count": known.count,
-                "balance": format_amount(known.balance),
-                "entries": [entry_json(entry) for entry in known.entries],
+                "count": latest.count,
+                "balance": format_amount(latest.balance),
+                "entries": [entry_json(entry) for entry in latest.entries],
             }
         )
         return
-    if not known.count:
+    if not latest.count:
         way_out = f"starter.py pool fund {typed(asset)} 1000"
         print(f"there are no entries of the {asset} pool; fund it with: {way_out}")
         return
-    shown = _of_how_many(len(known.entries), known.count)
+    shown = _of_how_many(len(latest.entries), latest.count)
     kinds = "Entries" if with_rewards else "Entries, but for rewards,"
     print_prose(f"{kinds} of the {asset} pool: {shown}, the newest last")
-    print_pool_entries(known.entries)
-    print(f"balance now: {format_amount(known.balance)} {asset}")
+    print_pool_entries(latest.entries)
+    print(f"balance now: {format_amount(latest.balance)} {asset}")
 
 
 def _of_how_many(shown: int, count: int) -> str:

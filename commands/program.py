@@ -269,8 +269,8 @@ def diff(
     """
     first, second = (before, after) if after is not None else (None, before)
     sides = [_named(first) if first is not None else day_of(now()), None if second is None else _named(second)]
-    known = [] if all(isinstance(side, Path) for side in sides) else run(_known_versions())
-    old, new = (_side(side, known) for side in sides)
+    versions = [] if all(isinstance(side, Path) for side in sides) else run(_known_versions())
+    old, new = (_side(side, versions) for side in sides)
     found = differences(old.program, new.program)
     if as_json:
         print_json([{"key": each.key, "before": each.before, "after": each.after} for each in found])
@@ -281,7 +281,7 @@ def diff(
             print(_sentence(each))
     else:
         print(f"no difference: {old.name} and {new.name} say the same.")
-    if known and (empty := run(empty_pools_if_there_is_a_ledger(new.program, only_new=True))):
+    if versions and (empty := run(empty_pools_if_there_is_a_ledger(new.program, only_new=True))):
         say(unfunded_warning(empty))
 
 
@@ -300,15 +300,15 @@ def _named(text: str) -> int | date | Path:
     return day_argument(text) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else Path(text)
 
 
-def _side(named: int | date | Path | None, known: list[ProgramVersion]) -> _Side:
+def _side(named: int | date | Path | None, versions: list[ProgramVersion]) -> _Side:
     if isinstance(named, Path):
         return _Side(str(named), read_program(named))
     if isinstance(named, int):
-        version = next((version for version in known if version.version == named), None)
+        version = next((version for version in versions if version.version == named), None)
         if version is None:
-            raise CommandFailed(f"there is no program version {named}; {len(known)} were applied so far")
+            raise CommandFailed(f"there is no program version {named}; {len(versions)} were applied so far")
         return _Side(f"version {named}", version.program)
-    spans = timetable(known)
+    spans = timetable(versions)
     last = spans[-1].version if spans and named is None else None
     version = last or _in_force_on(spans, named or day_of(now())).version
     return _Side(f"version {version.version}", version.program)

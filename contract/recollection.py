@@ -94,16 +94,16 @@ class Recollection(Model):
     @property
     def first_unfinished(self) -> Enrolment | None:
         """The oldest enrolment that is open or has owed days."""
-        return next((known for known in self.enrolments if not known.is_finished), None)
+        return next((enrolment for enrolment in self.enrolments if not enrolment.is_finished), None)
 
     @property
     def open_enrolment(self) -> Enrolment | None:
         """The enrolment that has not ended; a user has at most one."""
-        return next((known for known in self.enrolments if known.last_accrual_day is None), None)
+        return next((enrolment for enrolment in self.enrolments if enrolment.last_accrual_day is None), None)
 
     def enrolment(self, enrolment_id: str) -> Enrolment:
         """The enrolment as it is now. Raises StopIteration if it is not here."""
-        return next(known for known in self.enrolments if known.receipt.enrolment_id == enrolment_id)
+        return next(enrolment for enrolment in self.enrolments if enrolment.receipt.enrolment_id == enrolment_id)
 
     def with_enrolment(self, receipt: Receipt, region: str) -> "Recollection":
         """The same after an activation."""
@@ -125,14 +125,14 @@ class Recollection(Model):
     def with_end(self, end: End, *, last_accrual_day: date) -> "Recollection":
         """The same after an enrolment ended. If it is an older enrolment that ended earlier than was known, the
         last end stays."""
-        last_end = max(end, self.last_end or end, key=lambda known: known.ended_at)
+        last_end = max(end, self.last_end or end, key=lambda either: either.ended_at)
         ended = self._with_change(end.enrolment_id, last_accrual_day=last_accrual_day)
         return ended.model_copy(update={"last_end": last_end})
 
     def without_finished(self) -> "Recollection":
         """The same without the finished enrolments."""
         return self.model_copy(
-            update={"enrolments": [known for known in self.enrolments if not known.is_finished]}
+            update={"enrolments": [enrolment for enrolment in self.enrolments if not enrolment.is_finished]}
         )
 
     def with_hold(self, hold: Hold | None) -> "Recollection":
@@ -159,25 +159,25 @@ class Recollection(Model):
     def differs_for_the_loop(self, other: "Recollection") -> bool:
         """Whether the loop has something else to do with the other recollection."""
 
-        def of(known: Recollection) -> object:
-            return known.enrolments, known.hold, known.last_end, known.last_credited_day
+        def of(user: Recollection) -> object:
+            return user.enrolments, user.hold, user.last_end, user.last_credited_day
 
         return of(self) != of(other)
 
     def with_search_attributes_of(self, recalled: "Recollection") -> "Recollection":
         """The same with which search attributes are to be written, and with the regions for them, from a new
         recall."""
-        regions = {known.receipt.enrolment_id: known.region for known in recalled.enrolments}
+        regions = {enrolment.receipt.enrolment_id: enrolment.region for enrolment in recalled.enrolments}
         enrolments = [
-            known.model_copy(update={"region": regions.get(known.receipt.enrolment_id, known.region)})
-            for known in self.enrolments
+            enrolment.model_copy(update={"region": regions.get(enrolment.receipt.enrolment_id, enrolment.region)})
+            for enrolment in self.enrolments
         ]
         use = {"search_attributes": recalled.settings.search_attributes}
         return self.model_copy(update={"enrolments": enrolments, "settings": self.settings.model_copy(update=use)})
 
     def _with_change(self, enrolment_id: str, **changes: date) -> "Recollection":
         changed = [
-            known.model_copy(update=changes) if known.receipt.enrolment_id == enrolment_id else known
-            for known in self.enrolments
+            enrolment.model_copy(update=changes) if enrolment.receipt.enrolment_id == enrolment_id else enrolment
+            for enrolment in self.enrolments
         ]
         return self.model_copy(update={"enrolments": changed})

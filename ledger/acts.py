@@ -104,9 +104,9 @@ async def hold(ledger: Ledger, request: ActRequest) -> Hold:
         done = await _done(connection, request.act_id)
         if done is not None:
             return _hold(done)
-        known = await hold_of(connection, request.user_id)
-        if known is not None:
-            return known
+        hold_now = await hold_of(connection, request.user_id)
+        if hold_now is not None:
+            return hold_now
         held_at = max(request.now, ledger.clock())
         await _write(connection, request.act_id, request.user_id, "hold", request.act, held_at)
         return Hold(
@@ -127,11 +127,11 @@ async def release(ledger: Ledger, request: ActRequest) -> Hold | None:
         done = await _done(connection, request.act_id)
         if done is not None:
             return _hold_in(await _last(connection, request.user_id, before=done.act_number))
-        known = await hold_of(connection, request.user_id)
-        if known is not None:
+        hold_now = await hold_of(connection, request.user_id)
+        if hold_now is not None:
             released_at = max(request.now, ledger.clock())
             await _write(connection, request.act_id, request.user_id, "release", request.act, released_at)
-        return known
+        return hold_now
 
 
 @run_again_if_it_gave_way

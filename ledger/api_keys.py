@@ -108,9 +108,9 @@ async def keys_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict
     return {row.api_key: _key(row) for row in await connection.execute(_KEYS_IN_USE, {"keys": asked})}
 
 
-def still_in_use_asked(known: Sequence[str]) -> BoundStatement:
+def still_in_use_asked(keys: Sequence[str]) -> BoundStatement:
     """Which of these keys are not revoked, to be read in one go. Nothing else of a key ever changes."""
-    return _STILL_IN_USE.bound(keys=known)
+    return _STILL_IN_USE.bound(keys=keys)
 
 
 async def profile_of(connection: AsyncConnection, key: ApiKey) -> Profile:
@@ -156,9 +156,9 @@ async def revoke_key(
 ) -> ApiKey:
     """Takes a key out of use for good. A repeat gets the first answer. Raises UnknownKey."""
     check_words(operator, reason)
-    known = select(api_keys).where(api_keys.c.api_key == api_key)
+    of_this_key = select(api_keys).where(api_keys.c.api_key == api_key)
     async with ledger.write() as connection:
-        before = (await connection.execute(known)).one_or_none()
+        before = (await connection.execute(of_this_key)).one_or_none()
         if before is None:
             raise UnknownKey("there is no such key; the keys are listed by: starter.py keys list")
         await lock_user(connection, before.user_id)
@@ -178,7 +178,7 @@ async def revoke_key(
                 user_id=before.user_id,
                 subject=f"key {api_key}",
             )
-        return _key((await connection.execute(known)).one())
+        return _key((await connection.execute(of_this_key)).one())
 
 
 def _key(row: AnyRow) -> ApiKey:

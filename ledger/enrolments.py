@@ -31,9 +31,9 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
     async with ledger.write() as connection:
         user = await lock_user(connection, request.user_id)
         user.check_fence(request)
-        known = await _known(connection, request)
-        if known is not None:
-            return receipt_of(known)
+        recorded = await _recorded(connection, request)
+        if recorded is not None:
+            return receipt_of(recorded)
         now = max(request.now, ledger.clock())
         last_end = await _lastend_of_row(connection, request.user_id)
         if activation.back_dating is None:
@@ -130,8 +130,8 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
 
 async def is_recorded(connection: AsyncConnection, enrolment_id: str) -> bool:
     """Whether an enrolment was ever recorded here."""
-    known = select(enrolments.c.enrolment_id).where(enrolments.c.enrolment_id == enrolment_id)
-    return await connection.scalar(known) is not None
+    statement = select(enrolments.c.enrolment_id).where(enrolments.c.enrolment_id == enrolment_id)
+    return await connection.scalar(statement) is not None
 
 
 def last_credited_day(*of: ColumnElement[bool]) -> Select[date]:
@@ -175,7 +175,7 @@ def _row(request: EnrolRequest, activated_at: datetime, now: datetime) -> dict[s
     }
 
 
-async def _known(connection: AsyncConnection, request: EnrolRequest) -> AnyRow | None:
+async def _recorded(connection: AsyncConnection, request: EnrolRequest) -> AnyRow | None:
     """The enrolment that was recorded under this id; if there is none, the open one."""
     rows = (
         await connection.execute(

@@ -86,15 +86,15 @@ async def user_entries(
     user may never have had a holding that is shown between them.
     """
     if asset is None:
-        known = select(entries.c.entry_id, entries.c.effective_at).where(entries.c.user_id == user_id)
+        chosen = select(entries.c.entry_id, entries.c.effective_at).where(entries.c.user_id == user_id)
     else:
-        known = (
+        chosen = (
             select(postings.c.entry_id, postings.c.effective_at)
             .join(accounts, accounts.c.account_id == postings.c.account_id)
             .where(accounts.c.user_id == user_id, accounts.c.asset == asset)
         )
-    count = await connection.scalar(select(func.count()).select_from(known.subquery()))
-    latest = known.order_by(text("effective_at DESC, entry_id DESC")).limit(last).subquery()
+    count = await connection.scalar(select(func.count()).select_from(chosen.subquery()))
+    latest = chosen.order_by(text("effective_at DESC, entry_id DESC")).limit(last).subquery()
     lines = _lines().join(latest, latest.c.entry_id == entries.c.entry_id)
     if asset is not None:
         lines = lines.where(accounts.c.asset == asset)
@@ -125,7 +125,7 @@ async def pool_entries(
 
     Each shows its change of the pool, also if it is an entry of a user.
     """
-    known = (
+    chosen = (
         select(entries.c.entry_id, func.sum(postings.c.amount).label("amount"))
         .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
         .join(entries, entries.c.entry_id == postings.c.entry_id)
@@ -133,9 +133,9 @@ async def pool_entries(
         .group_by(entries.c.entry_id)
     )
     if not with_rewards:
-        known = known.where(entries.c.kind != "reward")
-    count = await connection.scalar(select(func.count()).select_from(known.subquery()))
-    latest = known.order_by(entries.c.entry_id.desc()).limit(last).subquery()
+        chosen = chosen.where(entries.c.kind != "reward")
+    count = await connection.scalar(select(func.count()).select_from(chosen.subquery()))
+    latest = chosen.order_by(entries.c.entry_id.desc()).limit(last).subquery()
     reversal = entries.alias("reversal")
     rows = await connection.execute(
         select(entries, reversal.c.entry_id.label("reversed_by"), latest.c.amount, literal(asset).label("asset"))

@@ -166,13 +166,13 @@ async def users_as_they_are(connection: AsyncConnection, user_ids: Iterable[str]
     """What taking the users' locks would return, without taking them. It is for a look ahead, and never for a
     posting."""
     asked = sorted(user_ids)
-    known = {user_id: LockedUser(user_id, _NEVER, _NEVER, 0) for user_id in asked}
+    seen = {user_id: LockedUser(user_id, _NEVER, _NEVER, 0) for user_id in asked}
     rows = await connection.execute(select(users).where(users.c.user_id.in_(asked)))
-    known |= {
+    seen |= {
         row.user_id: LockedUser(row.user_id, row.closed_through, row.latest_effective_at, row.generation)
         for row in rows
     }
-    return known
+    return seen
 
 
 async def lock_or_make_users(connection: AsyncConnection, user_ids: Iterable[str]) -> dict[str, LockedUser]:
@@ -220,7 +220,7 @@ async def post_all(connection: AsyncConnection, new: Sequence[NewEntry]) -> list
 
 
 async def post_to(
-    connection: AsyncConnection, known: Mapping[AccountKey, Account], new: Sequence[NewEntry]
+    connection: AsyncConnection, account_of: Mapping[AccountKey, Account], new: Sequence[NewEntry]
 ) -> list[int]:
     """Like post_all, if the accounts of all legs are given and the pools among them are locked."""
     for entry in new:
@@ -229,14 +229,18 @@ async def post_to(
     for entry in new:
         for leg in entry.legs:
             changes[leg.account] += leg.amount
-    changed = {known[key]: change for key, change in changes.items() if change and known[key].balance is not None}
+    changed = {
+        account_of[key]: change
+        for key, change in changes.items()
+        if change and account_of[key].balance is not None
+    }
     for account, change in changed.items():
         check_range(account, change)
     entry_ids = await insert_numbered_rows(connection, entries, [_entry_row(entry) for entry in new])
     rows = [
         {"entry_id": entry_id, "account_id": account, "effective_at": entry.effective_at, "amount": amount}
         for entry_id, entry in zip(entry_ids, new, strict=True)
-        for account, amount in _amounts_by_account(entry, known).items()
+        for account, amount in _amounts_by_account(entry, account_of).items()
         if amount
     ]
     await insert_rows(connection, postings, rows)
@@ -290,10 +294,10 @@ def accounts_of(changes: Iterable[Changed]) -> set[AccountKey]:
     return {account for changed in changes for account in (_spot_of(changed), _outside_of(changed))}
 
 
-def sides_of(changes: Iterable[Changed], known: Mapping[AccountKey, Account]) -> Sides:
+def sides_of(changes: Iterable[Changed], account_of: Mapping[AccountKey, Account]) -> Sides:
     """The ids of the accounts of both sides."""
     return {
-        changed: (known[_spot_of(changed)].account_id, known[_outside_of(changed)].account_id)
+        changed: (account_of[_spot_of(changed)].account_id, account_of[_outside_of(changed)].account_id)
         for changed in changes
     }
 
@@ -312,20 +316,25 @@ async def post_movements(
     """Like post_all, for a bulk of movements of locked users. Each balances, since its two sides are made here."""
     if not new:
         return []
-    known = await open_accounts(connection, accounts_of((movement.user_id, movement.asset) for movement in new))
-    return await post_movements_to(connection, known, new, in_common)
+    account_of = await open_accounts(
+        connection, accounts_of((movement.user_id, movement.asset) for movement in new)
+    )
+    return await post_movements_to(connection, account_of, new, in_common)
 
 
 async def post_movements_to(
-    connection: AsyncConnection, known: Mapping[AccountKey, Account], new: Sequence[Movement], in_common: InCommon
+    connection: AsyncConnection,
+    account_of: Mapping[AccountKey, Account],
+    new: Sequence[Movement],
+    in_common: InCommon,
 ) -> Sequence[int]:
     """post_movements, of at least one, where the accounts of both sides of each are known."""
     changes: defaultdict[Changed, int] = defaultdict(int)
     for movement in new:
         changes[movement.user_id, movement.asset] += movement.amount
-    sides = sides_of(changes, known)
+    sides = sides_of(changes, account_of)
     for changed, change in changes.items():
-        check_range(known[_spot_of(changed)], change)
+        check_range(account_of[_spot_of(changed)], change)
     entry_ids = await insert_numbered_stored(connection, entries, *entry_rows(new, in_common))
     rows: list[tuple[int, int, int, int]] = []
     for entry_id, movement in zip(entry_ids, new, strict=True):
@@ -333,7 +342,7 @@ async def post_movements_to(
         rows.append((entry_id, spot, movement.effective_at, movement.amount))
         rows.append((entry_id, other, movement.effective_at, -movement.amount))
     await insert_stored(connection, postings, ("entry_id", "account_id", "effective_at", "amount"), rows)
-    await _write_balances(connection, changes, known)
+    await _write_balances(connection, changes, account_of)
     return entry_ids
 
 
@@ -342,16 +351,16 @@ async def settle(connection: AsyncConnection, changes: Mapping[Changed, int]) ->
 
     Raises InsufficientBalance or AccountFull if one would leave its range.
     """
-    known = await find_accounts(connection, {_spot_of(changed) for changed in changes})
+    account_of = await find_accounts(connection, {_spot_of(changed) for changed in changes})
     for changed, change in changes.items():
-        check_range(known[_spot_of(changed)], change)
-    await _write_balances(connection, changes, known)
+        check_range(account_of[_spot_of(changed)], change)
+    await _write_balances(connection, changes, account_of)
 
 
 async def _write_balances(
-    connection: AsyncConnection, changes: Mapping[Changed, int], known: Mapping[AccountKey, Account]
+    connection: AsyncConnection, changes: Mapping[Changed, int], account_of: Mapping[AccountKey, Account]
 ) -> None:
-    of_users = {changed: known[_spot_of(changed)] for changed in changes}
+    of_users = {changed: account_of[_spot_of(changed)] for changed in changes}
     balances_after = [
         {"account_id": of_users[changed].account_id, "balance": (of_users[changed].balance or 0) + change}
         for changed, change in sorted(changes.items())
@@ -552,10 +561,10 @@ def _entry_row(entry: NewEntry) -> dict[str, Any]:
     }
 
 
-def _amounts_by_account(entry: NewEntry, known: Mapping[AccountKey, Account]) -> dict[int, int]:
+def _amounts_by_account(entry: NewEntry, account_of: Mapping[AccountKey, Account]) -> dict[int, int]:
     amounts: defaultdict[int, int] = defaultdict(int)
     for leg in entry.legs:
-        amounts[known[leg.account].account_id] += leg.amount
+        amounts[account_of[leg.account].account_id] += leg.amount
     return amounts
 
 

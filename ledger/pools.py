@@ -101,13 +101,13 @@ async def unfunded(connection: AsyncConnection, terms: Mapping[str, AssetTerms])
 
 async def check_asset(connection: AsyncConnection, asset: str) -> None:
     """Raises UnknownAsset for an asset that no program version has, MisspeltAsset, or NoProgram."""
-    known = {name for version in await all_versions(connection) for name in version.program.assets}
-    if not known:
+    assets = {name for version in await all_versions(connection) for name in version.program.assets}
+    if not assets:
         raise NoProgram("no program has been applied; apply one with: starter.py program apply program.toml")
-    if asset not in known:
-        if sentence := misspelt(asset, known):
+    if asset not in assets:
+        if sentence := misspelt(asset, assets):
             raise MisspeltAsset(sentence)
-        raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(known))}")
+        raise UnknownAsset(f"{asset} is not an asset of the program, which has {', '.join(sorted(assets))}")
 
 
 async def pool_balances(connection: AsyncConnection) -> dict[str, int]:

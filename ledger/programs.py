@@ -83,18 +83,18 @@ async def apply_program(
     async with ledger.write() as connection:
         await lock_all_users(connection)
         now = max(now, ledger.clock())
-        known = await all_versions(connection)
-        replaced = in_force_on(timetable(known), first_day)
+        earlier = await all_versions(connection)
+        replaced = in_force_on(timetable(earlier), first_day)
         if replaced is not None and replaced.version.program == program:
             return Applied(replaced.version, changed=False, resumed=[])
-        if known and first_day < (possible := await _first_day_to_come(connection, now)):
+        if earlier and first_day < (possible := await _first_day_to_come(connection, now)):
             raise ProgramRefused(
                 f"this program starts on {first_day}, but the terms of a day that has begun never change; "
                 f"set effective_from to {possible} or later"
             )
-        _check_spelling_of(program, known)
+        _check_spelling_of(program, earlier)
         objection()
-        (new,) = await _add_versions(connection, known, [program], now)
+        (new,) = await _add_versions(connection, earlier, [program], now)
         await write_act(
             connection,
             "program_apply",
@@ -134,13 +134,13 @@ async def switch_assets(
         now = max(now, ledger.clock())
         possible = await _first_day_to_come(connection, now)
         first_day = first_day or possible
-        known = await all_versions(connection)
-        at_first = in_force_on(timetable(known), first_day)
+        earlier = await all_versions(connection)
+        at_first = in_force_on(timetable(earlier), first_day)
         if at_first is None:
             raise no_program_on(first_day)
-        _check_known(assets, at_first.version.program, first_day)
+        _check_has(assets, at_first.version.program, first_day)
         begins = at_first.version.program.model_copy(update={"effective_from": first_day})
-        later = [span.version.program for span in timetable(known) if span.first_day > first_day]
+        later = [span.version.program for span in timetable(earlier) if span.first_day > first_day]
         switched = [
             program.with_paused(assets, paused=paused)
             for program in (begins, *later)
@@ -153,7 +153,7 @@ async def switch_assets(
             )
         if switched:
             objection()
-        added = await _add_versions(connection, known, switched, now)
+        added = await _add_versions(connection, earlier, switched, now)
         if added:
             kind = "program_pause" if paused else "program_resume"
             versions = ", ".join(str(version.version) for version in added)
@@ -255,11 +255,11 @@ async def _first_day_to_come(connection: AsyncConnection, now: datetime) -> date
 
 
 async def _add_versions(
-    connection: AsyncConnection, known: Sequence[ProgramVersion], programs: Sequence[Program], now: datetime
+    connection: AsyncConnection, earlier: Sequence[ProgramVersion], programs: Sequence[Program], now: datetime
 ) -> list[ProgramVersion]:
     """Writes programs as new versions, numbered after the given ones. If another version was added meanwhile,
     it has taken the number, and the transaction is run again."""
-    last = known[-1].version if known else 0
+    last = earlier[-1].version if earlier else 0
     new = [ProgramVersion(number, program, now) for number, program in enumerate(programs, last + 1)]
     if new:
         rows = [
@@ -275,17 +275,17 @@ async def _add_versions(
     return new
 
 
-def _check_known(assets: Collection[str], program: Program, day: date) -> None:
+def _check_has(assets: Collection[str], program: Program, day: date) -> None:
     for asset in assets:
         if asset not in program.assets:
-            known = ", ".join(sorted(program.assets))
+            there = ", ".join(sorted(program.assets))
             if sentence := misspelt(asset, program.assets):
                 raise MisspeltAsset(sentence)
-            raise UnknownAsset(f"{asset} is not an asset of the program in force on {day}, which has {known}")
+            raise UnknownAsset(f"{asset} is not an asset of the program in force on {day}, which has {there}")
 
 
-def _check_spelling_of(program: Program, known: Sequence[ProgramVersion]) -> None:
-    before = {asset for version in known for asset in version.program.assets}
+def _check_spelling_of(program: Program, earlier: Sequence[ProgramVersion]) -> None:
+    before = {asset for version in earlier for asset in version.program.assets}
     for asset in program.assets:
         if (right := other_spelling(asset, before)) is not None:
             raise ProgramRefused(f"assets.{asset}: {likeness(asset, right)}, which earlier versions have")

@@ -20,5 +20,5 @@ async def recall(ledger: Ledger, user_id: str) -> Recollection:
         user = await lock_user(connection, user_id)
         generation = user.generation + 1
         await connection.execute(update(users).where(users.c.user_id == user_id).values(generation=generation))
-        known = await recollection(connection, user_id)
-        return known.model_copy(update={"generation": generation})
+        recalled = await recollection(connection, user_id)
+        return recalled.model_copy(update={"generation": generation})

@@ -82,9 +82,9 @@ async def tokens_in_use(connection: AsyncConnection, asked: Sequence[str]) -> di
     return {token_id: found.get(token_id) for token_id in asked}
 
 
-def still_in_use_asked(known: Sequence[str]) -> BoundStatement:
+def still_in_use_asked(token_ids: Sequence[str]) -> BoundStatement:
     """Which of these tokens are not revoked, to be read in one go. Nothing else of a token ever changes."""
-    return _STILL_IN_USE.bound(ids=known)
+    return _STILL_IN_USE.bound(ids=token_ids)
 
 
 async def all_tokens(connection: AsyncConnection) -> list[ServiceToken]:

@@ -20,8 +20,8 @@ async def misspelt_assets(connection: AsyncConnection, assets: Iterable[str]) ->
     if not asked:
         return {}
     contents = await connection.scalars(select(program_versions.c.content))
-    known = {asset for content in contents for asset in Program.model_validate_json(content).assets}
-    return {asset: sentence for asset in asked if (sentence := misspelt(asset, known))}
+    of_programs = {asset for content in contents for asset in Program.model_validate_json(content).assets}
+    return {asset: sentence for asset in asked if (sentence := misspelt(asset, of_programs))}
 
 
 async def check_spelling(connection: AsyncConnection, assets: Iterable[str]) -> None:
@@ -30,9 +30,9 @@ async def check_spelling(connection: AsyncConnection, assets: Iterable[str]) -> 
         raise MisspeltAsset(sentence)
 
 
-def misspelt(asset: str, known: Collection[str]) -> str | None:
+def misspelt(asset: str, assets: Collection[str]) -> str | None:
     """The sentence for an asset that differs only in case or width from a known one; None for any other."""
-    right = other_spelling(asset, known)
+    right = other_spelling(asset, assets)
     if right is None:
         return None
     how = "case" if right.casefold() == asset.casefold() else "each character"

@@ -109,18 +109,18 @@ def check_asset_code(text: str) -> str:
     return code
 
 
-def other_spelling(asset: str, known: Collection[str]) -> str | None:
+def other_spelling(asset: str, assets: Collection[str]) -> str | None:
     """The known asset from which a code differs only in case, in the width of its characters, or in something
     invisible. None for a known asset, and for any other code."""
-    if asset in known:
+    if asset in assets:
         return None
     looks = _looks(asset)
-    return next((other for other in sorted(known) if _looks(other) == looks), None)
+    return next((other for other in sorted(assets) if _looks(other) == looks), None)
 
 
-def likeness(asset: str, known: str) -> str:
+def likeness(asset: str, right: str) -> str:
     """How a code is another spelling of a known one, as part of a sentence: ``differs only in case from SOL``."""
-    return f"{'differs only in case from' if asset.casefold() == known.casefold() else 'looks like'} {known}"
+    return f"{'differs only in case from' if asset.casefold() == right.casefold() else 'looks like'} {right}"
 
 
 def _looks(asset: str) -> str:

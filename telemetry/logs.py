@@ -82,20 +82,20 @@ def _time(record: logging.LogRecord) -> str:
 def _context(record: logging.LogRecord) -> dict[str, Any]:
     """User, day and attempt of a step, as far as the SDK or the step has them."""
     found: dict[str, Any] = {}
-    known: Mapping[str, Any] = getattr(record, "temporal_activity", None) or getattr(
+    fields: Mapping[str, Any] = getattr(record, "temporal_activity", None) or getattr(
         record, "temporal_workflow", {}
     )
-    if not known and activity.in_activity():
+    if not fields and activity.in_activity():
         info = activity.info()
-        known = {
+        fields = {
             "workflow_id": info.workflow_id,
             "workflow_run_id": info.workflow_run_id,
             "activity_type": info.activity_type,
             "attempt": info.attempt,
         }
     if core := getattr(record, "temporal_log", None):
-        known = {name: value for name, value in core.fields.items() if name in _FIELDS_OF_THE_CORE}
-    identity = str(known.get("workflow_id") or "")
+        fields = {name: value for name, value in core.fields.items() if name in _FIELDS_OF_THE_CORE}
+    identity = str(fields.get("workflow_id") or "")
     if identity.startswith(_WORKFLOW_ID_PREFIX):
         found["user"] = identity.removeprefix(_WORKFLOW_ID_PREFIX)
     if told := getattr(record, "day", None):
@@ -103,11 +103,11 @@ def _context(record: logging.LogRecord) -> dict[str, Any]:
     elif (day := day_in_progress.get()) is not None:
         found["day"] = day.isoformat()
     names = {
-        "step": known.get("activity_type"),
-        "attempt": known.get("attempt"),
+        "step": fields.get("activity_type"),
+        "attempt": fields.get("attempt"),
         "workflow_id": identity,
-        "run_id": known.get("workflow_run_id") or known.get("run_id"),
-        "error": known.get("error"),
+        "run_id": fields.get("workflow_run_id") or fields.get("run_id"),
+        "error": fields.get("error"),
     }
     return found | {name: value for name, value in names.items() if value}
 

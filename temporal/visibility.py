@@ -118,7 +118,7 @@ async def _latest(client: Client, page: Sequence[WorkflowExecution]) -> list[Fou
     if closed:
         ids = ", ".join(_quoted(execution_id) for execution_id in newest)
         async for run in _executions(client, f"{_OURS} AND {_LAST_OF_ITS_CHAIN} AND WorkflowId IN ({ids})"):
-            newest[run.id] = max(newest[run.id], run, key=lambda known: known.start_time)
+            newest[run.id] = max(newest[run.id], run, key=lambda run: run.start_time)
     return [
         _found(execution) for execution in page if newest.get(execution.id, execution).run_id == execution.run_id
     ]

@@ -149,9 +149,9 @@ def _liveness(patience: Patience) -> dict[str, int]:
 
 def _check_options(url: URL) -> None:
     """The options behind the question mark of the URL, as text for libpq."""
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    of_libpq = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     for name, value in url.query.items():
-        if name not in known:
+        if name not in of_libpq:
             raise LedgerUnavailable(f"{name!r} in the ledger's URL is not an option of a PostgreSQL connection")
         if not isinstance(value, str) and name not in ("host", "port"):
             raise LedgerUnavailable(f"{name!r} stands in the ledger's URL more than once")

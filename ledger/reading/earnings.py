@@ -184,9 +184,9 @@ async def credited_rewards(
     page = list(await connection.execute(newest_first.offset(offset or 0).limit(limit), asked))
     if offset is None and len(page) == limit:
         oldest = start_of_millisecond(page[-1].credited_at)
-        known = sum(start_of_millisecond(row.credited_at) == oldest for row in page)
+        of_oldest = sum(start_of_millisecond(row.credited_at) == oldest for row in page)
         within = {**asked, "since": oldest, "until": _end_of_millisecond(oldest)}
-        page += await connection.execute(newest_first.offset(known), within)
+        page += await connection.execute(newest_first.offset(of_oldest), within)
     return CreditedPage(
         [CreditedReward(row.asset, row.reward, row.average, row.credited_at) for row in page], total or 0
     )

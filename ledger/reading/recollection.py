@@ -16,8 +16,8 @@ from staking.days import ONE_DAY, day_of
 
 async def recollection(connection: AsyncConnection, user_id: str) -> Recollection:
     """What is unfinished, oldest first, the user's last end, the hold, and what was credited so far."""
-    known = await unfinished_of(connection, user_id)
-    return known.model_copy(
+    unfinished = await unfinished_of(connection, user_id)
+    return unfinished.model_copy(
         update={
             "hold": await hold_of(connection, user_id),
             "last_credited_day": await connection.scalar(last_credited_day(days.c.user_id == user_id)),

@@ -66,8 +66,8 @@ async def demand_on_pools(connection: AsyncConnection, today: date) -> dict[str,
     demand: defaultdict[str, Demand] = defaultdict(Demand)
     async for _, rewards in _uncredited(connection, today):
         for asset, units in rewards.items():
-            known = demand[asset]
-            demand[asset] = Demand(known.users + 1, known.units + units)
+            so_far = demand[asset]
+            demand[asset] = Demand(so_far.users + 1, so_far.units + units)
     return dict(demand)
 
 

@@ -37,8 +37,8 @@ class Bearers:
         ) -> None:
             text = credentials.credentials if credentials else ""
             token_id = token_id_in(text)
-            known = None if token_id is None else await self._tokens.answer(token_id)
-            self.admit(request, text, known, scope)
+            found = None if token_id is None else await self._tokens.answer(token_id)
+            self.admit(request, text, found, scope)
 
         return params.Security(check, scopes=[scope.value])
 
@@ -47,13 +47,13 @@ class Bearers:
         credentials = await _bearer(request)
         return credentials.credentials if credentials else ""
 
-    def admit(self, request: Request, text: str, known: ServiceToken | None, scope: Scope) -> None:
+    def admit(self, request: Request, text: str, found: ServiceToken | None, scope: Scope) -> None:
         """Lets a request pass if its text is that of a token in use, with a scope; the token is as the ledger has
         it.
 
         Raises Problem for every other request, and if the token is over its limit.
         """
-        token = self._counted(request, text, known)
+        token = self._counted(request, text, found)
         if scope not in token.scopes:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
@@ -63,8 +63,8 @@ class Bearers:
                 headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
             )
 
-    def _counted(self, request: Request, text: str, known: ServiceToken | None) -> ServiceToken:
-        if not is_the_token(known, text) or known is None:
+    def _counted(self, request: Request, text: str, found: ServiceToken | None) -> ServiceToken:
+        if not is_the_token(found, text) or found is None:
             self._limit.count_address(request)
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
@@ -73,8 +73,8 @@ class Bearers:
                 "a bearer token that is in use is needed; an operator makes one with: starter.py tokens create",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        self._limit.count(f"token {known.token_id}")
-        return known
+        self._limit.count(f"token {found.token_id}")
+        return found
 
 
 class Anyone:

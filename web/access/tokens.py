@@ -35,10 +35,10 @@ def token_id_in(text: str) -> str | None:
     return match and match[1]
 
 
-def is_the_token(known: ServiceToken | None, text: str) -> bool:
+def is_the_token(token: ServiceToken | None, text: str) -> bool:
     """Whether a text is a token in use. It takes as long for an unknown token as for a wrong one."""
-    is_equal = hmac.compare_digest(_NO_HASH if known is None else known.token_hash, _hash(text))
-    return is_equal and known is not None
+    is_equal = hmac.compare_digest(_NO_HASH if token is None else token.token_hash, _hash(text))
+    return is_equal and token is not None
 
 
 def _hash(text: str) -> bytes:

@@ -75,9 +75,9 @@ def wanted_lines(parameters: Mapping[str, str]) -> Wanted:
 
 def unknown_filters(parameters: Mapping[str, str], names: Sequence[str] = _NAMES) -> list[str]:
     """A sentence for each parameter that the filter does not have, which a program may have misspelt."""
-    known = f"{', '.join(names[:-1])} and {names[-1]}"
+    there = f"{', '.join(names[:-1])} and {names[-1]}"
     unknown = [name for name in parameters if name not in names]
-    return [f"There is no filter {name[:40]}; there are {known}." for name in unknown]
+    return [f"There is no filter {name[:40]}; there are {there}." for name in unknown]
 
 
 def _page_number(text: str) -> int:

@@ -17,12 +17,12 @@ def only_known_parameters() -> params.Depends:
     async def check(request: Request) -> None:
         route = request.scope["route"]
         assert isinstance(route, APIRoute), "a dependency is one of a route"
-        known = [field.alias for field in route.dependant.query_params]
+        parameters = [field.alias for field in route.dependant.query_params]
         faults: list[dict[str, Any]] = []
         for name in dict.fromkeys(request.query_params):
-            if name not in known:
+            if name not in parameters:
                 shown = name if len(name) <= 40 else f"{name[:39]}…"
-                faults.append(_fault(name, f"there is no parameter {shown!r} here; {_named(known)}"))
+                faults.append(_fault(name, f"there is no parameter {shown!r} here; {_named(parameters)}"))
             elif len(request.query_params.getlist(name)) > 1:
                 faults.append(_fault(name, "it was sent more than once"))
         if faults:
@@ -35,5 +35,5 @@ def _fault(name: str, message: str) -> dict[str, Any]:
     return {"type": "value_error", "loc": ("query", name), "msg": message}
 
 
-def _named(known: list[str]) -> str:
-    return f"there are {', '.join(known[:-1])} and {known[-1]}" if known else "it takes none"
+def _named(parameters: list[str]) -> str:
+    return f"there are {', '.join(parameters[:-1])} and {parameters[-1]}" if parameters else "it takes none"
