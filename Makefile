@@ -20,9 +20,9 @@ test: $(VENV)/installed ## Every test
 
 # What starts processes of its own, and what takes longest, is left to `make test`.
 LEFT := test_ledger_machine test_repeats test_stress database/test_migrations database/test_opening imports/test_long_imports
-FAST := tests/staking tests/contract tests/ledger $(foreach name,$(LEFT),--ignore tests/ledger/$(name).py)
+FAST := tests/test_rooms.py tests/staking tests/contract tests/ledger $(foreach name,$(LEFT),--ignore tests/ledger/$(name).py)
 
-test-fast: $(VENV)/installed ## The rules, and the ledger on SQLite alone: within a minute
+test-fast: $(VENV)/installed ## The rooms, the rules, and the ledger on SQLite alone: within a minute
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(FAST) -k 'not postgresql'
 
 check: $(VENV)/checkers ## Lint and types
