@@ -338,7 +338,7 @@ class _Teller:
 
     def _snapshot(self, enrolment: Enrolment | None, snapshot: Snapshot, at: datetime) -> None:
         if enrolment is not None and snapshot.day == enrolment.activation_day:
-            opening = {held.asset: format_amount(held.closing) for held in snapshot.holdings if held.closing}
+            opening = {one.asset: format_amount(one.closing) for one in snapshot.holdings if one.closing}
             text = f"Day 2 opens with {_amounts_text(opening)}"
             self._note(snapshot.day, at, "opened", text, {"holdings": opening})
             self._know(enrolment.model_copy(update={"next_day": snapshot.day + ONE_DAY}))

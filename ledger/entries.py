@@ -73,8 +73,8 @@ async def recorded(connection: AsyncConnection, entry_id: int, *, already: bool)
     """The answer about an entry of this ledger."""
     entry = await read_entry(connection, entry_id)
     assert entry is not None, "entries are never deleted"
-    held = await (balances(connection, entry.user_id) if entry.user_id else pool_balances(connection))
-    return Recorded(entry, already, {asset: held[asset] for asset in entry.changes})
+    balance_of = await (balances(connection, entry.user_id) if entry.user_id else pool_balances(connection))
+    return Recorded(entry, already, {asset: balance_of[asset] for asset in entry.changes})
 
 
 async def user_entries(
@@ -99,12 +99,12 @@ async def user_entries(
     if asset is not None:
         lines = lines.where(accounts.c.asset == asset)
     rows = await connection.execute(lines.order_by(entries.c.effective_at.desc(), entries.c.entry_id.desc()))
-    held = await balances(connection, user_id)
+    balance_of = await balances(connection, user_id)
     steps: list[EntryAndHoldings] = []
     for entry in _entries(rows):
-        steps.append(EntryAndHoldings(entry, {changed: held[changed] for changed in entry.changes}))
+        steps.append(EntryAndHoldings(entry, {changed: balance_of[changed] for changed in entry.changes}))
         for changed, amount in entry.changes.items():
-            held[changed] -= amount
+            balance_of[changed] -= amount
     return UserEntries(steps[::-1], count or 0)
 
 

@@ -209,8 +209,10 @@ def close(facts: DayFacts, assets: Collection[str]) -> Snapshot:
     holdings: list[Holding] = []
     for asset in sorted(opened | facts.movements.keys()):
         if asset in assets:
-            held = day_holding(facts.day, facts.openings.get(asset, 0), facts.movements.get(asset, ()))
-            holdings.append(Holding(asset=asset, opening=held.opening, closing=held.closing, average=held.average))
+            found = day_holding(facts.day, facts.openings.get(asset, 0), facts.movements.get(asset, ()))
+            holdings.append(
+                Holding(asset=asset, opening=found.opening, closing=found.closing, average=found.average)
+            )
     return Snapshot(day=facts.day, holdings=holdings)
 
 
@@ -220,15 +222,15 @@ def rewards_of(snapshot: Snapshot, terms: Terms) -> Rewards | EndsHere:
     if program.restricts(terms.region):
         return EndsHere(day=day, reason=f"region_restricted:{terms.region}")
     formula = formula_on(day)
-    lines = [_line(held, program.assets[held.asset], formula) for held in snapshot.holdings]
+    lines = [_line(holding, program.assets[holding.asset], formula) for holding in snapshot.holdings]
     return Rewards(day=day, program_version=terms.program_version, lines=lines)
 
 
-def _line(held: Holding, terms: AssetTerms, formula: int) -> RewardLine:
-    outcome, reward = outcome_and_reward(held.average, terms, formula)
+def _line(holding: Holding, terms: AssetTerms, formula: int) -> RewardLine:
+    outcome, reward = outcome_and_reward(holding.average, terms, formula)
     return RewardLine(
-        asset=held.asset,
-        average=held.average,
+        asset=holding.asset,
+        average=holding.average,
         minimum=terms.minimum,
         cap=terms.cap,
         apr=terms.apr,

@@ -122,7 +122,7 @@ async def _fixed(connection: AsyncConnection, day: date, user_ids: Collection[st
         holdings[row.user_id].append(
             Holding(asset=row.asset, opening=row.opening, closing=row.closing, average=row.average)
         )
-    return {user_id: Snapshot(day=day, holdings=held) for user_id, held in holdings.items()}
+    return {user_id: Snapshot(day=day, holdings=of_user) for user_id, of_user in holdings.items()}
 
 
 async def read_snapshot(connection: AsyncConnection, user_id: str, day: date) -> Snapshot:
@@ -250,7 +250,7 @@ async def credit_facts(connection: AsyncConnection, day: date, user_ids: Iterabl
     rows = await connection.execute(_CREDIT, {"user_ids": [*user_ids], "day": day})
     for user_id, of_user in groupby(rows, key=attrgetter("user_id")):
         first, *others = of_user
-        held = [] if first.asset is None else [first, *others]  # a day without snapshots is one row
+        snapshot_rows = [] if first.asset is None else [first, *others]  # a day without snapshots is one row
         receipt = None
         lines: list[RewardLine] = []
         if first.credited_at is not None:
@@ -268,7 +268,7 @@ async def credit_facts(connection: AsyncConnection, day: date, user_ids: Iterabl
                     outcome=Outcome(row.outcome),
                     formula=row.formula,
                 )
-                for row in held
+                for row in snapshot_rows
             ]
         closed = ClosedDay(
             enrolment_id=first.enrolment_id,
@@ -276,11 +276,13 @@ async def credit_facts(connection: AsyncConnection, day: date, user_ids: Iterabl
             last_accrual_day=first.last_accrual_day,
             program_version=first.program_version,
             accrues=first.accrues,
-            averages=[(row.asset, row.average) for row in held],
+            averages=[(row.asset, row.average) for row in snapshot_rows],
             receipt=receipt,
             lines=lines,
         )
-        keys = [(SPOT, user_id, row.asset) for row in held]
-        spot = {key: Account(row.account_id, key, row.balance) for key, row in zip(keys, held, strict=True)}
+        keys = [(SPOT, user_id, row.asset) for row in snapshot_rows]
+        spot = {
+            key: Account(row.account_id, key, row.balance) for key, row in zip(keys, snapshot_rows, strict=True)
+        }
         facts[user_id] = CreditFacts(closed, spot)
     return facts

@@ -37,12 +37,12 @@ def answered(request: SnapshotRequest, facts: ClosingFacts | None, now: datetime
 
 
 def closing(
-    request: SnapshotRequest, facts: ClosingFacts, held: DayFacts, program: ProgramVersion, now: datetime
+    request: SnapshotRequest, facts: ClosingFacts, of_day: DayFacts, program: ProgramVersion, now: datetime
 ) -> Closing:
     """Closes a day that may be closed."""
     assert facts.enrolment is not None, "check_order refuses a day without an enrolment"
     key: Row = {"user_id": request.user_id, "day": request.day}
-    snapshot = close(held, program.program.assets)
+    snapshot = close(of_day, program.program.assets)
     return Closing(
         snapshot,
         record={

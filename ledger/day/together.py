@@ -110,9 +110,11 @@ async def _close_all(
             batch.answer(dict.fromkeys([*batch.open], refusal))
             return batch.answers
         before = {user_id: facts[user_id].before for user_id in batch.open}
-        held = await day_facts(connection, day, program, before)
+        of_day = await day_facts(connection, day, program, before)
         closings = batch.each(
-            lambda request: snapshot.closing(request, facts[request.user_id], held[request.user_id], program, now)
+            lambda request: snapshot.closing(
+                request, facts[request.user_id], of_day[request.user_id], program, now
+            )
         )
         await _write_closings(connection, day, closings)
         batch.answer({user_id: closing.snapshot for user_id, closing in closings.items()})

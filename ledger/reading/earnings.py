@@ -132,7 +132,7 @@ async def positions(
 
 def _positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dict[str, Position]:
     enrolled: set[str] = set()
-    held: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
+    holdings: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     earned: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     for of, user_id, asset, balance, sum_high, sum_low in rows:
         if of == _ENROLMENT:
@@ -140,13 +140,13 @@ def _positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dic
             continue
         units = from_exact_sums(sum_high, sum_low)
         if of == _HOLDING:
-            held[user_id][asset] = balance - units
+            holdings[user_id][asset] = balance - units
         else:
             earned[user_id][asset] = earned[user_id].get(asset, 0) + (units if of == _TOTAL else -units)
     return {
         user_id: Position(
             user_id in enrolled,
-            held[user_id],
+            holdings[user_id],
             {asset: units for asset, units in earned[user_id].items() if units},
         )
         for user_id in user_ids

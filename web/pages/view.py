@@ -267,8 +267,8 @@ async def _estimates(ledger: Ledger, standing: Standing, day: date, today: date)
     averages: Mapping[str, int] = standing.holdings
     if day == today:
         async with ledger.read() as connection:
-            held = await day_if_nothing_moves(connection, standing.user_id, day)
-        averages = {asset: holding.average for asset, holding in held.items()}
+            if_nothing_moves = await day_if_nothing_moves(connection, standing.user_id, day)
+        averages = {asset: holding.average for asset, holding in if_nothing_moves.items()}
     estimates: list[Estimate] = []
     for asset, average in averages.items():
         if average and asset in program.assets:

@@ -101,10 +101,10 @@ def document_title(name: str) -> str:
 
 def why_no_tag(holdings: Mapping[str, int], program: Program) -> list[str]:
     """Rule 8: why no asset has the tag, beginning with the asset that is nearest to its minimum."""
-    held = [asset for asset in program.assets if holdings.get(asset, 0) > 0]
-    if any(qualifies(holdings[asset], program.assets[asset]) for asset in held):
+    owned = [asset for asset in program.assets if holdings.get(asset, 0) > 0]
+    if any(qualifies(holdings[asset], program.assets[asset]) for asset in owned):
         return []
-    if not held:
+    if not owned:
         starts = ", ".join(f"{asset} from {terms_text(terms.minimum)}" for asset, terms in program.assets.items())
         return [f"You hold none of the assets that earn: {starts}."]
 
@@ -112,7 +112,7 @@ def why_no_tag(holdings: Mapping[str, int], program: Program) -> list[str]:
         minimum = program.assets[asset].minimum_units
         return (minimum - holdings[asset]) * UNITS_PER_TOKEN // minimum
 
-    nearest = sorted(held, key=lambda asset: (missing_share(asset), asset))
+    nearest = sorted(owned, key=lambda asset: (missing_share(asset), asset))
     return [
         f"You hold {amount_text(holdings[asset])} {asset}; "
         f"Soft Staking starts at {terms_text(program.assets[asset].minimum)} {asset}."
