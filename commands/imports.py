@@ -66,49 +66,58 @@ def _zone(text: str) -> Any:
 NumberArgument = Annotated[int, typer.Argument(metavar="N", min=1, help="The number that `imports list` shows.")]
 
 
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE.csv",
+        help="The export of the transaction history, as CSV or as the ZIP that was downloaded; all its parts, "
+        "if it has some.",
+    ),
+]
+ZoneOption = Annotated[
+    Any,
+    typer.Option(
+        parser=_zone,
+        metavar="ZONE",
+        help="Of the times, where neither the file's name nor its header tells: UTC, Europe/Paris, UTC+9, -6.",
+    ),
+]
+SpotAccountOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="An account in the file that is Spot, by a name that is not known here."),
+]
+SkipAccountOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="An account in the file that is not Spot.")
+]
+OpeningOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What was held when the history begins, where that is not its beginning: CSV user,asset,amount, "
+        "and at where it is not just before the user's first line.",
+    ),
+]
+SameOption = Annotated[
+    bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
+]
+AgainOption = Annotated[bool, typer.Option("--again", help="Doubtful lines are further movements.")]
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="Leave out the users with whom something is wrong, each whole.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check all, write nothing.")]
+
+
 def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE.csv",
-            help="The export of the transaction history, as CSV or as the ZIP that was downloaded; all its parts, "
-            "if it has some.",
-        ),
-    ],
+    files: FilesArgument,
     operator: OperatorOption,
-    timezone: Annotated[
-        Any,
-        typer.Option(
-            parser=_zone,
-            metavar="ZONE",
-            help="Of the times, where neither the file's name nor its header tells: UTC, Europe/Paris, UTC+9, -6.",
-        ),
-    ] = None,
-    spot_account: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="An account in the file that is Spot, by a name that is not known here."
-        ),
-    ] = None,
-    skip_account: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="An account in the file that is not Spot.")
-    ] = None,
-    opening: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What was held when the history begins, where that is not its beginning: CSV user,asset,amount, "
-            "and at where it is not just before the user's first line.",
-        ),
-    ] = None,
-    same: Annotated[
-        bool, typer.Option("--same", help="Doubtful lines are the movements that were imported before.")
-    ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Doubtful lines are further movements.")] = False,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Leave out the users with whom something is wrong, each whole.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, write nothing.")] = False,
+    timezone: ZoneOption = None,
+    spot_account: SpotAccountOption = None,
+    skip_account: SkipAccountOption = None,
+    opening: OpeningOption = None,
+    same: SameOption = False,
+    again: AgainOption = False,
+    partial: PartialOption = False,
+    dry_run: DryRunOption = False,
     new: NewOption = False,
     reason: OptionalReasonOption = None,
     as_json: JsonOption = False,

@@ -71,11 +71,6 @@ async def add_token(ledger: Ledger, token: ServiceToken, *, operator: str, reaso
         )
 
 
-async def token_in_use(connection: AsyncConnection, token_id: str) -> ServiceToken | None:
-    """The token, unless it is unknown or revoked."""
-    return (await tokens_in_use(connection, [token_id]))[token_id]
-
-
 async def tokens_in_use(connection: AsyncConnection, asked: Sequence[str]) -> dict[str, ServiceToken | None]:
     """Each of some tokens by its id; None if it is unknown or revoked."""
     found = {row.token_id: _token(row) for row in await connection.execute(_TOKENS_IN_USE, {"ids": asked})}

@@ -5,47 +5,42 @@ import csv
 import re
 import shlex
 import tomllib
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer.main
+from documentation import (
+    ARCHITECTURE,
+    DECISIONS,
+    PAGES,
+    README,
+    RULES,
+    RUNNING,
+    TEXT,
+    decisions,
+    fenced,
+    slug,
+    table,
+)
+from world import ROOT
 
-import commands.program
 import starter
 import worker
 from contract.recollection import DAYS_PER_RUN
 from ledger.imports.history_export import parse_export
 from ledger.reading.statement_text import STATEMENT_COLUMNS
 from running import installation
-from running.options import WorkerOptions
-from settings import Settings
 from staking.average import day_holding
 from staking.days import ONE_DAY, end_of, start_of
 from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, parse_amount
-from staking.program import AssetTerms, Program, parse_program
-from staking.rewards import Outcome, outcome_and_reward
+from staking.program import AssetTerms, parse_program
+from staking.rewards import outcome_and_reward
 from web.health import ANSWERS_WITHIN_S
 from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER, POOL_ASKED_AGAIN_AFTER_MAX
 from workflows.steps import AT_ONCE_TIMEOUT, STEP_TIMEOUT
 
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-RULES = ROOT / "docs" / "rules.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
-RUNNING = ROOT / "docs" / "running-workers.md"
-HTTP_API = ROOT / "docs" / "http-api.md"
-OPERATIONS = ROOT / "docs" / "operations.md"
-DECISIONS = ROOT / "docs" / "decisions"
-PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
-TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 ENTRANCES = {"starter": starter.app, "worker": worker.app}
-
-
-def fenced(page: Path, language: str) -> list[str]:
-    """The code blocks of a page in a language."""
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", TEXT[page], flags=re.M | re.S)
 
 
 def shown_commands() -> list[str]:
@@ -61,17 +56,6 @@ def shown_commands() -> list[str]:
     return sorted(" ".join(line.split()) for line in lines if line.strip())
 
 
-def slug(heading: str) -> str:
-    """The anchor of a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-
-
-def table(page: Path, first_column: str) -> list[list[str]]:
-    """The rows of the table whose header begins with that column, without code marks."""
-    rows = TEXT[page].split(f"\n| {first_column} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
-    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
-
-
 @pytest.mark.parametrize("command", shown_commands())
 def test_every_shown_command_is_accepted_as_written(command: str) -> None:
     program, *arguments = shlex.split(command.removeprefix(".venv/bin/python "))
@@ -83,37 +67,6 @@ def test_every_shown_command_is_accepted_as_written(command: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(TEXT[README].splitlines()) <= 200
-
-
-def test_every_command_of_the_starter_stands_once_in_the_table_of_the_runbook() -> None:
-    group = typer.main.get_command(starter.app)
-    assert isinstance(group, typer.main.TyperGroup)
-    cells = [re.sub(r"\(.*|:.*", "", row[1]) for row in table(OPERATIONS, "to do")]
-    named = [name for cell in cells for name in re.findall(r"[a-z-]+", cell)]
-    assert sorted(named) == sorted(group.commands)
-
-
-def test_every_make_target_that_is_shown_exists() -> None:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
-    shown = {target for text in TEXT.values() for target in re.findall(r"`make ([a-z-]+)`", text)}
-    assert {"demo", "test", "run"} <= shown <= set(targets)
-
-
-def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    exist = {f"SOFT_STAKING_{name.upper()}" for name in Settings.model_fields}
-    documented = {name for text in TEXT.values() for name in re.findall(r"SOFT_STAKING_[A-Z_]+[A-Z]", text)}
-    assert documented == exist
-
-
-def test_every_error_code_and_problem_type_is_documented_and_every_documented_one_exists() -> None:
-    """The text of the two modules that make errors is all there is to know of them."""
-    answered = re.findall(r"-\d{4,5}", (ROOT / "web" / "exchange_api" / "errors.py").read_text(encoding="utf-8"))
-    assert {row[0] for row in table(HTTP_API, "code")} == set(answered)
-    sources = "".join(
-        (ROOT / "web" / name).read_text(encoding="utf-8") for name in ("problems.py", "access/bearer.py")
-    )
-    kinds = re.findall(r'"([a-z]+(?:-[a-z]+)*)",\s+"[A-Z]|\("([a-z-]+)", "[A-Z]', sources)
-    assert {row[0] for row in table(HTTP_API, "type")} == {f"/problems/{one or other}" for one, other in kinds}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -129,11 +82,6 @@ def test_every_relative_link_resolves(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links to {link}"
 
 
-def decisions() -> dict[str, Path]:
-    """The pages of the decisions by number."""
-    return {page.name[:4]: page for page in sorted(DECISIONS.glob("[0-9]*.md"))}
-
-
 @pytest.mark.parametrize("number", decisions())
 def test_a_decision_has_its_five_parts_on_one_page_and_stands_in_the_index(number: str) -> None:
     page = decisions()[number]
@@ -143,14 +91,6 @@ def test_a_decision_has_its_five_parts_on_one_page_and_stands_in_the_index(numbe
     assert "](https://" in TEXT[page].split("## References")[1]
     assert len(TEXT[page].splitlines()) <= 60
     assert f"| [{number}]({page.name}) |" in TEXT[DECISIONS / "README.md"]
-
-
-def test_every_decision_is_cited_by_the_code_and_every_cited_one_exists() -> None:
-    rooms = [file.parent for file in ROOT.glob("*/__init__.py") if file.parent.name not in ("tests", "benchmarks")]
-    sources = [file.read_text(encoding="utf-8") for room in rooms for file in room.rglob("*.py")]
-    cited = {number for source in sources for number in re.findall(r"\bdecision (\d{4})\b", source, flags=re.I)}
-    assert cited == set(decisions())
-    assert [int(number) for number in decisions()] == list(range(1, len(cited) + 1))
 
 
 def test_every_rule_has_its_heading_in_order() -> None:
@@ -193,27 +133,11 @@ def test_the_statement_in_the_rules_is_what_the_sample_export_comes_to() -> None
     ]
 
 
-def test_every_outcome_of_a_day_is_explained_in_the_rules_in_the_order_of_rule_12() -> None:
-    assert [row[0] for row in table(RULES, "outcome")] == [outcome.value for outcome in Outcome]
-
-
-def test_every_column_of_the_statement_is_explained_in_the_rules() -> None:
-    (statement,) = fenced(RULES, "csv")
-    explained = [name for row in table(RULES, "column") for name in row[0].split(", ")]
-    assert explained == statement.splitlines()[0].split(",") == list(STATEMENT_COLUMNS)
-
-
 def test_the_order_of_the_statements_columns_is_promised_and_new_ones_come_last() -> None:
     assert ",".join(STATEMENT_COLUMNS).startswith(
         "day,asset,opening,closing,average,minimum,cap,apr,reward,outcome,credited_at,late,reference_value_usdt,"
         "entry_id,reversed_by"
     )
-
-
-def test_every_command_about_the_program_is_named_in_the_runbook() -> None:
-    group = typer.main.get_command(commands.program.app)
-    assert isinstance(group, typer.main.TyperGroup)
-    assert [name for name in group.commands if f"`{name}`" not in TEXT[OPERATIONS]] == []
 
 
 def test_the_day_of_many_steps_in_the_rules_averages_as_written() -> None:
@@ -229,11 +153,6 @@ def test_the_terms_in_the_rules_are_those_of_the_shipped_program() -> None:
     assert [row[:4] for row in table(RULES, "asset")] == [
         [asset, terms.minimum, terms.cap, terms.apr] for asset, terms in program.assets.items()
     ]
-
-
-def test_every_key_of_a_program_file_is_explained_in_the_rules() -> None:
-    explained = {row[0].strip("[]").split(".")[0] for row in table(RULES, "key")}
-    assert explained == Program.model_fields.keys() | AssetTerms.model_fields.keys()
 
 
 def test_the_python_example_of_the_readme_compiles_and_uses_what_starter_exports() -> None:
@@ -264,18 +183,6 @@ def test_the_python_example_of_the_readme_accepts_the_documents_in_force() -> No
     assert shown == tomllib.loads((ROOT / "program.toml").read_text(encoding="utf-8"))["documents"]
 
 
-def test_every_room_has_its_row_in_the_architecture() -> None:
-    rooms = {
-        f"{file.parent.relative_to(ROOT)}/"
-        for pattern in ("*/__init__.py", "[!t.]*/*/__init__.py")
-        for file in ROOT.glob(pattern)
-        if ".venv" not in file.parts
-    }
-    described = {name for row in table(ARCHITECTURE, "room") for name in row[0].split(", ")}
-    assert rooms <= described
-    assert all((ROOT / name).exists() for name in described)
-
-
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -289,13 +196,6 @@ def test_every_room_has_its_row_in_the_architecture() -> None:
 )
 def test_the_limits_in_the_architecture_are_those_of_the_code(sentence: str) -> None:
     assert sentence in TEXT[ARCHITECTURE]
-
-
-def test_what_a_process_takes_on_is_documented_with_its_default() -> None:
-    options = asdict(WorkerOptions())
-    del options["version"]
-    documented = {row[0].removeprefix("--").replace("-", "_"): int(row[1]) for row in table(RUNNING, "option")}
-    assert documented == options
 
 
 @pytest.mark.parametrize(

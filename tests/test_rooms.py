@@ -213,7 +213,7 @@ def room_of(file: str) -> str:
     if file in BY_NAME:
         return file
     folder = str(Path(file).parent)
-    while folder not in BY_NAME and "/" in folder:
+    while folder not in BY_NAME and "/" in folder and not (ROOT / folder / "__init__.py").exists():
         folder = str(Path(folder).parent)
     return Path(file).stem if folder == "." else folder
 

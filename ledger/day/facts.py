@@ -89,7 +89,7 @@ async def closing_facts(
                 row.credited_at_before is not None,
                 row.last_accrual_day_before,
             )
-    fixed = await _fixed(connection, day, closed_for)
+    fixed = await fixed_snapshots(connection, day, closed_for)
     beginning = {
         user_id: enrolment_ids[user_id]
         for user_id, enrolment in enrolled.items()
@@ -109,7 +109,10 @@ async def closing_facts(
     }
 
 
-async def _fixed(connection: AsyncConnection, day: date, user_ids: Collection[str]) -> dict[str, Snapshot]:
+async def fixed_snapshots(
+    connection: AsyncConnection, day: date, user_ids: Collection[str]
+) -> dict[str, Snapshot]:
+    """By user, what was fixed for a closed day."""
     if not user_ids:
         return {}
     rows = await connection.execute(
@@ -123,11 +126,6 @@ async def _fixed(connection: AsyncConnection, day: date, user_ids: Collection[st
             Holding(asset=row.asset, opening=row.opening, closing=row.closing, average=row.average)
         )
     return {user_id: Snapshot(day=day, holdings=of_user) for user_id, of_user in holdings.items()}
-
-
-async def read_snapshot(connection: AsyncConnection, user_id: str, day: date) -> Snapshot:
-    """What was fixed for a user and closed day."""
-    return (await _fixed(connection, day, [user_id]))[user_id]
 
 
 async def _owed_enrolments(connection: AsyncConnection, day: date, beginning: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from ledger.api_keys import (
     revoke_key,
 )
 from ledger.errors import UnknownKey, UnknownToken
-from ledger.service_tokens import Scope, ServiceToken, add_token, all_tokens, revoke_token, token_in_use
+from ledger.service_tokens import Scope, ServiceToken, add_token, all_tokens, revoke_token, tokens_in_use
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -113,8 +113,7 @@ async def test_the_database_keeps_no_key_that_nothing_checks(world: World, broke
 async def test_tokens_are_read_as_they_were_recorded_until_they_are_revoked(world: World) -> None:
     await add_token(world.ledger, TOKEN, operator="tests")
     async with world.ledger.read() as connection:
-        assert await token_in_use(connection, "id") == TOKEN
-        assert await token_in_use(connection, "another") is None
+        assert await tokens_in_use(connection, ["id", "another"]) == {"id": TOKEN, "another": None}
 
     answers = [
         await revoke_token(world.ledger, "id", operator="tests", now=NOW + timedelta(hours=hour))
@@ -123,5 +122,5 @@ async def test_tokens_are_read_as_they_were_recorded_until_they_are_revoked(worl
 
     assert answers == [replace(TOKEN, revoked_at=NOW + timedelta(hours=1))] * 2
     async with world.ledger.read() as connection:
-        assert await token_in_use(connection, "id") is None
+        assert await tokens_in_use(connection, ["id"]) == {"id": None}
         assert await all_tokens(connection) == answers[:1]

@@ -20,7 +20,7 @@ import databases
 import pytest
 from world import ROOT, World, a_world, program_with
 
-from ledger.day.facts import read_snapshot
+from ledger.day.facts import fixed_snapshots
 from staking.days import ONE_DAY
 from staking.money import parse_amount
 
@@ -128,7 +128,8 @@ async def _check_days(world: World, answered: list[Said]) -> None:
     assert snapshots.keys() == {f"snapshot {name}" for name in days}
     async with world.ledger.read() as connection:
         for said in snapshots.values():
-            stored = await read_snapshot(connection, said["user"], date.fromisoformat(said["day"]))
+            day, user = date.fromisoformat(said["day"]), said["user"]
+            stored = (await fixed_snapshots(connection, day, [user]))[user]
             assert stored.model_dump(mode="json") == said["answer"]
     credited = {f"credit {name}": row.entry_id for name, row in days.items() if row.credited_at is not None}
     told = {name: said["answer"]["entry_id"] for name, said in _of_kind(answered, "credit").items()}
