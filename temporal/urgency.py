@@ -20,11 +20,15 @@ from temporalio.service import RPCError
 
 ANSWERED_SOON = timedelta(milliseconds=200)
 """A worker that has no backlog answers sooner."""
-_RAISED = (Priority(priority_key=2), Priority(priority_key=1))
-"""Two steps: a message makes a task that the server has in memory only. The first change writes that task down,
-and it is the second one that puts it into the queue anew."""
+_HIGHER, _HIGHEST = Priority(priority_key=2), Priority(priority_key=1)
+"""One after the other: a message makes a task that the server has in memory only. The first change writes that
+task down, and it is the second one that puts it into the queue anew."""
 _AS_USUAL = Priority()
-_TIMEOUT = timedelta(seconds=5)
+_RAISED_WITHIN = timedelta(seconds=5)
+_RESTORED_WITHIN = timedelta(seconds=1)
+"""Short, since whoever asked waits for it, also where Temporal has fallen silent."""
+_FAILURES = (RPCError, RuntimeError)
+"""The SDK raises the second one where it finds no server to connect to."""
 _Answer = TypeVar("_Answer")
 
 
@@ -44,6 +48,8 @@ async def hurried(client: Client, workflow_id: str, request: Awaitable[_Answer])
 
 
 class _Priorities:
+    """Of one workflow, which may be raised."""
+
     def __init__(self, client: Client, workflow_id: str) -> None:
         self._client = client
         self._workflow_id = workflow_id
@@ -52,22 +58,27 @@ class _Priorities:
     async def raise_unless_soon(self) -> None:
         await asyncio.sleep(ANSWERED_SOON.total_seconds())
         self._may_be_raised = True
-        for priority in _RAISED:
-            await self._set(priority)
+        try:
+            await self._set(_HIGHER, _RAISED_WITHIN, retry=True)
+        except _FAILURES:
+            self._may_be_raised = False
+            return
+        with suppress(*_FAILURES):
+            await self._set(_HIGHEST, _RAISED_WITHIN, retry=True)
 
     async def restore(self) -> None:
         if self._may_be_raised:
-            await self._set(_AS_USUAL)
+            with suppress(*_FAILURES):
+                await self._set(_AS_USUAL, _RESTORED_WITHIN, retry=False)
 
-    async def _set(self, priority: Priority) -> None:
-        with suppress(RPCError):
-            await self._client.workflow_service.update_workflow_execution_options(
-                UpdateWorkflowExecutionOptionsRequest(
-                    namespace=self._client.namespace,
-                    workflow_execution=WorkflowExecution(workflow_id=self._workflow_id),
-                    workflow_execution_options=WorkflowExecutionOptions(priority=priority),
-                    update_mask=FieldMask(paths=["priority"]),
-                ),
-                retry=True,
-                timeout=_TIMEOUT,
-            )
+    async def _set(self, priority: Priority, timeout: timedelta, *, retry: bool) -> None:
+        await self._client.workflow_service.update_workflow_execution_options(
+            UpdateWorkflowExecutionOptionsRequest(
+                namespace=self._client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=self._workflow_id),
+                workflow_execution_options=WorkflowExecutionOptions(priority=priority),
+                update_mask=FieldMask(paths=["priority"]),
+            ),
+            retry=retry,
+            timeout=timeout,
+        )
