@@ -1,4 +1,5 @@
-"""The recall: what a run is told of its user; counted, so that a run that was told earlier writes no more."""
+"""The recall: what a run is told of its user. Recalls are counted, so that a run that recalled earlier cannot
+write any more."""
 
 from sqlalchemy import update
 

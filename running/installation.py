@@ -36,16 +36,17 @@ from web.health import STANDS_STILL_AFTER_S, Health
 from web.pages.samples import make_samples
 
 KILLED_AFTER = GRACEFUL_SHUTDOWN + timedelta(seconds=5)
-"""One of several worker processes that was told to stop and has not."""
+"""The time after which one of several worker processes is killed if it was told to stop and has not ended."""
 STOPPED_WITHIN = GRACEFUL_SHUTDOWN + timedelta(seconds=15)
-"""Whatever holds it up; the pages may take 5 s before the worker begins to drain."""
+"""The time after which the process ends, whatever delays it. The pages may take 5 s before the worker begins to
+drain."""
 _OPERATOR = "worker.py"
-"""Who applies the program of a new installation."""
+"""The operator in the act that applies the program of a new installation."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     worker: WorkerOptions
     processes: int
@@ -60,8 +61,8 @@ class Installation:
 
 async def work(asked: Installation) -> None:
     if asked.dev or asked.health:
-        # FastAPI takes time and memory, which a worker that serves nothing need not spend. It is imported before
-        # the worker runs, since workflows load their modules in a sandbox meanwhile.
+        # FastAPI takes time and memory, which a worker that serves nothing does not need. It is imported before
+        # the worker runs, since workflows load their modules in a sandbox afterwards.
         import_module("running.beside_worker")
     stop = stop_signal()
     settings = Settings()
@@ -127,7 +128,8 @@ async def work(asked: Installation) -> None:
 
 
 async def _until(stop: asyncio.Event, lost: "asyncio.Future[EmbeddedServerError] | None") -> list[str]:
-    """Until this process is told to stop, or has no embedded server any more: then a sentence that says why."""
+    """Waits until this process is told to stop, or until its embedded server cannot run any more; then it
+    answers a sentence that says why."""
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({stopping, lost} if lost else {stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.done() or lost is None:
@@ -141,10 +143,10 @@ def _next_ports(processes: int) -> str:
 
 
 def _fleet(processes: int, address: str) -> Fleet | None:
-    """Several worker processes with the same settings; their parent has the rest of the installation."""
+    """Several worker processes with the same settings. Their parent runs the rest of the installation."""
     if processes == 1:
         return None
-    # Of an embedded server only this process knows the address.
+    # Only this process has the address of an embedded server.
     return Fleet(processes, {**os.environ, "TEMPORAL_ADDRESS": address}, killed_after=KILLED_AFTER, say=say)
 
 

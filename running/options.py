@@ -12,36 +12,38 @@ _BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Of each worker process. The numbers behind the defaults are measured; docs/running-workers.md has them."""
+    """The limits of each worker process. The defaults come from measurements; see docs/running-workers.md."""
 
     max_cached_workflows: int = 1000
-    """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there. There
-    is always room for those who are at work; see ``workflows_in_memory``."""
+    """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there.
+    There is always room for workflows that are executing a task; see ``workflows_in_memory``."""
     max_concurrent_workflow_tasks: int = 100
-    """Workflows that go on at once. A day's steps run in its task, which mostly waits for the ledger: that gathers
-    users for a moment while many come, and writes 50 in one transaction."""
+    """Workflows that go on at once. A day's steps run in one task, which mostly waits for the ledger. The
+    ledger gathers users for a moment while many come, and writes 50 in one transaction."""
     max_concurrent_activities: int = 200
     """Steps that run at once: for each of the two kinds that write, 50 in a batch being written, 50 in the next.
     They wait in the ledger's queue and cost little there; fewer would leave batches half empty."""
     max_polls: int = 5
-    """Requests for work that are open at once, of each kind. One is answered in a round trip to Temporal, so this
-    divided by the round trip is what a process can take a second: 250 tasks at 20 ms, as much as it can do."""
+    """Requests for work that are open at once, of each kind. Each is answered within a round trip to Temporal.
+    So a process can take this number divided by the time of a round trip: 250 tasks a second at 20 ms, which is
+    as much as it can do."""
     version: WorkerDeploymentVersion | None = None
-    """None: unversioned, any workflow's next task may come to this worker."""
+    """None if the worker is unversioned: then any workflow's next task may come to it."""
 
     @property
     def workflows_in_memory(self) -> int:
         """For the SDK's worker.
 
-        Where there is no room for a workflow's task, the SDK pushes out the one that was used least recently, in
-        the middle of a step too: then its task is lost, or both wait for one another. So there is room for all
-        that are at work at once, and for as many again.
+        If there is no room for a workflow's task, the SDK removes the workflow that was used least recently, even
+        in the middle of a step. Then its task is lost, or the two wait for each other. So there is room for all
+        that execute tasks at the same time, and for as many again.
         """
         return max(self.max_cached_workflows, 2 * self.max_concurrent_workflow_tasks)
 
     @property
     def poller_behavior(self) -> PollerBehaviorSimpleMaximum:
-        """A fixed number: pollers that scale by themselves were slower here, and the batches of steps smaller."""
+        """A fixed number of pollers. Pollers that adapt their number were slower here, and made the batches of
+        steps smaller."""
         return PollerBehaviorSimpleMaximum(self.max_polls)
 
     @property
@@ -61,8 +63,8 @@ class WorkerOptions:
 
 
 def deployment_version(deployment: str, build_id: str) -> WorkerDeploymentVersion:
-    """The version of that name. Raises ValueError for one that Temporal does not take: each poll would be refused,
-    and the SDK would ask again for ever and say nothing."""
+    """The version of that name. Raises ValueError for a name that Temporal does not accept: each poll would be
+    refused, and the SDK would poll again for ever without a message."""
     for name, pattern in ((deployment, _DEPLOYMENT), (build_id, _BUILD_ID)):
         if not pattern.fullmatch(name):
             raise ValueError(

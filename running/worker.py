@@ -15,13 +15,13 @@ from telemetry.steps import StepTelemetry
 from workflows.soft_staking import SoftStakingWorkflow
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
-"""The sandbox is a guard for whoever changes the workflow: goldens are replayed in it, and many tests run in it. A
-worker does without, since it takes half of what a user's day costs a process beside the ledger."""
+"""The sandbox finds workflow code that is not deterministic: goldens are replayed in it, and many tests run in
+it. A worker runs without it, since it takes half of what a user's day costs a process beside the ledger."""
 BACK_TO_ALL_WORKERS_AFTER = timedelta(seconds=20)
-"""A task for the worker that has its workflow in memory waits for it so long: the whole wave of those in memory is
-through by then. Of a worker that was killed its users wait as long, once."""
+"""How long a task waits for the worker that has its workflow in memory; within this time the whole wave of
+these tasks is done. If that worker was killed, its users wait for so long, once."""
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
-"""Longer than a step's start-to-close timeout, so that every running step finishes."""
+"""This is longer than a step's start-to-close timeout, so that every running step finishes."""
 
 
 def build_worker(

@@ -18,7 +18,7 @@ class Memory(Generic[Known]):
         return self._kept.get(name)
 
     def keep(self, name: str, known: Known) -> None:
-        """Keeps a thing. Where there are too many, the one that was kept first is forgotten."""
+        """Keeps a thing. If there are too many, the one that was kept first is forgotten."""
         if name not in self._kept and len(self._kept) >= _KEPT_MAX:
             del self._kept[next(iter(self._kept))]
         self._kept[name] = known

@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import Dialect
 Given: TypeAlias = int | str | Sequence[str]
 """One parameter of a statement: as it is stored, or several texts for an ``IN``."""
 Found: TypeAlias = Sequence[Sequence[Any]]
-"""Rows as a driver gives them."""
+"""Rows as a driver returns them."""
 
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()
 _SQLITE: Dialect = sqlite.dialect(paramstyle="named")
@@ -113,5 +113,5 @@ def _as_one(value: Given) -> int | str:
 
 
 def _quoted(text: str) -> str:
-    """Only for the texts of our own statements."""
+    """This is only for the texts of our own statements."""
     return "'" + text.replace("'", "''") + "'"

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.errors import LedgerUnavailable
 
 _QUESTIONS_MAX = 50
-"""In a transaction: enough that a statement's cost is spread thin, few enough that nobody waits long."""
+"""The most questions in a transaction: enough to share the cost of a statement, and few enough that nobody
+waits long."""
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 ReadTogether: TypeAlias = Callable[[AsyncConnection, Sequence[Question]], Awaitable[Mapping[Question, Answer]]]
-"""Within one transaction: the answer to each of several questions, no two of them equal."""
+"""Answers several different questions within one transaction."""
 ReadInOneGo: TypeAlias = Callable[[Sequence[Question]], Awaitable[Mapping[Question, Answer]]]
 """Answers as many of several questions as can be answered in one go; the others are then read together."""
 
@@ -26,8 +27,8 @@ class SharedReads(Generic[Question, Answer]):
     """A queue in front of one kind of reading.
 
     A question that finds nobody at work is read alone, without delay. Those that come meanwhile are read together
-    next, and equal ones once; so that a transaction's cost is shared under load, and only then. No question is
-    answered out of a transaction that began before it was asked: what was committed before is always seen.
+    next, and equal ones only once. So the cost of a transaction is shared under load. No question is answered from
+    a transaction that began before the question was asked, so everything that was committed before is always seen.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class SharedReads(Generic[Question, Answer]):
         self._readers: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: Question) -> Answer:
-        """The answer as of now or later. Raises what hinders it, such as LedgerUnavailable."""
+        """The answer as of now or later. Raises the error that prevents an answer, such as LedgerUnavailable."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(question, []).append(answer)
         if len(self._readers) < self._at_once:
@@ -61,13 +62,15 @@ class SharedReads(Generic[Question, Answer]):
             while asked := self._taken():
                 await self._read(asked)
         finally:
-            # In the step in which the queue was found empty: a question that comes later starts another reader.
+            # This happens in the same step in which the queue was found empty, so a question that comes later
+            # starts another reader.
             self._readers.discard(reader)
-            for answer in _of_all(asked):  # left only where the process is being stopped
+            for answer in _of_all(asked):  # some are left only if the process is being stopped
                 answer.cancel()
 
     def _taken(self) -> dict[Question, list[asyncio.Future[Answer]]]:
-        """Before its transaction begins. The first that wait, unless everyone who asked has gone."""
+        """Takes the questions that have waited longest, before their transaction begins. Questions are left out
+        if everyone who asked them has gone."""
         taken = {question: self._waiting.pop(question) for question in [*islice(self._waiting, _QUESTIONS_MAX)]}
         asked = {
             question: answers
@@ -90,7 +93,7 @@ class SharedReads(Generic[Question, Answer]):
                 for answer in _of_all(asked):
                     answer.set_exception(error)
                 return
-            # Whose fault it was shows when each is alone.
+            # Reading each question alone shows whose fault it was.
             for question, answers in asked.items():
                 await self._read({question: answers})
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of the users of an export."""
+"""What is recorded about the users of an export."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from ledger.journal import LockedUser, exact_sum, from_exact_sum
 from ledger.reversals import REVERSALS, is_reversal_of
 
 _USERS_IN_A_STATEMENT = 500
-"""Databases limit the parameters of one."""
+"""At most so many parameters in one statement, which databases limit."""
 _T = TypeVar("_T")
 
 
@@ -26,10 +26,10 @@ async def read_facts(
     *,
     in_detail: bool,
 ) -> dict[str, Facts]:
-    """What the ledger knows of each user of whose lines the span is given.
+    """What is recorded about each user; the span of each user's lines is given.
 
-    ``own`` is their import, where it is run again. ``in_detail``: every instant after the last line too, of which
-    there may be a million; else only what these come to.
+    ``own`` is the import of these lines, if it is run again. With ``in_detail`` every instant after the last line
+    is read, of which there may be a million; otherwise only their sums.
     """
     facts = {user_id: Facts(users[user_id], {}) for user_id in spans}
     for user_ids in chunks(sorted(spans), _USERS_IN_A_STATEMENT):
@@ -157,6 +157,6 @@ async def _read_spans(
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    """Some of the items at a time."""
+    """The items in portions."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -22,14 +22,14 @@ from ledger.spelling import misspelt_assets
 Doing: TypeAlias = Literal["checking", "importing"]
 Progress = Callable[[Doing, int], None]
 PART_ENTRIES = 5_000
-"""What one transaction posts: well below a second, so that other writers come in between."""
+"""How many lines one transaction posts. It takes well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
 _PARTS_AT_ONCE = 4
 """Where there are many writers: the database writes two, one waits for its turn, and one is prepared."""
 
 
 class ImportStopped(Exception):
-    """A part of the export was imported, and the rest cannot be any more; ``refusal`` says why."""
+    """A part of the export was imported, and the rest cannot be imported any more; ``refusal`` says why."""
 
     def __init__(self, import_number: int, imported: int, refusal: ImportRefused) -> None:
         self.import_number = import_number
@@ -43,21 +43,22 @@ class ImportStopped(Exception):
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of an export's lines."""
+    """The result for an export's lines."""
 
     imported: int
     already_imported: int
     in_closed_days: int
-    """Of the imported: these count from the end of the days that were closed for their user (I4)."""
+    """How many of the imported lines count from the end of the days that were closed for their user (I4)."""
     skipped_not_spot: int
     skipped_zero: int
     skipped_assets: dict[str, int]
-    """Lines of assets outside the program of which some amount does not fit: too large, or too many decimals."""
+    """Lines of assets outside the program with an amount that does not fit: too large, or with too many
+    decimals."""
     users: int
     import_number: int | None = None
-    """Under which it is known; None where nothing was new."""
+    """The number of the import; None if nothing was new."""
     left_out: list[BadLine] = field(default_factory=list[BadLine])
-    """With ``partial``: what is wrong with the users who were left out."""
+    """With ``partial``: the problems of the users who were left out."""
     skipped_accounts: dict[str, int] = field(default_factory=dict[str, int])
     """Lines of accounts other than Spot, by account."""
 
@@ -126,7 +127,7 @@ def _in_order(export: Export) -> tuple[dict[str, list[ExportLine]], str, dict[st
 
 
 def lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
-    """Each movement of an export once, whichever of its files say so."""
+    """Each movement of an export once, even if several of its files contain it."""
     by_user: defaultdict[str, dict[int, list[ExportLine]]] = defaultdict(dict)
     for line in export.lines:
         by_user[line.user_id].setdefault(line.file, []).append(line)
@@ -135,7 +136,7 @@ def lines_by_user(export: Export) -> dict[str, list[ExportLine]]:
 
 @dataclass
 class _Tally:
-    """What a look at a user came to."""
+    """The result of looking at a user's lines."""
 
     new: Counter[str]
     """Lines by asset, as all counts here."""
@@ -144,9 +145,9 @@ class _Tally:
     problems: list[Problem]
     doubts: list[Problem]
     instants: set[int] | None
-    """At which something is new; None where everything is."""
+    """The instants at which something is new; None if everything is new."""
     half_known: set[int]
-    """Of these, those at which something is not."""
+    """Those of these instants at which something is not new."""
 
 
 def _tally(decided: Plan, facts: Facts) -> _Tally:
@@ -165,12 +166,13 @@ def _tally(decided: Plan, facts: Facts) -> _Tally:
 async def _check(
     work: _Import, export: Export, by_user: dict[str, list[ExportLine]], *, partial: bool
 ) -> list[BadLine]:
-    """Counts in ``work`` what would be done; takes out of ``by_user`` whom ``partial`` leaves out, and says why.
+    """Counts in ``work`` what would be done. Takes the users whom ``partial`` leaves out from ``by_user``, and
+    says why.
 
-    Of the others only lines stay of instants at which something is new.
+    For the other users, only the lines of instants stay at which something is new.
 
-    Nothing is locked: what is decided here is decided again under the locks of the users. And no transaction is
-    open while it is decided, since a database ends one whose process is silent for long.
+    Nothing is locked here, since everything is decided again under the locks of the users. No transaction is open
+    meanwhile, since a database ends a transaction whose process is silent for long.
     """
     async with work.ledger.read() as connection:
         versions = await all_versions(connection)
@@ -233,7 +235,7 @@ def _with_something_new(lines: list[ExportLine], tally: _Tally) -> list[ExportLi
 async def _misspelt(
     work: _Import, by_user: Mapping[str, Sequence[ExportLine]], tallies: Mapping[str, _Tally]
 ) -> list[tuple[str, BadLine]]:
-    """Lines whose asset is the program's in another case, with that asset, where a user has new ones of it."""
+    """Lines with a misspelt asset of the program, with that asset, if a user has new lines of it."""
     async with work.ledger.read() as connection:
         problems = await misspelt_assets(connection, {asset for tally in tallies.values() for asset in tally.new})
     return [
@@ -249,7 +251,7 @@ def _without(counts: Counter[str], skipped: set[str]) -> int:
 
 
 async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> None:
-    """Writes what is new. Where nothing is, an import that was interrupted after its last line is finished."""
+    """Writes what is new. If nothing is new, an import that was interrupted after its last line is finished."""
     if not work.imported:
         if work.recorded is not None and work.recorded.finished_at is None:
             await begin_part(work, {}, None, is_last=True).task
@@ -268,7 +270,7 @@ async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> 
             except ImportRefused as refusal:
                 waiting.extendleft(reversed(await _given_up(under_way)))
                 if waiting and len(first.lines) == 1 and first.lines.keys() == waiting[0].keys():
-                    # The user's own later postings count on what the next lines bring: these belong together.
+                    # The user's later postings need the amounts of the next lines, so these belong together.
                     ((user_id, some),) = first.lines.items()
                     waiting[0] = {user_id: [*some, *waiting[0][user_id]]}
                     continue
@@ -283,7 +285,8 @@ async def _write(work: _Import, by_user: Mapping[str, Sequence[ExportLine]]) -> 
 def _begin_more(
     work: _Import, waiting: deque[Mapping[str, Sequence[ExportLine]]], under_way: deque[PartUnderWay]
 ) -> None:
-    """One at a time where there is one writer. Else the database writes some while others are computed here."""
+    """One part at a time if there is one writer. Otherwise the database writes some parts while others are
+    computed here."""
     at_once = 1 if work.ledger.has_one_writer else _PARTS_AT_ONCE
     while waiting and len(under_way) < at_once:
         lines = waiting.popleft()
@@ -292,7 +295,7 @@ def _begin_more(
 
 
 async def _given_up(under_way: deque[PartUnderWay]) -> list[Mapping[str, Sequence[ExportLine]]]:
-    """Ends the parts, and answers their lines."""
+    """Waits for the parts to end, and answers their lines."""
     parts = list(under_way)
     under_way.clear()
     for part in reversed(parts):
@@ -311,7 +314,8 @@ def _parts(by_user: Mapping[str, Sequence[ExportLine]]) -> Iterator[Mapping[str,
     """The lines in parts: whole users, and of a user with more lines than one part, whole instants in order."""
     part: dict[str, Sequence[ExportLine]] = {}
     size = 0
-    # Who has no line is in it for the span alone, and comes last: an import begins with its first movement.
+    # Users without a line are included only for their span. They come last, since an import begins with its first
+    # movement.
     for user_id, lines in sorted(by_user.items(), key=lambda item: (not item[1], item[0])):
         if size and size + max(len(lines), 1) > PART_ENTRIES:
             yield part

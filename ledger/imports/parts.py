@@ -45,8 +45,8 @@ from ledger.journal import (
 
 
 class ImportRefused(Exception):
-    """The export was not imported, none of it; ``bad`` names every line at fault, ``doubts`` those that a person
-    has to decide about."""
+    """Nothing of the export was imported. ``bad`` names every faulty line, and ``doubts`` the lines about which
+    a person has to decide."""
 
     def __init__(self, bad: list[BadLine], doubts: Sequence[BadLine] = ()) -> None:
         self.bad = in_order(bad)
@@ -56,7 +56,7 @@ class ImportRefused(Exception):
 
 
 class _Overtaken(Exception):
-    """What was written ahead does not hold under the locks of its users."""
+    """What was written ahead is not right any more under the locks of its users."""
 
 
 def in_order(lines: Sequence[BadLine]) -> list[BadLine]:
@@ -92,11 +92,11 @@ class PartUnderWay:
 
     lines: Mapping[str, Sequence[ExportLine]]
     task: asyncio.Task[list[Plan]]
-    """Answers what was posted. Raises ImportRefused, with nothing of the part written."""
+    """Answers what was posted. Raises ImportRefused; then nothing of the part is written."""
     committed: asyncio.Event
 
     async def give_up(self) -> None:
-        """Ends it; what it had written is rolled back."""
+        """Stops the part; what it has written is rolled back."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
@@ -119,23 +119,23 @@ class _Part:
     """What one transaction writes, as far as it is known beforehand."""
 
     lines: dict[str, list[NewLine]]
-    """Of each user, as they are posted if no equal ones are known."""
+    """The lines of each user, as they are posted if no equal ones were imported before."""
     spans: dict[str, Span]
     """Of these lines."""
     users: list[str]
-    """These users, and others of whom nothing is new."""
+    """The users of these lines, and users of whom nothing is new."""
     changes: Mapping[Changed, int]
-    """In units, by these lines."""
+    """The changes in units that these lines make."""
     is_new: bool
-    """Whether no equal ones were known when all was checked."""
+    """Whether no equal lines had been imported when everything was checked."""
     is_last: bool
     follows: PartUnderWay | None
 
     def movements(self, known: Mapping[str, LockedUser]) -> list[Movement]:
-        """What is posted where all lines are new.
+        """What is posted if all lines are new.
 
-        Raises _Overtaken where one falls into a day that is closed: such lines count from one instant, in the
-        order in which they are posted.
+        Raises _Overtaken if a line falls into a closed day: such lines count from one instant, in the order in
+        which they are posted.
         """
         closed = {user_id: stored_instant(known[user_id].closed_through) for user_id in self.lines}
         if any(item.instant < closed[user_id] for user_id, some in self.lines.items() for item in some):
@@ -200,7 +200,7 @@ def _is_half_known(work: Importing, user_id: str, lines: Sequence[NewLine]) -> b
 
 
 async def _written_ahead(work: Importing, part: _Part) -> list[Plan] | None:
-    """Writes a part before it is its turn, where that can be; None, with nothing written, where it cannot."""
+    """Writes a part before its turn, if that is possible. Otherwise it writes nothing and answers None."""
     if work.ledger.has_one_writer or work.skipped or not part.is_new:
         return None
     if work.recorded is None:
@@ -219,7 +219,8 @@ async def _write_ahead(work: Importing, part: _Part, own: RecordedImport) -> lis
     async with ledger.write() as connection:
         accounts = await find_accounts(connection, accounts_of(part.changes))
         if len(accounts) < len(accounts_of(part.changes)):
-            # Whoever makes one keeps others waiting for it, and so must have its user's lock before.
+            # While one transaction makes an account, others wait for it. So it must have the lock of the account's
+            # user before.
             raise _Overtaken
         known = await users_as_they_are(connection, part.lines)
         movements = await asyncio.to_thread(part.movements, known)
@@ -227,7 +228,8 @@ async def _write_ahead(work: Importing, part: _Part, own: RecordedImport) -> lis
         await post_ahead(connection, movements, in_common, sides_of(part.changes, accounts))
         await part.in_turn()
         locked = await lock_users(connection, part.lines)
-        # By another transaction, which sees all that was committed before the locks, and nothing of this one.
+        # This is read by another transaction, which sees everything that was committed before the locks, and
+        # nothing of this one.
         async with ledger.read() as others:
             recorded = await import_of_content(others, work.digest)
             facts = await read_facts(others, locked, part.spans, recorded, in_detail=False)
@@ -257,7 +259,8 @@ async def _write_under_locks(
     """
     async with ledger.write() as connection:
         locked = await lock_or_make_users(connection, part.lines)
-        # Under the locks of their users: what another import wrote meanwhile is known, the same one too.
+        # Under the locks of the users, everything is seen that another import wrote meanwhile, even of the same
+        # file.
         recorded = await import_of_content(connection, work.digest)
         if recorded is None or not await _has_outside(connection, part):
             await part.in_turn()  # which makes what both need, and which one of them would wait for

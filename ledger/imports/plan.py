@@ -23,14 +23,14 @@ from staking.money import MAX_ACCOUNT_UNITS, format_amount
 Answer: TypeAlias = Literal["same", "again"]
 """What doubtful lines are: the movements that were imported before, or further ones."""
 Moved: TypeAlias = tuple[int, str, int]
-"""What a user's line moves, whatever words it has: its instant as it is stored, asset and units."""
+"""What a user's line moves, without its words: its instant as it is stored, asset and units."""
 _STRINGS_KEPT = 10_000
 _LEGS_APART_MAX = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
 class Span:
-    """From which instant to which an import, or a file, knows a user's movements."""
+    """The span of time in which an import, or a file, contains a user's movements."""
 
     first: datetime
     last: datetime
@@ -38,11 +38,11 @@ class Span:
     """Whether it begins with an opening balance."""
 
     def has_inside(self, instant: datetime) -> bool:
-        """Whether it knows everything of that instant."""
+        """Whether it contains everything of that instant."""
         return self.first < instant < self.last
 
     def ends_at(self, instant: datetime) -> bool:
-        """Whether it begins or ends there, and so may know a part of that instant."""
+        """Whether it begins or ends there, so that it may contain only a part of that instant."""
         return instant in (self.first, self.last)
 
 
@@ -51,7 +51,7 @@ class RecordedLine(NamedTuple):
 
     entry_id: int
     import_number: int | None
-    """None: by a program that did not number imports."""
+    """None if it was imported by a program that did not number imports."""
     words: str
 
 
@@ -76,7 +76,7 @@ class RecordedOpening(NamedTuple):
 
 @dataclass
 class Facts:
-    """What the ledger knows of a user, as far as an export's lines reach. Instants are as they are stored."""
+    """What is recorded about a user, as far as an export's lines reach. Instants are as they are stored."""
 
     user: LockedUser
     held: dict[str, int]
@@ -85,17 +85,17 @@ class Facts:
     """Asset, instant, change: everything after the instant from which the first line counts; to the one from which
     the last does, or for ever."""
     later: dict[str, Later] = field(default_factory=dict[str, Later])
-    """By asset, of what is not among ``postings``."""
+    """By asset, the sums of what is not among ``postings``."""
     recorded: dict[Moved, list[RecordedLine]] = field(default_factory=dict[Moved, list[RecordedLine]])
-    """Imported before by others, and not taken back since."""
+    """Movements that other imports brought before and that were not taken back."""
     own: Counter[Moved] = field(default_factory=Counter[Moved])
-    """Imported before by this very import, which is run again, and not taken back since."""
+    """Movements that this import brought when it was run before and that were not taken back."""
     ever: Counter[Moved] = field(default_factory=Counter[Moved])
-    """Imported before, taken back or not."""
+    """Movements that were imported before, whether or not they were taken back."""
     spans: list[Span] = field(default_factory=list[Span])
-    """Of other imports that were not taken back."""
+    """The spans of other imports that were not taken back."""
     openings: dict[str, RecordedOpening] = field(default_factory=dict[str, RecordedOpening])
-    """By asset, of other imports that were not taken back."""
+    """By asset, the opening balances of other imports that were not taken back."""
     held_before: dict[str, int] = field(default_factory=dict[str, int])
     """Where there is an opening balance among the lines: what was held before it, by asset, as things occurred."""
 
@@ -107,9 +107,9 @@ class NewLine(NamedTuple):
     instant: int
     """As it is stored."""
     number: int
-    """Of equal movements, which one: 1 for the first that was ever imported."""
+    """The number among equal movements: 1 for the first that was ever imported."""
     key: str = ""
-    """Under which the database knows it; empty where nobody asks yet."""
+    """The key of the movement in the database; empty if it is not needed yet."""
 
 
 def numbered(lines: Iterable[ExportLine], *, with_keys: bool) -> list[NewLine]:
@@ -125,7 +125,7 @@ def numbered(lines: Iterable[ExportLine], *, with_keys: bool) -> list[NewLine]:
 
 
 def key_of(line: ExportLine, instant: int, number: int) -> str:
-    """The key under which the database knows a movement; ``instant`` is the line's as it is stored.
+    """The key of a movement in the database; ``instant`` is that of the line as it is stored.
 
     In the order in which lines are posted: so a unique index of millions grows at one place, and none of its pages
     is read and written again for each line. No asset has a blank, and no id has one either.
@@ -155,7 +155,7 @@ class Plan:
     doubts: list[Problem]
 
     def is_late(self, item: NewLine) -> bool:
-        """Whether the line falls into a day that is closed, and so counts from the end of those."""
+        """Whether the line falls into a closed day, so that it counts from the end of the closed days."""
         return item.line.instant < self.user.closed_through
 
 
@@ -298,7 +298,7 @@ def in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int
 
 
 def _is_doubtful(instant: datetime, span: Span, earlier: Iterable[Span]) -> bool:
-    """Whether an earlier import may know one part of an instant, and the export another."""
+    """Whether an earlier import may contain one part of an instant, and the export another."""
     touching = False
     for other in earlier:
         if other.has_inside(instant):
@@ -345,7 +345,8 @@ def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
 
 
 def _counted_twice(facts: Facts, new: Sequence[NewLine]) -> Iterator[Problem]:
-    """Per asset, what an opening balance has in it already: it stands for all that was before it."""
+    """Per asset, the problems with an opening balance that would count something twice, since it stands for
+    everything before it."""
     told: set[str] = set()
     for line, *_ in new if facts.openings or facts.held_before else ():
         sentence = None
@@ -429,7 +430,7 @@ class _Moment:
 
 
 def _below_zero(user_id: str, asset: str, moments: list[_Moment]) -> str:
-    """One sentence for all instants, with every way out."""
+    """One sentence for all instants, with everything that a person can do."""
     first, worst = moments[0], min(moments, key=lambda moment: moment.holding)
     sentence = (
         f"user {user_id}'s {asset} balance would be {format_amount(first.holding)} after {_moment(first.instant)}"

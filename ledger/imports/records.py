@@ -42,20 +42,21 @@ from ledger.reversals import REVERSALS, is_reversal_of
 from staking.money import format_amount
 
 PART_ENTRIES = 2_000
-"""What one transaction takes back: well below a second, so that other writers come in between."""
+"""How many entries one transaction takes back. It takes well below a second, so that other writers come in
+between."""
 OTHERS_TURN_S = 0.025
-"""Between two parts where there is one writer: who waits in another process for SQLite's lock asks for it every
-few milliseconds. PostgreSQL's locks go to whoever has waited longest."""
+"""The pause between two parts if there is one writer: a process that waits for SQLite's lock asks for it every
+few milliseconds. PostgreSQL's locks go to the one that has waited longest."""
 Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class ImportedBy:
-    """Where an import comes from."""
+    """The source of an import."""
 
     files: Sequence[str]
     zone: str
-    """In which the files' times are."""
+    """The time zone of the files' times."""
     operator: str
     reason: str | None = None
 
@@ -73,7 +74,7 @@ class RecordedImport:
     reason: str | None
     recorded_at: datetime
     finished_at: datetime | None
-    """None: it was interrupted; the same command goes on with it."""
+    """None if it was interrupted; then the same command continues it."""
     undone_at: datetime | None
     movements: int = 0
     users: int = 0
@@ -92,7 +93,7 @@ class RecordedImport:
 
 @dataclass(frozen=True)
 class Undone:
-    """What taking an import back came to."""
+    """The result of taking an import back."""
 
     import_number: int
     taken_back: int
@@ -116,7 +117,7 @@ async def read_import(connection: AsyncConnection, import_number: int) -> Record
 
 
 async def spans_of_import(connection: AsyncConnection, import_number: int) -> dict[str, Span]:
-    """From when to when an import knows each of its users, by user id."""
+    """The span of time that an import covers for each of its users, by user id."""
     rows = await connection.execute(
         select(import_spans).where(import_spans.c.import_number == import_number).order_by(import_spans.c.user_id)
     )
@@ -155,7 +156,7 @@ async def begin_import(
 
 
 async def record_spans(connection: AsyncConnection, own: RecordedImport, spans: Mapping[str, Span]) -> None:
-    """Records from when to when an import knows its users, where that is not recorded yet."""
+    """Records the span of time that an import covers for its users, if that is not recorded yet."""
     rows = [
         {
             "import_number": own.import_number,
@@ -245,9 +246,9 @@ async def _parts(
 
 
 async def _parts_of_user(ledger: Ledger, import_number: int, user_id: str) -> list[list[int]]:
-    """A user's open entries, in an order in which the balance is never far from what it will be in the end.
+    """A user's open entries, in an order in which the balance stays close to its final value.
 
-    So nothing can be withdrawn meanwhile that will be gone, and little is missing that will be there.
+    So nothing can be withdrawn meanwhile that will be gone in the end, and little is missing that will be there.
     """
     async with ledger.read(takes_long=True) as connection:
         held = await balances(connection, user_id)
@@ -268,7 +269,7 @@ async def _undo_part(
     words: InCommon,
     now: datetime,
 ) -> int:
-    """One transaction. Answers how many entries it took back: those that nobody took back meanwhile."""
+    """One transaction. Answers how many entries it took back, without those that others took back meanwhile."""
     async with ledger.write() as connection:
         locked = await lock_or_make_users(connection, user_ids)
         rows = (await connection.execute(_open(import_number, which))).all()

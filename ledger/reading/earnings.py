@@ -154,7 +154,7 @@ def _positions_in(rows: Iterable[Iterable[Any]], user_ids: Sequence[str]) -> dic
 
 
 async def totals(connection: AsyncConnection, user_id: str) -> dict[str, int]:
-    """Rewards credited ever and not reversed, units by asset."""
+    """The sum of all credited rewards that were not reversed, in units by asset."""
     rows = await connection.execute(_TOTALS, {"users": [user_id]})
     return dict(sorted(_positions_in(rows, [user_id])[user_id].totals.items()))
 

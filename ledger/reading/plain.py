@@ -96,7 +96,7 @@ def positions_asked(user_ids: Sequence[str], instant: datetime) -> list[BoundSta
 
 
 def positions_in(found: Sequence[Sequence[Any]], user_ids: Sequence[str]) -> dict[str, Position]:
-    """The positions of those users who are plain, by their ids."""
+    """The positions of the users about whom there is nothing unusual, by their ids."""
     opened, *amounts = found
     enrolled = {user_id for (user_id,) in opened}
     return {
@@ -119,7 +119,8 @@ def standings_asked(user_ids: Sequence[str], now: datetime) -> list[BoundStateme
 def standings_in(
     found: Sequence[Sequence[Any]], user_ids: Sequence[str], program: Program | None, today: date
 ) -> dict[str, Standing]:
-    """How those users stand who are plain, by their ids. ``program`` is the one in force today."""
+    """The standings of the users about whom there is nothing unusual, by their ids. ``program`` is the one in
+    force today."""
     known, latest, holds_and_releases, owed, *amounts = found
     last_acts: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for user_id, kind, last in holds_and_releases:

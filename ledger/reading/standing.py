@@ -26,11 +26,11 @@ _asked = bindparam("users", type_=Text, expanding=True)
 _today = bindparam("start_of_today", type_=UtcInstant)
 _latest = enrolments.alias("latest")
 LAST_CREDITED_DAY = last_credited_day(days.c.user_id == users.c.user_id).correlate(users).scalar_subquery()
-"""Of a row of ``users``: the last accrual day that is credited; null where there is none."""
+"""The last credited accrual day of the user in a row of ``users``; null if there is none."""
 
 
 def latest_enrolment_id(of: FromClause) -> ScalarSelect[str]:
-    """The id of the open enrolment, or else of the latest, of the user whom a row names."""
+    """The id of the open enrolment of the user in a row; if there is none, of the latest."""
     return (
         select(enrolments.c.enrolment_id)
         .where(enrolments.c.user_id == of.c.user_id)
@@ -55,7 +55,7 @@ _STANDING: Select[tuple[Any, ...]] = (
     .join(_latest, _latest.c.enrolment_id == latest_enrolment_id(users), isouter=True)
     .where(users.c.user_id.in_(_asked))
 )
-"""A row for each user who is known; the columns of the enrolment are null where there never was one."""
+"""A row for each user who is recorded. The columns of the enrolment are null if there never was one."""
 
 
 @dataclass(frozen=True)
@@ -65,48 +65,50 @@ class Standing:
     user_id: str
     enrolled: bool
     receipt: Receipt | None
-    """Of the open enrolment, or else the latest."""
+    """The receipt of the open enrolment; if there is none, of the latest."""
     region: str | None
-    """That the user gave with it."""
+    """The region that the user gave at that activation."""
     restricted_since: date | None
-    """Rule 7: the day on which the open enrolment ends, since its region is restricted. The loop is still to end
-    it, and no day earns any more."""
+    """Rule 7: the day on which the open enrolment ends, since its region is restricted. The loop has not ended
+    it yet, but no day earns any more."""
     ended_at: datetime | None
     end_reason: str | None
-    """Of a rule, of who asked, or of an operator; an operator's is never for the user."""
+    """The reason of a rule, of the user, or of an operator. An operator's reason is never shown to the user."""
     end_operator: str | None
-    """Who ended it, where it was neither the user nor a rule."""
+    """The operator who ended it; None if it was the user or a rule."""
     end_tell: str | None
-    """What that operator has for the user."""
+    """What that operator tells the user."""
     last_credited_day: date | None
     owed_days: list[date]
     """Accrual days that are over and not yet credited."""
     is_behind: bool
-    """Enrolled, and a day that is over is not closed yet; the day of the activation too, which is never owed."""
+    """Whether the user is enrolled and a day that is over is not closed yet. The day of the activation counts
+    too, although it is never owed."""
     delayed_since: date | None
     """The first owed day, if rewards are delayed; see ledger.reading.owed.owed_to_each."""
     hold: Hold | None
-    """An operator's, that the user is under."""
+    """The operator's hold on the user; None if there is none."""
     holdings: dict[str, int]
     """Units by asset."""
     totals: dict[str, int]
-    """Rewards credited ever and not reversed, units by asset."""
+    """The sum of all credited rewards that were not reversed, in units by asset."""
     tagged_asset: str | None
-    """Rule 8; the tag is yellow while enrolled, else grey."""
+    """Rule 8. The tag is yellow while the user is enrolled, and grey otherwise."""
 
     @property
     def is_on(self) -> bool:
-        """Enrolled, and rule 7 has not ended it, whether or not the loop has come there."""
+        """Whether the user is enrolled and rule 7 has not ended it, even if the loop has not reached that day
+        yet."""
         return self.enrolled and self.restricted_since is None
 
     @property
     def told(self) -> list[str]:
-        """What operators have for the user: of the hold, and of the end until the next activation."""
+        """What operators tell the user, about the hold, and about the end until the next activation."""
         return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
 
 
 async def standing_of(ledger: Ledger, user_id: str, *, now: datetime) -> Standing:
-    """How a user stands at an instant; an unknown user is simply not enrolled."""
+    """How a user stands at an instant. A user who is not recorded is simply not enrolled."""
     async with ledger.read() as connection:
         return (await standings_of(ledger, connection, [user_id], now=now))[user_id]
 
@@ -170,7 +172,7 @@ class _Terms:
 
 @dataclass(frozen=True)
 class _Told:
-    """What the ledger tells of a user's days and of operators."""
+    """What is recorded about a user's days and by operators."""
 
     last_credited_day: date | None
     is_behind: bool | None

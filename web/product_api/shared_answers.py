@@ -1,4 +1,4 @@
-"""Who asks for the same as others at the same time is answered together with them."""
+"""Equal questions that come at the same time are answered together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,8 +10,8 @@ Answer = TypeVar("Answer")
 class SharedAnswers(Generic[Answer]):
     """Finds one answer to a question at a time, however many ask it.
 
-    Whoever asks while one is being found is answered with the next: an answer that was begun before it was asked
-    for may be out of date by then. So nothing is kept, and nobody is told what is no longer so.
+    A question that comes while an answer is being found gets the next answer, since an answer that was begun
+    before the question came may be out of date. So nothing is kept, and no answer is out of date.
     """
 
     def __init__(self, find: Callable[[str], Awaitable[Answer]]) -> None:
@@ -33,9 +33,10 @@ class SharedAnswers(Generic[Answer]):
             while waiting := [answer for answer in self._waiting.pop(question, ()) if not answer.done()]:
                 await self._find_for(question, waiting)
         finally:
-            # In the step in which nobody was found to wait: who asks later starts another task.
+            # This happens in the same step in which nobody was found waiting, so a later question starts another
+            # task.
             del self._finding[question]
-            for answer in waiting:  # left only where the process is being stopped
+            for answer in waiting:  # some are left only if the process is being stopped
                 answer.cancel()
 
     async def _find_for(self, question: str, waiting: list[asyncio.Future[Answer]]) -> None:
