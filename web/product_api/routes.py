@@ -33,7 +33,7 @@ from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
 from web.product_api import movements
-from web.product_api.direct_routes import DirectRoute
+from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
 from web.product_api.shared_answers import SharedAnswers
 from web.service import Service
@@ -257,7 +257,7 @@ _ACTIVATION_EXAMPLES: dict[str, Any] = {
 
 def install(app: FastAPI, service: Service) -> None:
     """Adds the routes to an application."""
-    part = FastAPI(
+    part = PartWithDirectRoutes(
         title="Soft Staking for product services",
         openapi_url=None,
         docs_url=None,
@@ -268,8 +268,7 @@ def install(app: FastAPI, service: Service) -> None:
     bearers = Bearers(service.ledger, service.now, service.settings)
     accounts = _Accounts(service)
     routes = _routes(accounts, bearers)
-    for route in _Direct(service, accounts, bearers).routes(routes):
-        part.router.routes.append(route)
+    part.answer_directly(_Direct(service, accounts, bearers).routes(routes))
     part.include_router(routes)
     part.include_router(movements.routes(service, bearers))
     add_part(app, "/v1", part)
