@@ -113,8 +113,8 @@ def work(
 
     The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), the
     ledger by SOFT_STAKING_DATABASE_URL. With --dev both are here: one command is a whole installation, kept in
-    SOFT_STAKING_DATA_DIR (.soft-staking), and starting it again goes on where it was. The pages are served then
-    too, to this machine alone, and whoever opens them chooses whose account to see.
+    SOFT_STAKING_DATA_DIR (.soft-staking), and starting it again goes on where it was. The pages are served too,
+    only to this machine, and a visitor chooses whose account to see.
     """
     if samples and not dev:
         raise typer.BadParameter("--samples goes with --dev")

@@ -54,9 +54,10 @@ def list_(
 ) -> None:
     """Print the users whose workflows show what is asked for; with no option, all whose workflow is running.
 
-    From Temporal, whose lists lag by moments. Its server must know the search attributes (`setup`). Those who have
-    ended are found for as long as Temporal keeps their history; who is owed days is told by `owed`. Encrypted, it
-    knows no region, and of an end only whether it was deactivated or region_restricted.
+    It asks Temporal, whose lists lag by moments, and whose server must know the search attributes (`setup`). Users
+    who have ended are found for as long as Temporal keeps their history. `owed` tells who is owed days. If
+    histories are encrypted, Temporal knows no region, and of an end only whether it was deactivated or
+    region_restricted.
 
     Example: python starter.py list --state blocked
     """

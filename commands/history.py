@@ -49,7 +49,7 @@ def history(
     """Tell a user's story day by day, from the workflow's history: what happened, and what it waited for.
 
     It goes back as far as the Temporal server keeps histories; `rewards` and `status` know everything from the
-    ledger. A day stands beside what was about it: its reward is credited on the next day.
+    ledger. Each line stands at the day that it is about, although a day's reward is credited on the next day.
 
     Example: python starter.py history 1001 --runs 1
     """

@@ -126,8 +126,8 @@ def import_(
 
     All is checked first; nothing is written unless every line is good. Movements imported before are recognised by
     user, time, asset and amount, and skipped. Where this export and an earlier one meet at one instant only, equal
-    lines there are doubtful: you say whether they are the --same movements or happened --again. Of a local time
-    that occurs twice when clocks go back, the first is meant.
+    lines there are doubtful: you say whether they are the --same movements or happened --again. A local time that
+    occurs twice, when clocks go back, means the first of the two.
     """
     if new and dry_run:
         raise typer.BadParameter("--dry-run writes nothing, and --new makes a ledger: choose one of them")

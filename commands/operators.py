@@ -98,8 +98,8 @@ def hold(
 ) -> None:
     """Stop a user's loop before its next step, until it is released. Balances move as ever; days wait.
 
-    With --region: everyone from there who is enrolled, or is still owed a day. Who is held already keeps the first
-    hold. A user who is not enrolled is held from the next activation on.
+    With --region: everyone from there who is enrolled, or is still owed a day. A user who is held already keeps
+    the first hold. A user who is not enrolled is held from the next activation on.
 
     Example: python starter.py hold 1001 --reason "ticket 4711: balances in doubt"
     """
@@ -127,7 +127,7 @@ def release(
 ) -> None:
     """Let a held user's loop go on: it catches up day by day, with the numbers that would have been.
 
-    With --region: everyone who is held and ever enrolled from there, whoever held them.
+    With --region: everyone who is held and ever enrolled from there, whichever operator held them.
 
     Example: python starter.py release 1001 --reason "ticket 4711: all is well"
     """
@@ -195,8 +195,9 @@ def resume(
 ) -> None:
     """Start the workflows that should be running and are not: terminated, or lost with Temporal's database.
 
-    Whose: the users with an open enrolment, or with owed days. Each goes on from what the ledger knows, after the
-    last credited day. Nothing is lost by it and nothing paid twice, however often it is run.
+    It concerns the users with an open enrolment, or with owed days. Each goes on from what the ledger has
+    recorded, after the last credited day. Nothing is lost by it and nothing is paid twice, however often it is
+    run.
 
     Example: python starter.py resume --reason "Temporal's database was lost"
     """

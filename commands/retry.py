@@ -91,8 +91,8 @@ def retry(
 ) -> None:
     """Take up a user's blocked step again, or ask an empty pool now; of one user or of many.
 
-    `status` says what a user waits for, and why. Who waits for a pool is found by the ledger, who is blocked by
-    Temporal, whose lists lag by moments. Who is held is left out of those who wait.
+    `status` says what a user waits for, and why. The ledger tells who waits for a pool, without users who are
+    held. Temporal tells who is blocked, and its lists lag by moments.
 
     Example: python starter.py retry --waiting-for SOL --reason "pool funded"
     """

@@ -60,7 +60,7 @@ def rewards(
     reward = floor to 8 places of min(average, cap) x APR / 365.
 
     For books there is --as entries: what was paid and what was taken back, in the order in which it was recorded.
-    A line that was there once stays as it is, and new ones only ever come at the end.
+    A line never changes, and new ones come only at the end.
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv, not both")

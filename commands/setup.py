@@ -29,9 +29,10 @@ def setup(
 ) -> None:
     """Make the Temporal server know the search attributes by which `list` finds users. A repeat changes nothing.
 
-    Once for every namespace, before its workers start: a worker looks once, and the users who activate on one that
-    saw none are not found by what they are. `worker.py --dev` does it by itself. A namespace in Temporal Cloud
-    takes search attributes only from its settings page, or from `tcld namespace search-attributes add`.
+    Run it once for every namespace, before its workers start. A worker looks for the search attributes once, and
+    `list` does not find users by state or region who activated on a worker that found none. `worker.py --dev` does
+    it by itself. A namespace in Temporal Cloud takes search attributes only from its settings page, or from
+    `tcld namespace search-attributes add`.
 
     Example: python starter.py setup
     """
