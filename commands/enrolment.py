@@ -18,6 +18,7 @@ from contract.live_status import LiveStatus
 from ledger.database.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
+from ledger.reading.doing import UNKNOWN, doing
 from ledger.reading.standing import Standing, standing_of
 from running.process import FAILED, CommandFailed, now, run, say
 from staking.days import day_of
@@ -163,20 +164,13 @@ def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption 
 
 
 def _status(standing: Standing, live: LiveStatus | None, problem: str | None) -> dict[str, Any]:
-    if problem:
-        state = "unknown"
-    elif live:
-        state = live.state
-    elif standing.enrolled or standing.owed_days:
-        state = "not running"
-    else:
-        state = "ended" if standing.receipt else "not enrolled"
-    colour = "yellow" if standing.enrolled else "grey"
+    tag = {"asset": standing.tagged_asset, "colour": standing.tag_colour} if standing.tagged_asset else None
+    now_doing = UNKNOWN if problem else doing(standing, live)
     return {
         "user": standing.user_id,
         "enrolled": standing.enrolled,
-        "state": state,
-        "tag": {"asset": standing.tagged_asset, "colour": colour} if standing.tagged_asset else None,
+        "state": now_doing.state,
+        "tag": tag,
         "enrolment_id": standing.receipt and standing.receipt.enrolment_id,
         "activated_at": standing.receipt and standing.receipt.activated_at,
         "first_snapshot_at": standing.receipt and standing.receipt.first_snapshot_at,
@@ -186,9 +180,9 @@ def _status(standing: Standing, live: LiveStatus | None, problem: str | None) ->
         "end_reason": standing.end_reason,
         "last_credited_day": standing.last_credited_day,
         "owed_days": standing.owed_days,
-        "day_in_progress": live and live.day_in_progress,
-        "next_boundary": live and live.next_boundary,
-        "blocked": live.blocked.model_dump() if live and live.blocked else None,
+        "day_in_progress": now_doing.day_in_progress,
+        "next_boundary": now_doing.next_boundary,
+        "blocked": now_doing.blocked and now_doing.blocked.model_dump(),
         "hold": standing.hold and standing.hold.model_dump(),
         "holdings": amounts(standing.holdings),
         "totals": amounts(standing.totals),

@@ -5,6 +5,9 @@ from datetime import date
 from contract.acts import Hold
 from staking.models import Instant, Model
 
+SLEEPING = "sleeping"
+"""The state of a loop that waits for the end of a day, and whose user is owed nothing."""
+
 
 class Blocked(Model):
     """A step that waits for an operator's ``retry``, since no repetition by itself mends what it failed with."""

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TypeAlias, assert_never
 
 from contract.acts import Hold
-from contract.live_status import Blocked, LiveStatus
+from contract.live_status import SLEEPING, Blocked, LiveStatus
 from contract.recollection import Noted, Recollection
 from staking.days import day_of, end_of
 from staking.models import PoolShort
@@ -77,7 +77,7 @@ def state_text(state: State) -> str:
         case Starting():
             return "starting"
         case Sleeping():
-            return "sleeping"
+            return SLEEPING
         case Processing():
             return "processing"
         case Blocked():

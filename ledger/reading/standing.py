@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import FromClause, ScalarSelect, Select, Text, and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -58,6 +58,9 @@ _STANDING: Select[tuple[Any, ...]] = (
 """A row for each user who is recorded. The columns of the enrolment are null if there never was one."""
 
 
+TagColour: TypeAlias = Literal["grey", "yellow"]
+
+
 @dataclass(frozen=True)
 class Standing:
     """How a user stands, from the ledger alone."""
@@ -93,13 +96,18 @@ class Standing:
     totals: dict[str, int]
     """The sum of all credited rewards that were not reversed, in units by asset."""
     tagged_asset: str | None
-    """Rule 8. The tag is yellow while the user is enrolled, and grey otherwise."""
+    """Rule 8: the asset beside which the tag stands; None if there is no tag."""
 
     @property
     def is_on(self) -> bool:
         """Whether the user is enrolled and rule 7 has not ended it, even if the loop has not reached that day
         yet."""
         return self.enrolled and self.restricted_since is None
+
+    @property
+    def tag_colour(self) -> TagColour:
+        """Rule 8: yellow while Soft Staking is on."""
+        return "yellow" if self.is_on else "grey"
 
     @property
     def told(self) -> list[str]:

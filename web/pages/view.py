@@ -4,14 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.database.engine import Ledger
 from ledger.errors import NoProgram
 from ledger.programs import program_on
-from ledger.reading.standing import Standing, standing_of
+from ledger.reading.standing import Standing, TagColour, standing_of
 from ledger.reading.statements import (
     StatementLine,
     day_if_nothing_moves,
@@ -27,7 +26,6 @@ from web.pages.history_filter import Wanted
 
 LINES_PER_PAGE = 20
 _USDT = "USDT"
-Colour = Literal["grey", "yellow"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class SpotRow:
     holding: int
     value: int | None
     """USDT at the reference price; None where the program has none."""
-    tag: Colour | None
+    tag: TagColour | None
 
 
 @dataclass(frozen=True)
@@ -151,13 +149,12 @@ async def spot(ledger: Ledger, user_id: str, now: datetime) -> SpotAccount:
     """The user's spot account and the tag of rule 8."""
     standing = await standing_of(ledger, user_id, now=now)
     program = await program_in_force(ledger, day_of(now))
-    colour: Colour = "yellow" if standing.is_on else "grey"
     rows = [
         SpotRow(
             asset=asset,
             holding=holding,
             value=_value(program, asset, holding),
-            tag=colour if asset == standing.tagged_asset else None,
+            tag=standing.tag_colour if asset == standing.tagged_asset else None,
         )
         for asset, holding in standing.holdings.items()
     ]

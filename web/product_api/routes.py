@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -19,11 +18,12 @@ from contract.errors import ServiceError
 from contract.live_status import Blocked, LiveStatus
 from ledger.database.memory import Memory
 from ledger.enrolments import is_recorded
+from ledger.reading.doing import UNKNOWN, Doing, doing, doing_nothing, may_be_at_work
 from ledger.reading.plain import standings_asked, standings_in
-from ledger.reading.standing import Standing, standing_of, standings_of
+from ledger.reading.standing import Standing, TagColour, standing_of, standings_of
 from ledger.reading.statements import StatementLine, first_credited_day, statement
 from ledger.service_tokens import Scope, ServiceToken, still_in_use_asked, tokens_in_use
-from staking.days import ONE_DAY, day_of, end_of
+from staking.days import ONE_DAY, day_of
 from staking.models import Instant, Model, UserId
 from staking.money import Units
 from staking.rewards import Outcome
@@ -114,7 +114,7 @@ class Tag(BaseModel):
     """Rule 8: the one asset beside which the tag stands."""
 
     asset: str
-    colour: Literal["grey", "yellow"] = Field(description="Grey before activation, yellow after.")
+    colour: TagColour = Field(description="Yellow while Soft Staking is on, else grey.")
 
 
 class TagAnswer(BaseModel):
@@ -355,10 +355,10 @@ class _Accounts:
 
     async def status_of(self, standing: Standing) -> Response:
         """The status of a user whose standing was just read from the ledger."""
-        if _may_be_at_work(standing):
+        if may_be_at_work(standing):
             text = await self._live_statuses.answer(standing.user_id)
         else:
-            text = _json(_status(standing, _nothing_to_do(standing, day_of(self._service.now()))))
+            text = _json(_status(standing, doing_nothing(standing, day_of(self._service.now()))))
         return Response(text, media_type="application/json")
 
     async def _read_standings(self, connection: AsyncConnection, asked: Sequence[str]) -> dict[str, Standing]:
@@ -375,7 +375,7 @@ class _Accounts:
         if live is not None and not await self._is_ours(standing, live):
             # If the workflow's worker writes to another ledger than ours, nothing can be said about it.
             live, answers = None, False
-        return _json(_status(standing, _doing(standing, live) if answers else _Doing("unknown")))
+        return _json(_status(standing, doing(standing, live) if answers else UNKNOWN))
 
     async def _is_ours(self, standing: Standing, live: LiveStatus) -> bool:
         """Whether the enrolment that a workflow speaks of is recorded here."""
@@ -510,41 +510,6 @@ class _Direct:
         }
 
 
-@dataclass(frozen=True)
-class _Doing:
-    """What a user's workflow does just now."""
-
-    state: str
-    day_in_progress: date | None = None
-    next_boundary: datetime | None = None
-    blocked: Blocked | None = None
-
-
-def _may_be_at_work(standing: Standing) -> bool:
-    """Whether the workflow has, or may have, anything to do before the next boundary.
-
-    Then only the workflow knows how far it is, or what hinders it. In all other cases the ledger shows the state:
-    the workflow sleeps, or there is none.
-    """
-    return bool(standing.is_behind or standing.owed_days or standing.hold or standing.restricted_since)
-
-
-def _nothing_to_do(standing: Standing, today: date) -> _Doing:
-    return _Doing("sleeping", today, end_of(today)) if standing.enrolled else _not_enrolled(standing)
-
-
-def _doing(standing: Standing, live: LiveStatus | None) -> _Doing:
-    if live is not None:
-        return _Doing(live.state, live.day_in_progress, live.next_boundary, live.blocked)
-    if standing.enrolled or standing.owed_days:
-        return _Doing("not running")
-    return _not_enrolled(standing)
-
-
-def _not_enrolled(standing: Standing) -> _Doing:
-    return _Doing("ended" if standing.receipt else "not enrolled")
-
-
 def _end(end: End) -> EndAnswer:
     return EndAnswer(
         enrolment_id=end.enrolment_id,
@@ -563,10 +528,10 @@ def _json(answer: BaseModel) -> bytes:
 def _tag(standing: Standing) -> Tag | None:
     if standing.tagged_asset is None:
         return None
-    return Tag(asset=standing.tagged_asset, colour="yellow" if standing.enrolled else "grey")
+    return Tag(asset=standing.tagged_asset, colour=standing.tag_colour)
 
 
-def _status(standing: Standing, doing: _Doing) -> AccountStatus:
+def _status(standing: Standing, doing: Doing) -> AccountStatus:
     receipt = standing.receipt
     return AccountStatus(
         user=standing.user_id,
