@@ -32,6 +32,7 @@ from commands import (
     rewards,
     serve,
     setup,
+    sources,
     tokens,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
@@ -113,6 +114,7 @@ app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.deposit)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.withdraw)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.trade)
 app.add_typer(refused_movements.app, name="movements")
+app.add_typer(sources.app, name="sources")
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")

@@ -17,7 +17,7 @@ from ledger.day.together import close_day, compute_day, credit_day
 from ledger.enrolments import end_enrolment, enrol
 from ledger.recall import recall
 from staking.days import wake_offset
-from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot
+from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ class Steps:
             return await enrol(self.ledger, request)
 
     @activity.defn(name=SNAPSHOT.name)
-    async def snapshot(self, request: SnapshotRequest) -> Snapshot:
-        """Closes the day: opening, closing and average per program asset (rule 2). Idempotent by user and day."""
+    async def snapshot(self, request: SnapshotRequest) -> Snapshot | SourceLate:
+        """Closes the day: opening, closing and average per program asset (rule 2). Idempotent by user and day.
+
+        Or says which sources are not complete through the day's end.
+        """
         with refusals_are_final():
             return await close_day(self.ledger, request)
 

@@ -31,7 +31,7 @@ from ledger.day.together import close_day, credit_day
 from ledger.journal import balances
 from settings import SHIPPED_PROGRAM_FILE, Settings
 from staking.days import ONE_DAY, end_of
-from staking.models import CreditReceipt, Rewards
+from staking.models import CreditReceipt, Rewards, Snapshot
 from staking.program import Program, parse_program
 
 REFERENCE_USER_DAYS_PER_S = {"postgresql": 429, "sqlite": 158}
@@ -209,6 +209,7 @@ async def _pay(ledger: Ledger, user_id: str, day: date) -> None:
     snapshot = await close_day(
         ledger, SnapshotRequest(user_id=user_id, enrolment_id=enrolment_id, day=day, now=now)
     )
+    assert isinstance(snapshot, Snapshot), "there are no sources here"
     rewards = await Steps(ledger).compute(
         ComputeRequest(user_id=user_id, enrolment_id=enrolment_id, snapshot=snapshot)
     )

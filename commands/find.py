@@ -32,6 +32,7 @@ class State(StrEnum):
 
     EARNING = search_attributes.EARNING
     WAITING_FOR_POOL = search_attributes.WAITING_FOR_POOL
+    WAITING_FOR_SOURCE = search_attributes.WAITING_FOR_SOURCE
     BLOCKED = search_attributes.BLOCKED
     ENDED = search_attributes.ENDED
     REFUSED = search_attributes.REFUSED

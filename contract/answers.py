@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from staking.models import CreditReceipt, EndsHere, Instant, Model, PoolShort, RefusalReason, Rewards
+from staking.models import (
+    CreditReceipt,
+    EndsHere,
+    Instant,
+    Model,
+    PoolShort,
+    RefusalReason,
+    Rewards,
+    Snapshot,
+    SourceLate,
+)
 
 
 class Receipt(Model):
@@ -47,5 +57,7 @@ class End(Model):
     """What the operator tells the user."""
 
 
+SnapshotAnswer = Snapshot | SourceLate
+"""Without a discriminator: snapshots in old histories have none."""
 ComputeAnswer = Annotated[Rewards | EndsHere, Field(discriminator="kind")]
 CreditAnswer = Annotated[CreditReceipt | PoolShort, Field(discriminator="kind")]

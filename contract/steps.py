@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from contract.acts import Hold
-from contract.answers import ActivationAnswer, ComputeAnswer, CreditAnswer, End
+from contract.answers import ActivationAnswer, ComputeAnswer, CreditAnswer, End, SnapshotAnswer
 from contract.recollection import Recollection
 from contract.requests import ActRequest, ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
-from staking.models import Snapshot
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -47,7 +46,7 @@ class Step(Generic[Request, Answer]):
 
 RECALL: Step[str, Recollection] = Step("recall", Recollection)
 ENROL: Step[EnrolRequest, ActivationAnswer] = Step("enrol", ActivationAnswer)
-SNAPSHOT: Step[SnapshotRequest, Snapshot] = Step("snapshot", Snapshot)
+SNAPSHOT: Step[SnapshotRequest, SnapshotAnswer] = Step("snapshot", SnapshotAnswer)
 COMPUTE: Step[ComputeRequest, ComputeAnswer] = Step("compute", ComputeAnswer)
 CREDIT: Step[CreditRequest, CreditAnswer] = Step("credit", CreditAnswer)
 END_ENROLMENT: Step[EndRequest, End] = Step("end_enrolment", End)

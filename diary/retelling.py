@@ -25,6 +25,7 @@ from staking.models import (
     RewardLine,
     Rewards,
     Snapshot,
+    SourceLate,
 )
 from staking.money import format_amount
 
@@ -43,7 +44,7 @@ class Note:
     at: datetime
     kind: str
     """``activated``, ``opened``, ``credited``, ``ended``, ``refused``, ``recalled``, ``held``, ``blocked``,
-    ``waited_for_pool``, ``retried`` (a step, by itself), ``no_worker`` or ``code_failed``."""
+    ``waited_for_pool``, ``waited_for_source``, ``retried`` (a step, by itself), ``no_worker``, ``code_failed``."""
     text: str
     until: datetime | None = None
     """The end of something that lasted; None for what happened at one instant."""
@@ -102,12 +103,12 @@ def _span_text(since: datetime, until: datetime, beside: date) -> str:
 
 
 @dataclass
-class _Pool:
-    """A credit that waits for a pool."""
+class _Waiting:
+    """A step that waits for pools or for sources."""
 
     day: date
     since: datetime
-    assets: str
+    names: str
     times: int = 1
     asked_by: str = ""
 
@@ -137,14 +138,15 @@ class _Teller:
         """The rewards that were computed last."""
         self._tried_at_once: StepTaken | None = None
         """The step before the present one, if it was tried at once and failed."""
-        self._pool: _Pool | None = None
+        self._pool: _Waiting | None = None
+        self._source: _Waiting | None = None
         self._blocked: _Blocked | None = None
 
     def tell(self, run: Run) -> None:
         """Adds what happened in a run, which must be the one after those that were told before."""
         if run.carried is None:
             # Another execution. What the one before waited for is over, and the ledger says where it stands.
-            self._pool = self._blocked = None
+            self._pool = self._source = self._blocked = None
             self._enrolments = {}
         else:
             self._take_up(run.carried)
@@ -195,7 +197,7 @@ class _Teller:
         match step.answer:
             case Snapshot(day=day) | Rewards(day=day) | EndsHere(day=day):
                 return day
-            case CreditReceipt(day=day) | PoolShort(day=day):
+            case CreditReceipt(day=day) | PoolShort(day=day) | SourceLate(day=day):
                 return day
             case _:
                 return self._day_in_progress(step.scheduled_at)
@@ -235,22 +237,37 @@ class _Teller:
             text = f"blocked at {blocked.step} {span}: {blocked.message} · retried{_by(asked.act)}"
             facts = {"step": blocked.step, "message": blocked.message}
             self._note(blocked.day, blocked.since, "blocked", text, facts, until=asked.at)
-        elif self._pool is not None:
-            self._pool.asked_by = f" · then retried{_by(asked.act)}"
+        elif (waiting := self._pool or self._source) is not None:
+            waiting.asked_by = f" · then retried{_by(asked.act)}"
+
+    def _source_was_late(self, late: SourceLate, at: datetime) -> None:
+        sources = ", ".join(late.sources)
+        if self._source is None:
+            self._source = _Waiting(late.day, at, sources)
+        else:
+            self._source.names, self._source.asked_by = sources, ""
+            self._source.times += 1
+
+    def _sources_are_complete(self, at: datetime) -> None:
+        if self._source is not None:
+            late, self._source = self._source, None
+            span = _span_text(late.since, at, late.day)
+            text = f"waited for source {late.names} {span}, asked {_times(late.times)} in vain{late.asked_by}"
+            self._note(late.day, late.since, "waited_for_source", text, {"times": late.times}, until=at)
 
     def _pool_was_short(self, short: PoolShort, at: datetime) -> None:
         assets = ", ".join(short.assets)
         if self._pool is None:
-            self._pool = _Pool(short.day, at, assets)
+            self._pool = _Waiting(short.day, at, assets)
         else:
-            self._pool.assets, self._pool.asked_by = assets, ""
+            self._pool.names, self._pool.asked_by = assets, ""
             self._pool.times += 1
 
     def _pool_is_funded(self, at: datetime) -> None:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             span = _span_text(pool.since, at, pool.day)
-            text = f"waited for pool {pool.assets} {span}, asked {_times(pool.times)} in vain{pool.asked_by}"
+            text = f"waited for pool {pool.names} {span}, asked {_times(pool.times)} in vain{pool.asked_by}"
             self._note(pool.day, pool.since, "waited_for_pool", text, {"times": pool.times}, until=at)
 
     def _held(self, hold: Hold) -> None:
@@ -276,7 +293,10 @@ class _Teller:
                 self._refused(request.activation, refusal, at)
             case str(), Recollection() as recollection if self._begins_with(step):
                 self._recalled(recollection, at)
+            case _, SourceLate() as late:
+                self._source_was_late(late, at)
             case request, Snapshot() as snapshot:
+                self._sources_are_complete(at)
                 self._snapshot(self._enrolment_of(request), snapshot, at)
             case _, Rewards() as rewards:
                 self._rewards = rewards
@@ -413,7 +433,7 @@ class _Teller:
             since = instant_text(self._pool.since)
             asked_again = f", is asked again {wakes}" if wakes else ""
             return [
-                f"waits for pool {self._pool.assets} since {since}, asked {_times(self._pool.times)}{asked_again}"
+                f"waits for pool {self._pool.names} since {since}, asked {_times(self._pool.times)}{asked_again}"
             ]
         if wakes is None:
             return []

@@ -75,6 +75,10 @@ class UnknownMovement(LedgerError):
     """A movement is not among the refused ones."""
 
 
+class UnknownSource(LedgerError):
+    """There is no source with that name."""
+
+
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""
 

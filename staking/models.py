@@ -126,6 +126,14 @@ class CreditReceipt(Model):
     """The journal entry; None for a day whose rewards are all zero."""
 
 
+class SourceLate(Model):
+    """A day cannot be closed yet: these sources have not sent everything that happened before its end."""
+
+    kind: Literal["source_late"] = "source_late"
+    day: date
+    sources: list[str]
+
+
 class PoolShort(Model):
     """Rule 13: the reward pool cannot pay the whole day, so nothing of it was paid."""
 

@@ -37,7 +37,7 @@ from ledger.reading.statements import StatementLine, statement
 from ledger.recall import recall
 from staking.day import Terms, rewards_of
 from staking.days import end_of
-from staking.models import Activation, BackDating, CreditReceipt, PoolShort, Rewards, Snapshot
+from staking.models import Activation, BackDating, CreditReceipt, PoolShort, Rewards, Snapshot, SourceLate
 from staking.money import parse_amount
 from staking.program import Program, parse_program
 
@@ -146,6 +146,14 @@ class World:
     async def snapshot(
         self, user: str, closed: date, *, enrolment_id: str | None = None, now: datetime | None = None
     ) -> Snapshot:
+        """Closes a day for which no source is late."""
+        snapshot = await self.try_to_close(user, closed, enrolment_id=enrolment_id, now=now)
+        assert isinstance(snapshot, Snapshot), f"{snapshot} is late"
+        return snapshot
+
+    async def try_to_close(
+        self, user: str, closed: date, *, enrolment_id: str | None = None, now: datetime | None = None
+    ) -> Snapshot | SourceLate:
         request = SnapshotRequest(
             user_id=user,
             enrolment_id=enrolment_id or f"enrolment of {user}",

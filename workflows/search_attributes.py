@@ -17,7 +17,8 @@ from contract.acts import Hold
 from contract.answers import End
 from contract.recollection import Noted, Recollection, SearchAttributeUse
 
-EARNING, WAITING_FOR_POOL, BLOCKED, ENDED = "earning", "waiting_for_pool", "blocked", "ended"
+EARNING, WAITING_FOR_POOL, WAITING_FOR_SOURCE = "earning", "waiting_for_pool", "waiting_for_source"
+BLOCKED, ENDED = "blocked", "ended"
 """The states of a user's loop. It is ``earning`` where nothing is in its way."""
 REFUSED = "refused"
 """The state of a user who was never enrolled: the activation was refused, and the run did nothing else."""

@@ -12,7 +12,7 @@ from contract.acts import Hold
 from contract.live_status import SLEEPING, Blocked, LiveStatus
 from contract.recollection import Noted, Recollection
 from staking.days import day_of, end_of
-from staking.models import PoolShort
+from staking.models import PoolShort, SourceLate
 from workflows import search_attributes
 from workflows.summaries import STEPS_OF_A_DAY, amounts_text, hold_text, instant_text
 
@@ -40,8 +40,8 @@ class Refused:
     """The run ends: its user's activation was refused, and the user was never enrolled."""
 
 
-LoopState: TypeAlias = Starting | Sleeping | Processing | PoolShort | Blocked | Refused
-"""What the loop of a run does just now. It waits for a retry where the state is ``PoolShort`` or ``Blocked``."""
+LoopState: TypeAlias = Starting | Sleeping | Processing | SourceLate | PoolShort | Blocked | Refused
+"""What the loop of a run does just now. It waits for a retry if it is late, short or blocked."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def state_text(state: State) -> str:
     match state:
         case PoolShort(assets=assets):
             return f"{_WAITING_FOR_POOL} {', '.join(assets)}"
+        case SourceLate(sources=sources):
+            return f"waiting for source {', '.join(sources)}"
         case Starting():
             return "starting"
         case Sleeping():
@@ -156,6 +158,8 @@ def _state_to_note(user: Recollection, loop: LoopState, before: str | None) -> s
             return search_attributes.BLOCKED
         case PoolShort():
             return search_attributes.WAITING_FOR_POOL
+        case SourceLate():
+            return search_attributes.WAITING_FOR_SOURCE
         case Sleeping():
             return search_attributes.EARNING
         case Starting() | Processing() | Refused():
@@ -171,6 +175,8 @@ def _what_it_waits_for(state: State, hold: Hold | None) -> str | None:
     match state:
         case Blocked(step=step, day=day, message=message):
             return f"a retry of {step} of {day}: {message}"
+        case SourceLate(sources=sources):
+            return f"the word of source {', '.join(sources)} that it is complete; it is asked again by itself"
         case PoolShort(assets=assets):
             return f"the pool {', '.join(assets)} to be funded; it is asked again by itself"
         case Sleeping(day=day, wakes_at=wakes_at):

@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
         workflow_id,
     )
     from staking.days import ONE_DAY, end_of, start_of
-    from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, check_user_id
+    from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate, check_user_id
     from workflows import summaries
     from workflows.showing import Processing, Refused, Sleeping, state_text
     from workflows.steps import A_TASK_LATER, message_of, type_of
@@ -45,6 +45,8 @@ FIRST_MESSAGE_WITHIN = timedelta(minutes=1)
 POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
 POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
+SOURCES_ASKED_AGAIN_AFTER = timedelta(seconds=45)
+"""While a source is late. Everybody who waits goes on within a minute of its word."""
 _log = workflow.LoggerAdapter(logging.getLogger("soft_staking.loop"), None)
 _log.workflow_info_on_message = False
 
@@ -126,17 +128,27 @@ class SoftStakingWorkflow(Messages):
         self._raise_if_taken_back()
 
     async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:
-        return await self._take_step(
-            SNAPSHOT,
-            day,
-            lambda: SnapshotRequest(
-                user_id=self._user_id,
-                enrolment_id=enrolment.receipt.enrolment_id,
-                day=day,
-                now=workflow.now(),
-                generation=self._user.generation,
-            ),
-        )
+        """A day is not closed while a source is late; the loop parks, and asks again by itself."""
+        waits_for: list[str] = []
+        while True:
+            answer = await self._take_step(
+                SNAPSHOT,
+                day,
+                lambda: SnapshotRequest(
+                    user_id=self._user_id,
+                    enrolment_id=enrolment.receipt.enrolment_id,
+                    day=day,
+                    now=workflow.now(),
+                    generation=self._user.generation,
+                ),
+            )
+            if isinstance(answer, Snapshot):
+                return answer
+            if answer.sources != waits_for:
+                waits_for = answer.sources
+                _tell(logging.INFO, f"waits for source {', '.join(waits_for)}", day)
+            await self._park(answer, SOURCES_ASKED_AGAIN_AFTER)
+            self._raise_if_taken_back()
 
     async def _compute(self, snapshot: Snapshot, enrolment: Enrolment) -> Rewards | EndsHere:
         return await self._take_step(
@@ -246,7 +258,9 @@ class SoftStakingWorkflow(Messages):
             await self._begin_another_task(day)
             self._raise_if_taken_back()
 
-    async def _park(self, state: Blocked | PoolShort, ask_again_after: timedelta | None = None) -> None:
+    async def _park(
+        self, state: Blocked | PoolShort | SourceLate, ask_again_after: timedelta | None = None
+    ) -> None:
         """Stands still until someone asks for a retry, or until the time is up, where one is given."""
         self._state = state
         self._publish()
@@ -256,11 +270,11 @@ class SoftStakingWorkflow(Messages):
 
     @workflow.update
     def retry(self, act: Act | None = None) -> bool:
-        """Takes a blocked step up again, or asks an empty pool now; False if nothing waited for it.
+        """Takes a blocked step up again, or asks an empty pool or a late source now; False if none waited for it.
 
         ``act`` is kept in the history alone.
         """
-        self._retry_asked = isinstance(self._state, Blocked | PoolShort)
+        self._retry_asked = isinstance(self._state, Blocked | PoolShort | SourceLate)
         return self._retry_asked
 
     def _is_taken_back(self) -> bool:

@@ -18,6 +18,7 @@ from ledger.database import migrations, postgresql, sqlite, urls
 from ledger.database.batches import Answer, Batches, Request
 from ledger.database.clocks import problem_of
 from ledger.database.gathering import Gathered, Item
+from ledger.database.late_sources import LateSources
 from ledger.database.migrations import Schema, schema_in
 from ledger.database.observing import NOBODY, Observer
 from ledger.database.one_go import BoundStatement, Found
@@ -68,6 +69,7 @@ class Ledger:
         self.clock = clock
         self.observer = observer
         self.program_memory = ProgramMemory()
+        self.late_sources = LateSources()
         self.has_written = False
         """Whether a transaction that may write was committed."""
 

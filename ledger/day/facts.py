@@ -11,12 +11,22 @@ from datetime import date, datetime
 from itertools import groupby
 from operator import attrgetter
 
-from sqlalchemy import BigInteger, and_, bindparam, cast, null, select, type_coerce, union_all
+from sqlalchemy import BigInteger, and_, bindparam, cast, null, or_, select, type_coerce, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, SnapshotRequest
 from ledger.database.program_memory import ProgramVersion
-from ledger.database.schema import UtcInstant, accounts, days, enrolments, postings, rewards, snapshots, users
+from ledger.database.schema import (
+    UtcInstant,
+    accounts,
+    days,
+    enrolments,
+    postings,
+    rewards,
+    snapshots,
+    sources,
+    users,
+)
 from ledger.journal import SPOT, Account, AccountKey, LockedUser, holdings_of_all_before
 from staking.day import ClosedDay, ClosingFacts, DayBefore, DayFacts, Enrolled, Fixed
 from staking.days import ONE_DAY, day_of, end_of, start_of
@@ -284,3 +294,24 @@ async def credit_facts(connection: AsyncConnection, day: date, user_ids: Iterabl
         }
         facts[user_id] = CreditFacts(closed, spot)
     return facts
+
+
+_LATE_SOURCES = (
+    select(sources.c.name)
+    .where(
+        sources.c.complete_through < bindparam("through"),
+        or_(sources.c.released_through.is_(None), sources.c.released_through < bindparam("through")),
+    )
+    .order_by(sources.c.name)
+    # For the lock on the table that comes with it: nobody can register a source until the transaction ends. What
+    # it reads is as of then, since PostgreSQL takes the lock before it looks.
+    .with_for_update(read=True, key_share=True)
+)
+
+
+async def late_sources(connection: AsyncConnection, through: datetime) -> list[str]:
+    """The sources that are not complete through an instant, for a transaction that closes a day.
+
+    Until the transaction ends, no source is registered.
+    """
+    return list(await connection.scalars(_LATE_SOURCES, {"through": through}))

@@ -18,26 +18,31 @@ from ledger.database.rows import insert_rows, update_rows
 from ledger.database.schema import days, rewards, snapshots, users
 from ledger.day import compute, credit, snapshot
 from ledger.day.credit import Crediting
-from ledger.day.facts import closing_facts, credit_facts, day_facts, regions
+from ledger.day.facts import closing_facts, credit_facts, day_facts, late_sources, regions
 from ledger.day.snapshot import Closing
 from ledger.errors import LedgerError, NoProgram
 from ledger.journal import Account, AccountKey, LockedUser, lock_pools, lock_users, post_to
 from ledger.programs import program_of_closed_day
 from staking.day import paid
 from staking.days import end_of
-from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot
+from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate
 
 Decision = TypeVar("Decision")
 
 
-async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot:
+async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot | SourceLate:
     """Closes the day for the user and fixes each program asset's opening, closing and average.
 
-    A repeat answers what was fixed. Raises Superseded or LedgerRestored if the run that asks acts on another
-    recall than the user's last, NotEnrolled if there is no such enrolment on the day, ContentDiffers if the day
-    belongs to another enrolment, OutOfOrder if the day is not over, or an earlier one of the user is still owed,
-    NoProgram.
+    While a source is late no day is closed, and the answer says which source it is; for some seconds from memory,
+    so that the many who wait cost the database nothing. A repeat answers what was fixed.
+
+    Raises Superseded or LedgerRestored if the run that asks acts on another recall than the user's last,
+    NotEnrolled if there is no such enrolment on the day, ContentDiffers if the day belongs to another enrolment,
+    OutOfOrder if the day is not over, or an earlier one of the user is still owed, NoProgram.
     """
+    late = ledger.late_sources.known_of(request.day)
+    if late is not None:
+        return late
     return await ledger.batches(_close_all).answer(request.day, request)
 
 
@@ -94,8 +99,8 @@ class _Batch(Generic[Request, Answer]):
 @run_again_if_it_gave_way
 async def _close_all(
     ledger: Ledger, day: date, requests: Sequence[SnapshotRequest]
-) -> Mapping[str, Snapshot | LedgerError]:
-    batch = _Batch[SnapshotRequest, Snapshot](requests)
+) -> Mapping[str, Snapshot | SourceLate | LedgerError]:
+    batch = _Batch[SnapshotRequest, Snapshot | SourceLate](requests)
     async with ledger.write() as connection:
         locked = await lock_users(connection, batch.open)
         batch.each(lambda request: _check_fence(locked, request))
@@ -103,6 +108,11 @@ async def _close_all(
         facts = await closing_facts(connection, day, batch.open.values(), locked)
         batch.answer(batch.each(lambda request: snapshot.answered(request, facts.get(request.user_id), now)))
         if not batch.open:
+            return batch.answers
+        if late := await late_sources(connection, end_of(day)):
+            answer = SourceLate(day=day, sources=late)
+            ledger.late_sources.keep(answer)
+            batch.answer(dict.fromkeys([*batch.open], answer))
             return batch.answers
         try:
             program = await program_of_closed_day(ledger, connection, day)

@@ -38,9 +38,9 @@ OTHERS = Users("other", 20_000)
 ONE_ASSET = Users("one", 60, movements=10)
 TEN_ASSETS = Users("ten", 60, assets=10, movements=10)
 BUSY = Users("busy", 1, movements=10_000)
-TINY = {"program_versions"}
+TINY = {"program_versions", "sources"}
 """Tables that may be read whole: a program has a few versions a year."""
-STATEMENTS_PER_USER_DAY_MAX = 15
+STATEMENTS_PER_USER_DAY_MAX = 16
 STATEMENTS_PER_DEPOSIT_MAX = 10
 
 

@@ -44,12 +44,13 @@ OPERATIONS = [
     ("POST", "/v1/accounts/{user}/soft-staking/activate"),
     ("POST", "/v1/accounts/{user}/soft-staking/deactivate"),
     ("POST", "/v1/movements"),
+    ("PUT", "/v1/sources/{name}"),
     ("GET", "/sapi/v1/soft-staking/list"),
     ("GET", "/sapi/v1/soft-staking/set"),
     ("GET", "/sapi/v1/soft-staking/history/rewardsRecord"),
     ("GET", "/api/v3/time"),
 ]
-WITHOUT_PARAMETERS = [("GET", "/sapi/v1/system/status"), ("GET", "/api/v3/ping")]
+WITHOUT_PARAMETERS = [("GET", "/sapi/v1/system/status"), ("GET", "/api/v3/ping"), ("GET", "/v1/sources")]
 """There is nothing to vary in these."""
 
 SIGNED = [path for _, path in OPERATIONS if path.startswith("/sapi/v1/soft-staking/")]

@@ -27,40 +27,41 @@ class Bearers:
         self._tokens = ledger.shared_reads(tokens_in_use)
         self._limit = _CallLimit(now, settings)
 
-    def may(self, scope: Scope) -> params.Security:
-        """A dependency that only lets callers with a scope pass."""
+    def may(self, *scopes: Scope) -> params.Security:
+        """A dependency that only lets callers with one of some scopes pass."""
 
         async def check(
             request: Request,
-            scopes: SecurityScopes,
+            needed: SecurityScopes,
             credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
         ) -> None:
             text = credentials.credentials if credentials else ""
             token_id = token_id_in(text)
             found = None if token_id is None else await self._tokens.answer(token_id)
-            self.admit(request, text, found, scope)
+            self.admit(request, text, found, *scopes)
 
-        return params.Security(check, scopes=[scope.value])
+        return params.Security(check, scopes=[scope.value for scope in scopes])
 
     async def text_in(self, request: Request) -> str:
         """The token that a request names; empty if it names none."""
         credentials = await _bearer(request)
         return credentials.credentials if credentials else ""
 
-    def admit(self, request: Request, text: str, found: ServiceToken | None, scope: Scope) -> None:
+    def admit(self, request: Request, text: str, found: ServiceToken | None, *scopes: Scope) -> None:
         """Lets a request pass if its text is that of a token in use, with a scope; the token is as the ledger has
         it.
 
         Raises Problem for every other request, and if the token is over its limit.
         """
         token = self._counted(request, text, found)
-        if scope not in token.scopes:
+        if token.scopes.isdisjoint(scopes):
+            named = " or ".join(scopes)
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 "insufficient-scope",
                 "Insufficient scope",
-                f"this token does not have the scope {scope}",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+                f"this token does not have the scope {named}",
+                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'},
             )
 
     def _counted(self, request: Request, text: str, found: ServiceToken | None) -> ServiceToken:

@@ -32,7 +32,7 @@ from web.access.tokens import token_id_in
 from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
-from web.product_api import movements
+from web.product_api import movements, sources
 from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
 from web.product_api.shared_answers import SharedAnswers
@@ -271,6 +271,7 @@ def install(app: FastAPI, service: Service) -> None:
     part.answer_directly(_Direct(service, accounts, bearers).routes(routes))
     part.include_router(routes)
     part.include_router(movements.routes(service, bearers))
+    part.include_router(sources.routes(service, bearers))
     add_part(app, "/v1", part)
 
 

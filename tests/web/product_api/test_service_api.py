@@ -610,6 +610,8 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
         "/sapi/v1/system/status",
         *(of("{user}", what) for what in ("activate", "deactivate", "rewards", "status", "tag")),
         "/v1/movements",
+        "/v1/sources",
+        "/v1/sources/{name}",
     ]
     schemas = document["components"]["schemas"]
     for name in (
@@ -617,6 +619,7 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
         "RewardsPage",
         "TagAnswer",
         "MovementsAnswer",
+        "SourceAnswer",
         "ProblemDetails",
         "ProductList",
         "RewardsHistory",
@@ -643,9 +646,11 @@ async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> N
         "getServerTime",
         "getSoftStakingProductList",
         "getSoftStakingRewardsHistory",
+        "getSources",
         "getSystemStatus",
         "ping",
         "postMovements",
+        "putSource",
         "setSoftStaking",
     ]
     for operation in operations:

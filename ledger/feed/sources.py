@@ -1,0 +1,149 @@
+"""Sources: feeds without whose word no day is closed for anyone.
+
+A day is closed once every source has said that it sent all that happened before the day's end. Otherwise a
+movement that is under way would count in a later day than the one in which it happened.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, literal, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contract.acts import check_words
+from ledger.acts import write_act
+from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
+from ledger.database.schema import AnyRow, UtcInstant, sources
+from ledger.errors import InTheFuture, UnknownSource
+from ledger.movements import CLOCKS_DIFFER_BY_MAX
+from staking.days import day_of, in_utc, start_of
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A registered source. Instants are UTC."""
+
+    name: str
+    complete_through: datetime
+    """Everything that happened before this was sent."""
+    told_at: datetime
+    """When it last gave its word."""
+    registered_at: datetime
+    released_through: datetime | None
+    """Up to here operators let days close without it."""
+
+
+def check_source_name(text: str) -> str:
+    """A source's name as it came. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
+    if not _NAME.fullmatch(text):
+        shown = text if len(text) <= 70 else f"{text[:67]}…"
+        raise ValueError(
+            f"{shown!r} is no name of a source: 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
+        )
+    return text
+
+
+async def all_sources(connection: AsyncConnection) -> list[Source]:
+    """Every source, by name."""
+    return [_source(row) for row in await connection.execute(select(sources).order_by(sources.c.name))]
+
+
+@run_again_if_it_gave_way
+async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *, now: datetime) -> Source:
+    """Takes a source's word that it has sent everything that happened before an instant; registers a new source.
+
+    It only rises: to an earlier instant than before the answer is what stands, since a feed that repeats itself
+    says nothing wrong. Once a new source is registered, no day is closed any more without it. Raises InTheFuture,
+    or ValueError for a name that is none.
+    """
+    check_source_name(name)
+    through = in_utc(complete_through)
+    if through > in_utc(now) + CLOCKS_DIFFER_BY_MAX:
+        raise InTheFuture(
+            f"{through.isoformat()} is in the future; a source is complete through what has happened"
+        )
+    async with ledger.write() as connection:
+        is_known = await connection.scalar(select(sources.c.name).where(sources.c.name == name))
+        if not is_known and connection.dialect.name == "postgresql":
+            # Waits for the closings that are under way, and lets none begin until this is committed.
+            await connection.execute(text("LOCK TABLE sources IN EXCLUSIVE MODE"))
+        rises = sources.c.complete_through < through
+        raised = case((rises, literal(through, UtcInstant())), else_=sources.c.complete_through)
+        told = await connection.execute(
+            update(sources).where(sources.c.name == name).values(complete_through=raised, told_at=now)
+        )
+        if is_known and not told.rowcount:
+            raise GaveWay(f"the source {name} was removed meanwhile")
+        if not told.rowcount:
+            await connection.execute(
+                sources.insert().values(name=name, complete_through=through, told_at=now, registered_at=now)
+            )
+        ledger.late_sources.forget()
+        return await _the_source(connection, name)
+
+
+@run_again_if_it_gave_way
+async def release_source(ledger: Ledger, name: str, *, operator: str, reason: str, now: datetime) -> Source:
+    """Lets every day that is over by now close without the source's word; later days wait for it again.
+
+    Raises UnknownSource.
+    """
+    check_words(operator, reason)
+    through = start_of(day_of(now))
+    async with ledger.write() as connection:
+        now_over = literal(through, UtcInstant())
+        before = sources.c.released_through
+        await connection.execute(
+            update(sources)
+            .where(sources.c.name == name)
+            .values(released_through=case((before > through, before), else_=now_over))
+        )
+        released = await _the_source(connection, name)
+        await _write_act(connection, "release", released, operator, reason, now)
+        ledger.late_sources.forget()
+        return released
+
+
+@run_again_if_it_gave_way
+async def remove_source(ledger: Ledger, name: str, *, operator: str, reason: str, now: datetime) -> Source:
+    """Takes a source out, so that no day waits for it until it gives its word again. Answers what it was.
+
+    Raises UnknownSource.
+    """
+    check_words(operator, reason)
+    async with ledger.write() as connection:
+        removed = await _the_source(connection, name)
+        await connection.execute(sources.delete().where(sources.c.name == name))
+        await _write_act(connection, "remove", removed, operator, reason, now)
+        ledger.late_sources.forget()
+        return removed
+
+
+async def _write_act(
+    connection: AsyncConnection, what: str, source: Source, operator: str, reason: str, now: datetime
+) -> None:
+    await write_act(
+        connection,
+        "source_release" if what == "release" else "source_remove",
+        f"source_{what}/{source.name}/{now.isoformat()}",
+        operator=operator,
+        reason=reason,
+        recorded_at=now,
+        subject=f"source {source.name}, complete through {source.complete_through.isoformat()}",
+    )
+
+
+async def _the_source(connection: AsyncConnection, name: str) -> Source:
+    row = (await connection.execute(select(sources).where(sources.c.name == name))).one_or_none()
+    if row is None:
+        raise UnknownSource(
+            f"there is no source {name[:70]!r}; the sources are listed by: starter.py sources list"
+        )
+    return _source(row)
+
+
+def _source(row: AnyRow) -> Source:
+    return Source(row.name, row.complete_through, row.told_at, row.registered_at, row.released_through)
