@@ -18,6 +18,8 @@ from temporalio.api.workflowservice.v1 import UpdateWorkflowExecutionOptionsRequ
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from temporal.answers import is_not_taken
+
 ANSWERED_SOON = timedelta(milliseconds=200)
 """A worker that has no backlog answers sooner."""
 _HIGHER, _HIGHEST = Priority(priority_key=2), Priority(priority_key=1)
@@ -56,15 +58,20 @@ class _Priorities:
         self._may_be_raised = False
 
     async def raise_unless_soon(self) -> None:
-        await asyncio.sleep(ANSWERED_SOON.total_seconds())
-        self._may_be_raised = True
-        try:
-            await self._set(_HIGHER, _RAISED_WITHIN, retry=True)
-        except _FAILURES:
-            self._may_be_raised = False
-            return
-        with suppress(*_FAILURES):
-            await self._set(_HIGHEST, _RAISED_WITHIN, retry=True)
+        """Again and again, since the workflow that a message starts may not be there yet."""
+        pause_s = ANSWERED_SOON.total_seconds()
+        await asyncio.sleep(pause_s)
+        to_come = [_HIGHER, _HIGHEST]
+        while to_come:
+            self._may_be_raised = True
+            try:
+                await self._set(to_come[0], _RAISED_WITHIN, retry=True)
+                del to_come[0]
+            except _FAILURES as error:
+                self._may_be_raised = to_come[0] is _HIGHEST
+                if isinstance(error, RPCError) and is_not_taken(error):
+                    return
+                await asyncio.sleep(pause_s)
 
     async def restore(self) -> None:
         if self._may_be_raised:
