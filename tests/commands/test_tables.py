@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from commandline import STARTER, CommandLine, an_empty_ledger, utc_today
+from feeding import feed, sent
 from rich.cells import cell_len
 from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world
 
@@ -109,6 +110,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
         ),
     )
     shell.json("imports", "undo", "2", "--reason", REASON)
+    for source in ("wallet", "w" * 64):
+        shell.json("sources", "complete", source, "2026-10-02T00:00:00Z")
+    shell.json("sources", "release", "wallet", "--reason", REASON)
     return shell
 
 
@@ -127,6 +131,11 @@ async def fill_ledger(shell: CommandLine) -> None:
         )
         for number in (1, 2):
             await world.pay("ann", ACTIVATED_ON + number * ONE_DAY)
+        await feed(
+            world,
+            sent(f"-{FORTUNE}", "币安人生", user="carl", key="m" * 128, group="trade [b]1[/b]"),
+            sent("1.123456789", user="dave", key="too-fine"),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +311,33 @@ def span_rows(answer: Any) -> Rows:
     return [of_all, *spans]
 
 
+def refused_movement_rows(answer: Any) -> Rows:
+    sent = ("id", "user", "amount", "asset", "at")
+    return [
+        {
+            **{name: one[name] for name in sent},
+            "group": one["group"] or "",
+            "times": one["times"],
+            "last refused": to_the_second(one["last_refused_at"]),
+            "why": one["reason"]["sentence"],
+        }
+        for one in answer
+    ]
+
+
+def source_rows(answer: Any) -> Rows:
+    return [
+        {
+            "source": source["name"],
+            "complete through": to_the_second(source["complete_through"]),
+            "released through": to_the_second(source["released_through"] or ""),
+            "last heard": to_the_second(source["told_at"]),
+            "registered": to_the_second(source["registered_at"]),
+        }
+        for source in answer
+    ]
+
+
 @dataclass(frozen=True)
 class Table:
     """A command that prints a table: where in the code, and which rows its JSON form makes."""
@@ -332,6 +368,8 @@ TABLES = [
     Table(("ledger", "show", "carl"), {"entries.print_steps"}, entry_rows),
     Table(("imports", "list"), {"imports.list_"}, import_rows),
     Table(("imports", "show", "1"), {"imports.show"}, span_rows),
+    Table(("movements", "refused"), {"refused_movements.refused"}, refused_movement_rows),
+    Table(("sources", "list"), {"sources.list_"}, source_rows),
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]
