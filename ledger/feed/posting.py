@@ -38,13 +38,20 @@ async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Outcom
     movements, and holds up no other; but the legs of a group are posted together or not at all.
     """
     async with ledger.write() as connection:
-        read = [movement.read for movement in movements if isinstance(movement.read, ReadMovement)]
-        locked = await _lock(connection, read)
-        # Read once the locks are there, so that nothing of it changes before the commit.
-        known = await find_accounts(connection, {(SPOT, one.user_id, one.asset) for one in read})
-        decided = decide(await _facts(connection, locked, known, read), movements)
-        await _post(ledger, connection, known, decided)
-        await keep_refused(connection, movements, decided.outcomes, now=ledger.clock())
+        return await post_feed_within(ledger, connection, movements)
+
+
+async def post_feed_within(
+    ledger: Ledger, connection: AsyncConnection, movements: Sequence[Arrived]
+) -> list[Outcome]:
+    """What ``post_feed`` does, within a transaction in which more is written that belongs to it."""
+    read = [movement.read for movement in movements if isinstance(movement.read, ReadMovement)]
+    locked = await _lock(connection, read)
+    # Read once the locks are there, so that nothing of it changes before the commit.
+    known = await find_accounts(connection, {(SPOT, one.user_id, one.asset) for one in read})
+    decided = decide(await _facts(connection, locked, known, read), movements)
+    await _post(ledger, connection, known, decided)
+    await keep_refused(connection, movements, decided.outcomes, now=ledger.clock())
     return decided.outcomes
 
 
