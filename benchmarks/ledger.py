@@ -28,7 +28,7 @@ from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, fu
 from contract.requests import ComputeRequest, CreditRequest, SnapshotRequest
 from ledger.database.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.day.together import close_day, credit_day
-from ledger.journal import balances
+from ledger.holdings import balances
 from settings import SHIPPED_PROGRAM_FILE, Settings
 from staking.days import ONE_DAY, end_of
 from staking.models import CreditReceipt, Rewards, Snapshot

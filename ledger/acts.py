@@ -15,7 +15,7 @@ from contract.acts import Act, Hold
 from contract.requests import ActRequest
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, acts, enrolments
-from ledger.journal import lock_user
+from ledger.locking import lock_user
 from ledger.regions import in_region
 
 ActKind: TypeAlias = Literal[

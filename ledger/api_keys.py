@@ -15,7 +15,7 @@ from ledger.database.engine import Ledger
 from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import AnyRow, acceptances, api_key_acceptances, api_keys, enrolments
 from ledger.errors import UnknownKey
-from ledger.journal import lock_user
+from ledger.locking import lock_user
 
 
 class KeyKind(StrEnum):

@@ -10,24 +10,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_words
+from ledger.accounts import OUTSIDE, SPOT
 from ledger.acts import write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import accounts, entries, postings
 from ledger.entries import Entry, Recorded, read_entry, recorded
 from ledger.errors import NotReversible, UnknownEntry, WrongOwner
-from ledger.journal import (
-    OUTSIDE,
-    SPOT,
-    Leg,
-    LockedUser,
-    NewEntry,
-    RequestContent,
-    Spot,
-    find_repeat,
-    lock_user,
-    post,
-)
+from ledger.journal import Leg, NewEntry, Spot, post
+from ledger.locking import LockedUser, lock_user
 from ledger.movements import check_idempotency_key, counts_from, post_live
+from ledger.request_content import RequestContent, find_repeat
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 from staking.program import check_asset_code

@@ -13,7 +13,8 @@ from ledger.acts import record_deactivation, write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, UtcInstant, acceptances, days, enrolments
 from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
-from ledger.journal import LockedUser, holdings_before, lock_user
+from ledger.holdings import holdings_before
+from ledger.locking import LockedUser, lock_user
 from ledger.programs import first_program_day, program_on
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Select, and_, func, literal, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.accounts import POOL
 from ledger.database.schema import IS_OF_THE_SYSTEM, AnyRow, accounts, entries, postings
-from ledger.journal import POOL, balances
+from ledger.holdings import balances
 from ledger.pools import pool_balances
 
 

@@ -6,11 +6,14 @@ from operator import index
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.accounts import OUTSIDE
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import users
 from ledger.entries import Recorded, recorded
 from ledger.errors import InTheFuture
-from ledger.journal import OUTSIDE, Leg, LockedUser, NewEntry, RequestContent, Spot, find_repeat, lock_user, post
+from ledger.journal import Leg, NewEntry, Spot, post
+from ledger.locking import LockedUser, lock_user
+from ledger.request_content import RequestContent, find_repeat
 from staking.days import in_utc
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount

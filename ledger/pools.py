@@ -8,12 +8,14 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_words
+from ledger.accounts import OUTSIDE, POOL
 from ledger.acts import write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import IS_OF_THE_SYSTEM, accounts, enrolments
 from ledger.errors import MisspeltAsset, NoProgram, UnknownAsset
-from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, RequestContent, find_repeat, post
+from ledger.journal import Leg, NewEntry, post
 from ledger.programs import all_versions
+from ledger.request_content import RequestContent, find_repeat
 from ledger.spelling import misspelt
 from staking.program import AssetTerms
 

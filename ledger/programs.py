@@ -16,7 +16,7 @@ from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.program_memory import ProgramVersion
 from ledger.database.schema import AnyRow, UtcDay, program_versions, users
 from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
-from ledger.journal import lock_all_users
+from ledger.locking import lock_all_users
 from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
 from staking.program import Program, likeness, other_spelling

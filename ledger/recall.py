@@ -6,7 +6,7 @@ from sqlalchemy import update
 from contract.recollection import Recollection
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.schema import users
-from ledger.journal import lock_user
+from ledger.locking import lock_user
 from ledger.reading.recollection import recollection
 
 

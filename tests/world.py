@@ -25,11 +25,11 @@ from ledger.database.observing import NOBODY, Observer
 from ledger.database.schema import metadata
 from ledger.day.together import close_day, credit_day
 from ledger.enrolments import end_enrolment, enrol
+from ledger.holdings import balances, holdings_before
 from ledger.imports.history_export import parse_export
 from ledger.imports.importing import ImportReport, import_export
 from ledger.imports.plan import Answer
 from ledger.imports.records import ImportedBy
-from ledger.journal import balances, holdings_before
 from ledger.movements import post_movement
 from ledger.pools import fund_pool
 from ledger.programs import apply_program, program_on

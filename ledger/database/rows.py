@@ -4,7 +4,7 @@ SQLite runs a statement over many rows within the process. PostgreSQL would get 
 PostgreSQL the rows are sent as an array for each column, in one message with one text, which it plans once.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row: TypeAlias = Mapping[str, object]
@@ -41,6 +42,14 @@ async def insert_rows(connection: AsyncConnection, table: Table, rows: Rows) -> 
         await connection.execute(_insert_arrays(table, names), _arrays(names, rows))
     else:
         await connection.execute(insert(table), [dict(row) for row in rows])
+
+
+async def insert_missing(connection: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    """Inserts the rows that do not conflict with a unique index, and leaves the existing rows as they are."""
+    of_dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    values = list(rows)
+    if values:
+        await connection.execute(of_dialect(table).on_conflict_do_nothing(), values)
 
 
 async def insert_numbered_rows(connection: AsyncConnection, table: Table, rows: Rows) -> list[int]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contract.requests import CreditRequest
+from ledger.accounts import POOL, SPOT, check_range
 from ledger.database.rows import Row
 from ledger.day.facts import CreditFacts
 from ledger.errors import OutOfOrder
-from ledger.journal import POOL, SPOT, Leg, LockedUser, NewEntry, Spot, check_range
+from ledger.journal import Leg, NewEntry, Spot
+from ledger.locking import LockedUser
 from staking.day import Credit, check_averages, check_is_accrual_day, credit, credited_before, paid
 from staking.days import end_of
 from staking.models import CreditReceipt, PoolShort

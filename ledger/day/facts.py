@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, and_, bindparam, cast, null, or_, select, typ
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, SnapshotRequest
+from ledger.accounts import SPOT, Account, AccountKey
 from ledger.database.program_memory import ProgramVersion
 from ledger.database.schema import (
     UtcInstant,
@@ -27,7 +28,8 @@ from ledger.database.schema import (
     sources,
     users,
 )
-from ledger.journal import SPOT, Account, AccountKey, LockedUser, holdings_of_all_before
+from ledger.holdings import holdings_of_all_before
+from ledger.locking import LockedUser
 from staking.day import ClosedDay, ClosingFacts, DayBefore, DayFacts, Enrolled, Fixed
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt, Holding, RewardLine, Snapshot

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, CreditRequest, FencedRequest, SnapshotRequest
+from ledger.accounts import Account, AccountKey, lock_pools
 from ledger.database.batches import Answer, Request
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import insert_rows, update_rows
@@ -21,7 +22,8 @@ from ledger.day.credit import Crediting
 from ledger.day.facts import closing_facts, credit_facts, day_facts, late_sources, regions
 from ledger.day.snapshot import Closing
 from ledger.errors import LedgerError, NoProgram
-from ledger.journal import Account, AccountKey, LockedUser, lock_pools, lock_users, post_to
+from ledger.journal import post_to
+from ledger.locking import LockedUser, lock_users
 from ledger.programs import program_of_closed_day
 from staking.day import paid
 from staking.days import end_of

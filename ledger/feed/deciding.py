@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
+from ledger.accounts import SPOT, Account, check_range
+from ledger.bulks import Changed
 from ledger.database.schema import instant_of
 from ledger.errors import AccountFull, InsufficientBalance
 from ledger.feed.reading import Arrived, ReadMovement, Reason
-from ledger.journal import SPOT, Account, Changed, check_range
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 Status: TypeAlias = Literal["posted", "repeated", "refused"]

@@ -5,27 +5,15 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.accounts import OUTSIDE, SPOT, Account, AccountKey, find_accounts, open_accounts
+from ledger.bulks import InCommon, Movement, accounts_of, post_movements_to
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import accounts, entries, instant_of, postings, stored_instant, users
 from ledger.feed.deciding import Decided, Facts, Outcome, Recorded, decide
 from ledger.feed.reading import Arrived, ReadMovement
 from ledger.feed.refused import keep_refused
-from ledger.journal import (
-    OUTSIDE,
-    SPOT,
-    Account,
-    AccountKey,
-    InCommon,
-    LockedUser,
-    Movement,
-    accounts_of,
-    find_accounts,
-    lock_or_make_users,
-    lock_users,
-    open_accounts,
-    post_movements_to,
-)
+from ledger.locking import LockedUser, lock_or_make_users, lock_users
 from ledger.spelling import misspelt_assets
 
 

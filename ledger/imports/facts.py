@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import accounts, entries, import_spans, imports, postings
 from ledger.imports.opening_facts import read_openings
 from ledger.imports.plan import Facts, Later, RecordedLine, Span
 from ledger.imports.records import RecordedImport
-from ledger.journal import LockedUser, exact_sum, from_exact_sum
+from ledger.locking import LockedUser
 from ledger.reversals import REVERSALS, is_reversal_of
 
 _USERS_IN_A_STATEMENT = 500

@@ -15,7 +15,7 @@ from ledger.imports.history_export import BadLine, Export, ExportLine, check_acc
 from ledger.imports.parts import Importing, ImportRefused, PartUnderWay, begin_part, in_order
 from ledger.imports.plan import Answer, Facts, Plan, Problem, Span, digest_of, merged, numbered, span_of
 from ledger.imports.records import ImportedBy, import_of_content
-from ledger.journal import users_as_they_are
+from ledger.locking import users_as_they_are
 from ledger.programs import all_versions
 from ledger.spelling import misspelt_assets
 

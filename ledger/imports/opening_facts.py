@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Select, and_, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import UtcInstant, accounts, entries, import_spans, imports, postings
 from ledger.imports.history_export import OPENING
 from ledger.imports.plan import Facts, RecordedOpening, Span
 from ledger.imports.records import RecordedImport
-from ledger.journal import exact_sum, from_exact_sum
 from ledger.reversals import REVERSALS, is_reversal_of
 
 _IN_A_STATEMENT = 5_000

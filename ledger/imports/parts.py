@@ -9,6 +9,8 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.accounts import OUTSIDE, AccountKey, find_accounts
+from ledger.bulks import Changed, InCommon, Movement, accounts_of, post_movements, settle, sides_of
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import instant_of, stored_instant, users
@@ -26,22 +28,7 @@ from ledger.imports.records import (
     import_of_content,
     record_spans,
 )
-from ledger.journal import (
-    OUTSIDE,
-    AccountKey,
-    Changed,
-    InCommon,
-    LockedUser,
-    Movement,
-    accounts_of,
-    find_accounts,
-    lock_or_make_users,
-    lock_users,
-    post_movements,
-    settle,
-    sides_of,
-    users_as_they_are,
-)
+from ledger.locking import LockedUser, lock_or_make_users, lock_users, users_as_they_are
 
 
 class ImportRefused(Exception):

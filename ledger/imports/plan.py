@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ledger.database.schema import instant_of, stored_instant
 from ledger.imports.history_export import BadLine, ExportLine, Movement
-from ledger.journal import LockedUser
+from ledger.locking import LockedUser
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 Answer: TypeAlias = Literal["same", "again"]

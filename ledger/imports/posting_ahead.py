@@ -11,9 +11,9 @@ from functools import cache
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.bulks import InCommon, Movement, Sides, entry_rows
 from ledger.database.rows import Stored, given_literals, literals_of, texts_of, type_of
 from ledger.database.schema import entries
-from ledger.journal import InCommon, Movement, Sides, entry_rows
 
 _BOTH_SIDES = ("spot_id", "outside_id", "amount")
 

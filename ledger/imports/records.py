@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_text
 from ledger.acts import write_act
+from ledger.bulks import InCommon, Movement, post_movements
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
-from ledger.database.rows import insert_numbered_rows, insert_stored, update_rows
+from ledger.database.exact_sums import exact_sum, from_exact_sum
+from ledger.database.rows import insert_missing, insert_numbered_rows, insert_stored, update_rows
 from ledger.database.schema import (
     AnyRow,
     accounts,
@@ -26,17 +28,9 @@ from ledger.database.schema import (
     users,
 )
 from ledger.errors import InsufficientBalance, UnknownImport
+from ledger.holdings import balances
 from ledger.imports.plan import Answer, Span, in_balance
-from ledger.journal import (
-    InCommon,
-    Movement,
-    balances,
-    exact_sum,
-    from_exact_sum,
-    insert_missing,
-    lock_or_make_users,
-    post_movements,
-)
+from ledger.locking import lock_or_make_users
 from ledger.movements import counts_from
 from ledger.reversals import REVERSALS, is_reversal_of
 from staking.money import format_amount

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.database.exact_sums import exact_sum, from_exact_sums
 from ledger.database.schema import (
     UtcInstant,
     accounts,
@@ -17,7 +18,6 @@ from ledger.database.schema import (
     rewards,
     snapshots,
 )
-from ledger.journal import exact_sum, from_exact_sums
 from ledger.reversals import REVERSALS, is_reversal_of
 
 _user = bindparam("user", type_=Text)

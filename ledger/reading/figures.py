@@ -9,11 +9,12 @@ from math import inf
 from sqlalchemy import Integer, bindparam, case, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.accounts import POOL
 from ledger.acts import HOLDS_IN_FORCE
 from ledger.database.engine import Ledger
+from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
 from ledger.feed.refused import refused_count
-from ledger.journal import POOL, exact_sum, from_exact_sum
 from ledger.pools import pool_balances
 from ledger.programs import all_versions, timetable
 from ledger.reading.owed import first_that_can_be_late, spans

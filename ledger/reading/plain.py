@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Integer, Text, bindparam, func, literal_column, select
 
+from ledger.database.exact_sums import exact_sum, from_exact_sums
 from ledger.database.one_go import BoundStatement, ReadyStatement
 from ledger.database.schema import (
     UtcInstant,
@@ -26,7 +27,6 @@ from ledger.database.schema import (
     stored_instant,
     users,
 )
-from ledger.journal import exact_sum, from_exact_sums
 from ledger.reading.earnings import Position
 from ledger.reading.owed import spans
 from ledger.reading.standing import LAST_CREDITED_DAY, Standing, latest_enrolment_id, plain_standing

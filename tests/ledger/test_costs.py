@@ -26,7 +26,7 @@ from ledger.database.engine import Ledger, open_ledger, upgrade_ledger
 from ledger.imports.facts import read_facts
 from ledger.imports.plan import Span
 from ledger.imports.records import list_imports
-from ledger.journal import users_as_they_are
+from ledger.locking import users_as_they_are
 from ledger.movements import deposit
 from ledger.reading.standing import standing_of
 from staking.days import ONE_DAY, end_of, start_of

@@ -23,10 +23,12 @@ from world import (
     until_a_lock_is_waited_for,
 )
 
+from ledger.accounts import OUTSIDE, POOL
 from ledger.database.schema import metadata
 from ledger.day.facts import fixed_snapshots
 from ledger.errors import AccountFull, InsufficientBalance, LedgerError, LedgerUnavailable
-from ledger.journal import OUTSIDE, POOL, Leg, LockedUser, NewEntry, Owner, Spot, lock_user, post, post_all
+from ledger.journal import Leg, NewEntry, Owner, Spot, post, post_all
+from ledger.locking import LockedUser, lock_user
 from staking.days import ONE_DAY
 from staking.models import Snapshot
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from world import LONG_AGO, World, a_world, at, program_with, units
 
+from ledger.accounts import OUTSIDE, POOL
 from ledger.errors import AccountFull, InsufficientBalance, NoProgram, UnknownAsset
-from ledger.journal import OUTSIDE, POOL, Leg, NewEntry, post
+from ledger.journal import Leg, NewEntry, post
 from ledger.pools import fund_pool, pool_balances
 
 pytestmark = pytest.mark.on_both_databases

@@ -14,7 +14,7 @@ from world import World, a_new_ledger, at
 from ledger.database.engine import open_ledger
 from ledger.database.patience import Patience
 from ledger.errors import LedgerUnavailable
-from ledger.journal import lock_user
+from ledger.locking import lock_user
 
 IMPATIENT = Patience(turn_s=0)
 

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from sqlalchemy import event
 from world import World, at, day, units, until_a_lock_is_waited_for
 
-from ledger.journal import lock_users
+from ledger.locking import lock_users
 
 pytestmark = pytest.mark.on_postgresql
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from world import SHIPPED_PROGRAM, World, a_world, at, day, program_with, tamper, units
 
-from ledger.journal import POOL, Leg, NewEntry, Spot, lock_user, post
+from ledger.accounts import POOL
+from ledger.journal import Leg, NewEntry, Spot, post
+from ledger.locking import lock_user
 from ledger.reading import statements
 from ledger.reading.standing import Standing, standing_of
 from ledger.reading.statements import statement, statement_in_parts
