@@ -10,6 +10,7 @@ RULES = ROOT / "docs" / "rules.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 RUNNING = ROOT / "docs" / "running-workers.md"
 HTTP_API = ROOT / "docs" / "http-api.md"
+TERMINOLOGY = ROOT / "docs" / "terminology.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 DECISIONS = ROOT / "docs" / "decisions"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,7 +13,9 @@ from polling import wait_until
 from world import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNBOOK = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+RUNBOOK = "".join(
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("operations", "users", "corrections")
+)
 IS_RUN = (
     "First look",
     "Why did a user not get a reward?",

@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from documentation import (
     OPERATIONS,
     RULES,
     RUNNING,
+    TERMINOLOGY,
     TEXT,
     decisions,
     fenced,
@@ -25,14 +27,20 @@ from documentation import (
 )
 from world import ROOT
 
+import commands.find
 import commands.program
 import starter
+from contract.acts import Hold
+from contract.live_status import Blocked
 from ledger.acts import ActKind
 from ledger.reading.statement_text import STATEMENT_COLUMNS
 from running.options import WorkerOptions
 from settings import Settings
+from staking.days import end_of, start_of
+from staking.models import PoolShort, SourceLate
 from staking.program import AssetTerms, Program
 from staking.rewards import Outcome
+from workflows.showing import Held, Processing, Sleeping, Starting, state_text
 
 FUNCTION_LINES_MAX = 70
 LEFT_OUT = {"findings", "dist", "build"}
@@ -205,6 +213,30 @@ def test_every_room_has_its_row_in_the_architecture() -> None:
     described = {name for row in table(ARCHITECTURE, "room") for name in row[0].split(", ")}
     assert rooms <= described
     assert all((ROOT / name).exists() for name in described)
+
+
+def test_every_state_has_its_row_among_the_states_and_every_word_there_exists() -> None:
+    """``idle`` is a word of the workflow alone: in its place ``status`` shows what the ledger knows."""
+    rows = TEXT[TERMINOLOGY].split("| what is so |", 1)[1].splitlines()[2:]
+    cells = [row.split("|") for row in rows if row.startswith("|")]
+    of_status = {word for row in cells for word in re.findall(r"`([^`]+)`", row[2])}
+    of_list = {word for row in cells for word in re.findall(r"`(\w+)`", row[3])}
+    day = date(2026, 10, 2)
+    hold = Hold(held_at=start_of(day), operator="ann", reason="case 4711")
+    of_workflows = {
+        state_text(state)
+        for state in (
+            Starting(),
+            Sleeping(day, end_of(day)),
+            Processing(),
+            PoolShort(day=day, assets=["SOL"]),
+            SourceLate(day=day, sources=["wallet"]),
+            Blocked(step="credit", day=day, message="the account is full"),
+            Held(hold),
+        )
+    }
+    assert of_status == of_workflows | {"not enrolled", "ended", "not running", "unknown"}
+    assert of_list == {state.value for state in commands.find.State}
 
 
 def test_every_kind_of_act_is_documented_and_every_documented_one_exists() -> None:

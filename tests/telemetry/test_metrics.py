@@ -126,11 +126,3 @@ def test_every_metric_of_ours_is_on_the_dashboard(metrics: Metrics) -> None:
     assert {_PART_OF_HISTOGRAM.sub("", name) for name in shown if name.startswith("soft_staking_")} == ours(
         metrics
     )
-
-
-def test_every_alert_is_explained_and_leads_to_its_place_in_the_runbook() -> None:
-    names = [alert["alert"] for alert in ALERTS]
-    assert re.findall(r"^\| `([A-Z]\w+)` \|", PAGE, flags=re.M) == names
-    for alert in ALERTS:
-        anchor = "-".join(word.lower() for word in re.findall(r"[A-Z][a-z]+", alert["alert"]))
-        assert alert["annotations"]["runbook"] == f"docs/operations.md#{anchor}"
