@@ -1,1 +1,2 @@
-"""What an exchange's own systems send by themselves: movements, and how far a source is complete."""
+"""What systems of the exchange send without being asked: movements, and up to which instant a source has sent
+everything."""

@@ -1,4 +1,5 @@
-"""What becomes of each movement of a feed, from what the ledger knows: no connection in sight."""
+"""Decides what becomes of each movement of a feed. Pure functions of what the ledger knows; nothing here reads or
+writes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ Status: TypeAlias = Literal["posted", "repeated", "refused"]
 
 
 class Recorded(NamedTuple):
-    """What the journal has under a movement's id. ``effective_at`` is from when it counts."""
+    """What the journal has recorded under a movement's id. ``effective_at`` is the instant from which it
+    counts."""
 
     kind: str
     user_id: str | None
@@ -28,7 +30,7 @@ class Recorded(NamedTuple):
     effective_at: int
 
     def is_of(self, movement: ReadMovement) -> bool:
-        """Whether it says what the movement says."""
+        """Whether the recorded entry has the same content as the movement."""
         asked = (movement.user_id, movement.asset, movement.amount, movement.occurred_at)
         return asked == (self.user_id, self.asset, self.amount, self.occurred_at) and (
             (movement.kind, movement.note) == (self.kind, self.note)
@@ -48,39 +50,40 @@ class Outcome(NamedTuple):
     movement_id: str
     status: Status
     counts_from: datetime | None = None
-    """None where it was refused."""
+    """None if the movement was refused."""
     reason: Reason | None = None
-    """Only where it was refused."""
+    """None unless the movement was refused."""
 
 
 @dataclass
 class Facts:
-    """What the ledger knows of the users and ids of some movements; it is kept up with what is decided."""
+    """What the ledger knows of the users and ids of some movements. Each decision brings it up to date."""
 
     counts_from: dict[str, int]
-    """By user, the earliest instant from which a movement can count (I4)."""
+    """For each user, the earliest instant from which a movement can count (I4)."""
     balances: dict[Changed, int]
-    """In units, of the accounts that there are."""
+    """The balance of each account that exists, in units."""
     recorded: dict[str, Recorded]
-    """By movement id."""
+    """The recorded entries by movement id."""
     misspelt: dict[str, str]
-    """By asset, why no account is opened under it."""
+    """For each asset code that is misspelt, why no account is opened under it."""
 
 
 @dataclass
 class Decided:
-    """What becomes of some movements, in their order, and those to be posted, in the order in which they are."""
+    """What was decided about some movements: the outcomes in the order of the movements, and the movements to be
+    posted in the order in which they are posted."""
 
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     to_post: list[tuple[ReadMovement, int]] = field(default_factory=list[tuple[ReadMovement, int]])
-    """With the instant from which each counts."""
+    """Each movement with the instant from which it counts."""
 
 
 def decide(facts: Facts, movements: Sequence[Arrived]) -> Decided:
-    """Decides about movements in their order, each with what those before it brought.
+    """Decides about movements one after the other. Each decision takes the earlier ones into account.
 
-    A group is decided where its last leg stands, and counts from one instant: the latest from which any of its
-    legs could count. So no holding is ever seen between two of its legs.
+    A group is decided at the position of its last leg. All of its legs count from one instant: the latest one from
+    which any of them could count. So nobody ever sees a holding that has only some of them.
     """
     decided = Decided()
     outcomes: dict[int, Outcome] = {}
@@ -91,7 +94,8 @@ def decide(facts: Facts, movements: Sequence[Arrived]) -> Decided:
 
 
 def _units(movements: Sequence[Arrived]) -> list[list[int]]:
-    """The places of what happens together: of a movement alone, or of all legs of a group, after its last."""
+    """The positions of the movements that are decided together: one movement, or all legs of a group. A group
+    stands at the position of its last leg."""
     units: dict[str | int, list[int]] = {}
     for place, movement in enumerate(movements):
         group = movement.sent.group
@@ -117,7 +121,8 @@ def _decide_unit(facts: Facts, legs: Sequence[Arrived], decided: Decided) -> lis
 
 
 def _sorted_out(facts: Facts, legs: Sequence[Arrived]) -> tuple[dict[str, ReadMovement], dict[str, Reason]]:
-    """The legs that the journal does not have, by id, and what is wrong with any leg, whatever the balances."""
+    """The legs that the journal does not have yet, by id, and what is wrong with any leg. Balances are not looked
+    at here."""
     fresh: dict[str, ReadMovement] = {}
     faults: dict[str, Reason] = {}
     has_recorded = False
@@ -159,7 +164,7 @@ def _changes(fresh: Sequence[ReadMovement]) -> dict[Changed, int]:
 
 
 def _against_the_balances(facts: Facts, fresh: dict[str, ReadMovement]) -> dict[str, Reason]:
-    """I2, for what movements come to that happen together."""
+    """Tests I2 for the sum of movements that happen together."""
     faults: dict[Changed, Reason] = {}
     for (user_id, asset), change in _changes([*fresh.values()]).items():
         balance = facts.balances.get((user_id, asset), 0)

@@ -1,4 +1,4 @@
-"""Movements of a feed on their way into the journal: one transaction for all of one or more requests."""
+"""Posts movements of a feed to the journal: all movements of one or more requests in one transaction."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,11 +19,13 @@ from ledger.spelling import misspelt_assets
 
 @run_again_if_it_gave_way
 async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Outcome]:
-    """Posts what can be posted of some movements, and answers what became of each, in their order.
+    """Posts those movements that can be posted, and answers for each what became of it, in the order of the
+    movements.
 
-    They apply in that order. Each counts when it happened, but in no closed day and never before its user's latest
-    (I4). One that was recorded before is answered as repeated. One that is refused is kept among the refused
-    movements, and holds up no other; but the legs of a group are posted together or not at all.
+    The movements are posted in that order. Each counts from when it happened, but never in a closed day and never
+    before its user's latest movement (I4). If a movement was recorded before, its answer says that it is a repeat.
+    A movement that is refused is kept among the refused movements and does not hold up the others. The legs of a
+    group are posted together or not at all.
     """
     async with ledger.write() as connection:
         return await post_feed_within(ledger, connection, movements)
@@ -35,7 +37,7 @@ async def post_feed_within(
     """What ``post_feed`` does, within a transaction in which more is written that belongs to it."""
     read = [movement.read for movement in movements if isinstance(movement.read, ReadMovement)]
     locked = await _lock(connection, read)
-    # Read once the locks are there, so that nothing of it changes before the commit.
+    # This is read after the locks are taken, so that nothing of it changes before the commit.
     known = await find_accounts(connection, {(SPOT, one.user_id, one.asset) for one in read})
     decided = decide(await _facts(connection, locked, known, read), movements)
     await _post(ledger, connection, known, decided)
@@ -44,7 +46,8 @@ async def post_feed_within(
 
 
 async def _lock(connection: AsyncConnection, read: Sequence[ReadMovement]) -> dict[str, LockedUser]:
-    """Locks the users, and makes new ones to whom something is brought; of others nothing can be taken."""
+    """Locks the users of the movements. A user who does not exist yet is made if a movement adds to a balance;
+    from any other unknown user nothing can be taken."""
     locked = await lock_users(connection, {one.user_id for one in read})
     new = {one.user_id for one in read if one.amount > 0 and one.user_id not in locked}
     return locked | await lock_or_make_users(connection, new) if new else locked
@@ -88,7 +91,8 @@ _RECORDED = (
 
 
 async def _recorded(connection: AsyncConnection, movement_ids: Sequence[str]) -> dict[str, Recorded]:
-    """What the journal has under some ids; of an entry that moves several assets, one of its sides."""
+    """What the journal has recorded under some ids. Of an entry that moves several assets, this is one of its
+    sides."""
     rows = await connection.execute(_RECORDED, {"keys": movement_ids})
     return {
         row.idempotency_key: Recorded(

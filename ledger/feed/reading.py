@@ -1,4 +1,4 @@
-"""Movements as a feed sends them: text, of which each is read alone, or refused alone."""
+"""Reads movements as a feed sends them, which is text. Each movement is read or refused by itself."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from staking.program import check_asset_code
 
 ID_LENGTH_MAX = 128
 MOVEMENTS_MAX = 1000
-"""In one request, and so in one transaction."""
+"""How many movements one request, and so one transaction, may have."""
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 class SentMovement(NamedTuple):
-    """One movement as it came: nothing of it but the lengths of its id and group is checked."""
+    """One movement as it came. Nothing of it is checked yet except the lengths of its id and group."""
 
     movement_id: str
     """The idempotency key."""
@@ -29,17 +29,17 @@ class SentMovement(NamedTuple):
     amount: str
     """Signed, in tokens."""
     at: str
-    """When it happened."""
+    """The instant at which it happened, as text."""
     group: str | None = None
-    """Ties it to others of its request: they happen together or not at all."""
+    """The name that this movement shares with others of its request. All of them are posted, or none is."""
 
     def content(self) -> str:
-        """As text that any database can keep, whatever characters were sent."""
+        """The movement as text that every database can keep, whatever characters were sent."""
         return json.dumps({name: value for name, value in self._asdict().items() if value is not None})
 
 
 def sent_in(content: str) -> SentMovement:
-    """The movement whose content was kept."""
+    """The movement that ``as_text`` was made from."""
     values: dict[str, Any] = json.loads(content)
     return SentMovement(**values)
 
@@ -52,15 +52,15 @@ class Reason(NamedTuple):
 
 
 class ReadMovement(NamedTuple):
-    """A movement that can be posted, if the ledger allows it."""
+    """A movement that was read and can be posted if the ledger allows it."""
 
     movement_id: str
     user_id: str
     asset: str
     amount: int
-    """In units; never 0."""
+    """The change in units. It is never 0."""
     occurred_at: int
-    """As instants are stored."""
+    """When it happened, as the ledger stores instants."""
     group: str | None
 
     @property
@@ -78,14 +78,14 @@ class ReadMovement(NamedTuple):
 
 @dataclass(frozen=True)
 class Arrived:
-    """A movement that was sent, with what was read of it."""
+    """A movement that was sent, and what reading it gave."""
 
     sent: SentMovement
     read: ReadMovement | Reason
 
 
 def check_id(text: str) -> str:
-    """A movement's id or group. Raises ValueError unless it is 1 to 128 printable characters."""
+    """Returns a movement's id or group as it is. Raises ValueError unless it has 1 to 128 printable characters."""
     if not 1 <= len(text) <= ID_LENGTH_MAX:
         raise ValueError(f"it has 1 to {ID_LENGTH_MAX} characters, and this one has {len(text)}")
     if not text.isprintable():
@@ -122,7 +122,8 @@ def _read(sent: SentMovement, now: datetime) -> ReadMovement | Reason:
 
 
 def _instant(text: str) -> datetime | Reason:
-    """RFC 3339. What is finer than a microsecond is cut off, which moves no instant into another day."""
+    """Reads an instant as RFC 3339 writes it. Digits after the microseconds are cut off, which moves no instant
+    into another day."""
     written = _INSTANT.fullmatch(text)
     if written is None:
         return Reason("instant_malformed", f"{_shown(text)} is not an instant such as 2026-10-01T06:00:00Z")

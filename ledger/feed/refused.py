@@ -1,4 +1,5 @@
-"""Refused movements: what feeds sent and could not be posted. Nothing of it is lost; each waits until it fits."""
+"""Refused movements: those that feeds sent and that could not be posted. None is lost: each is kept until it can
+be posted or an operator dismisses it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ class RefusedMovement:
     """A movement that waits among the refused ones."""
 
     sent: SentMovement
-    """As it came last."""
+    """The movement as it was sent the last time."""
     reason: Reason
-    """Of the last time."""
+    """Why it was refused the last time."""
     first_refused_at: datetime
     last_refused_at: datetime
     times: int
@@ -39,10 +40,11 @@ class RefusedMovement:
 async def keep_refused(
     connection: AsyncConnection, movements: Sequence[Arrived], outcomes: Sequence[Outcome], *, now: datetime
 ) -> None:
-    """Keeps those that were refused in the end, and takes off those that are in the journal by now.
+    """Keeps the movements that were refused, and removes from the refused movements those that are now in the
+    journal.
 
-    What is refused since another content is recorded under its id stays until an operator dismisses it: somebody
-    should know that two systems use one id.
+    A movement that is refused because another content is recorded under its id stays until an operator dismisses
+    it: somebody should learn that two systems use one id.
     """
     asked = {outcome.movement_id for outcome in outcomes}
     waiting: dict[str, str] = {
@@ -67,7 +69,8 @@ _TAKE_OFF = delete(refused_movements).where(refused_movements.c.movement_id.in_(
 
 
 def _keep(dialect: str) -> Executable:
-    """Once for an id: as it came last, with the reason of the last time."""
+    """Keeps one row for each id: the movement as it was sent the last time, with the reason of the last
+    refusal."""
     table = refused_movements
     statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
     changing = ("group_name", "content", "code", "sentence", "last_refused_at")
@@ -97,7 +100,8 @@ _IN_ORDER = select(refused_movements).order_by(refused_movements.c.refused_numbe
 
 
 async def all_refused(connection: AsyncConnection, *, last: int | None = None) -> list[RefusedMovement]:
-    """Refused movements in the order in which they first came; only the ``last`` of them, if so many are asked."""
+    """Refused movements in the order in which they first came; with ``last``, only that many of the latest
+    ones."""
     if last is None:
         rows = await connection.execute(_IN_ORDER)
         return [_refused(row) for row in rows]
@@ -135,9 +139,9 @@ async def refused_count(connection: AsyncConnection) -> int:
 async def dismiss_refused(
     ledger: Ledger, movement_ids: Sequence[str], *, operator: str, reason: str, now: datetime
 ) -> list[RefusedMovement]:
-    """Takes movements off the refused ones that are never to be posted; answers what they were.
+    """Dismisses refused movements that will never be posted, and returns them as they were.
 
-    Raises UnknownMovement, with nothing taken off, if any is not among them.
+    Raises UnknownMovement, and dismisses nothing, if any of the ids is not among the refused movements.
     """
     check_words(operator, reason)
     async with ledger.write() as connection:
@@ -147,7 +151,7 @@ async def dismiss_refused(
         ]
         taken = await connection.execute(_TAKE_OFF, {"ids": sorted(asked)})
         if taken.rowcount != len(asked):
-            raise GaveWay("somebody else took them off meanwhile")
+            raise GaveWay("somebody else dismissed or posted them meanwhile")
         for one in found:
             stamp = one.first_refused_at.isoformat()
             await write_act(

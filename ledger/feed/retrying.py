@@ -1,4 +1,4 @@
-"""Refused movements that an operator has tried again."""
+"""Tries refused movements again when an operator asks for it."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
@@ -13,10 +13,11 @@ from ledger.feed.refused import all_refused, refused_with_groups
 async def retry_refused(
     ledger: Ledger, movement_ids: Sequence[str] | None, *, now: datetime
 ) -> AsyncGenerator[list[Outcome]]:
-    """Tries refused movements again in the order in which they first came, each with all legs of its group; all
-    of them where no ids are given. Yields what became of each, part by part; every part is durable then.
+    """Tries refused movements again in the order in which they first came, each with all legs of its group.
+    Without ids, all refused movements are tried. Yields what became of each, part by part; a part is durable when
+    it is yielded.
 
-    Raises UnknownMovement, with nothing tried, if any is not among the refused.
+    Raises UnknownMovement, and tries nothing, if any of the ids is not among the refused movements.
     """
     async with ledger.read() as connection:
         found = await (
@@ -27,7 +28,8 @@ async def retry_refused(
 
 
 def _parts(movements: Sequence[SentMovement]) -> Iterator[list[SentMovement]]:
-    """Of no more than a request has, unless a single group does; no group is in two."""
+    """Parts that have at most as many movements as a request, unless a single group has more. No group is
+    split."""
     together: dict[str | int, list[SentMovement]] = {}
     for place, movement in enumerate(movements):
         key = place if movement.group is None else movement.group

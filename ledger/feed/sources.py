@@ -1,7 +1,8 @@
-"""Sources: feeds without whose word no day is closed for anyone.
+"""Sources: feeds that report up to which instant they have sent everything. No day is closed before all of them
+have reported its end.
 
-A day is closed once every source has said that it sent all that happened before the day's end. Otherwise a
-movement that is under way would count in a later day than the one in which it happened.
+A day is closed after every source has reported that it sent everything that happened before the day's end.
+Otherwise a movement that is still on its way would count in a later day than the one in which it happened.
 """
 
 import re
@@ -28,16 +29,17 @@ class Source:
 
     name: str
     complete_through: datetime
-    """Everything that happened before this was sent."""
+    """The source has sent everything that happened before this instant."""
     told_at: datetime
-    """When it last gave its word."""
+    """When the source last reported."""
     registered_at: datetime
     released_through: datetime | None
-    """Up to here operators let days close without it."""
+    """Days that ended at or before this instant are closed without waiting for the source: an operator released
+    them."""
 
 
 def check_source_name(text: str) -> str:
-    """A source's name as it came. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
+    """Returns a source's name as it is. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
     if not _NAME.fullmatch(text):
         shown = text if len(text) <= 70 else f"{text[:67]}…"
         raise ValueError(
@@ -53,11 +55,12 @@ async def all_sources(connection: AsyncConnection) -> list[Source]:
 
 @run_again_if_it_gave_way
 async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *, now: datetime) -> Source:
-    """Takes a source's word that it has sent everything that happened before an instant; registers a new source.
+    """Records a source's report that it has sent everything that happened before an instant. A new source is
+    registered.
 
-    It only rises: to an earlier instant than before the answer is what stands, since a feed that repeats itself
-    says nothing wrong. Once a new source is registered, no day is closed any more without it. Raises InTheFuture,
-    or ValueError for a name that is none.
+    The instant only rises. A report of an earlier instant changes nothing and is no error, since a feed may repeat
+    itself; the answer is what is recorded. After a new source is registered, no day is closed without it. Raises
+    InTheFuture, or ValueError for a malformed name.
     """
     check_source_name(name)
     through = in_utc(complete_through)
@@ -68,7 +71,7 @@ async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *
     async with ledger.write() as connection:
         is_known = await connection.scalar(select(sources.c.name).where(sources.c.name == name))
         if not is_known and connection.dialect.name == "postgresql":
-            # Waits for the closings that are under way, and lets none begin until this is committed.
+            # This waits for the closings that are under way, and lets none begin before it is committed.
             await connection.execute(text("LOCK TABLE sources IN EXCLUSIVE MODE"))
         rises = sources.c.complete_through < through
         raised = case((rises, literal(through, UtcInstant())), else_=sources.c.complete_through)
@@ -87,7 +90,7 @@ async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *
 
 @run_again_if_it_gave_way
 async def release_source(ledger: Ledger, name: str, *, operator: str, reason: str, now: datetime) -> Source:
-    """Lets every day that is over by now close without the source's word; later days wait for it again.
+    """Lets every day that is over by now be closed without waiting for the source. Later days wait for it again.
 
     Raises UnknownSource.
     """
@@ -109,7 +112,7 @@ async def release_source(ledger: Ledger, name: str, *, operator: str, reason: st
 
 @run_again_if_it_gave_way
 async def remove_source(ledger: Ledger, name: str, *, operator: str, reason: str, now: datetime) -> Source:
-    """Takes a source out, so that no day waits for it until it gives its word again. Answers what it was.
+    """Removes a source, so that no day waits for it until it reports again. Returns the source as it was.
 
     Raises UnknownSource.
     """
