@@ -17,6 +17,7 @@ from commands import (
     demo,
     enrolment,
     entrance,
+    export,
     find,
     history,
     imports,
@@ -27,6 +28,7 @@ from commands import (
     payload_keys,
     pool,
     program,
+    reconcile,
     refused_movements,
     retry,
     rewards,
@@ -118,6 +120,8 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")
+app.command()(reconcile.reconcile)
+app.add_typer(export.app, name="export")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")

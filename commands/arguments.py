@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from contract.acts import check_text
 from ledger.movements import check_idempotency_key
-from staking.days import in_utc
+from staking.days import in_utc, start_of
 from staking.models import check_user_id
 from staking.money import parse_amount
 from staking.program import RegionCode, check_asset_code
@@ -183,6 +183,22 @@ def day_argument(text: str) -> date:
         raise typer.BadParameter(f"{text[:40]!r} is not a day such as 2026-10-01") from None
 
 
+def _boundary(text: str) -> datetime:
+    boundary = start_of(day_argument(text))
+    if boundary > datetime.now(UTC):
+        raise typer.BadParameter(f"{text} has not begun; balances are those of a boundary that is past")
+    return boundary
+
+
+BoundaryOption = Annotated[
+    datetime,
+    typer.Option(
+        "--at",
+        parser=_boundary,
+        metavar="DAY",
+        help="Just before 00:00 UTC of this day: what the day before closed with.",
+    ),
+]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=user_argument, help="The user's opaque id.")]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Seconds to wait for the answer.")

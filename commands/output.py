@@ -104,6 +104,22 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def print_json_with(value: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """One JSON object on stdout: a value, and in it a list that may be too long to be kept in memory."""
+    can_say_all = sys.stdout.encoding.lower().startswith("utf")
+
+    def text(part: Any) -> str:
+        return json.dumps(part, ensure_ascii=not can_say_all, default=iso_text)
+
+    fields = "".join(f"  {text(key)}: {text(part)},\n" for key, part in value.items())
+    sys.stdout.write(f"{{\n{fields}  {text(name)}: [")
+    separator = "\n"
+    for item in items:
+        sys.stdout.write(f"{separator}    {text(item)}")
+        separator = ",\n"
+    sys.stdout.write("\n  ]\n}\n" if separator == ",\n" else "]\n}\n")
+
+
 def print_table(
     columns: Sequence[Column],
     rows: Iterable[Sequence[Cell]],

@@ -84,6 +84,11 @@ ROOMS = (
         "A file is imported whole, once, and through the same entries as every other movement.",
     ),
     Room(
+        "ledger/comparing",
+        "staking ledger/database ledger ledger/feed ledger/reading",
+        "What another system believes is told line by line, and changes nothing here.",
+    ),
+    Room(
         "ledger/auditing",
         "staking ledger/database ledger/reading",
         "The audit proves what is stored, and trusts nothing of what wrote it.",
@@ -142,8 +147,8 @@ ROOMS = (
     Room(
         "commands",
         "embedded staking contract settings workflows temporal diary ledger/errors.py ledger/database "
-        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/auditing telemetry "
-        "web web/access web/codec.py web/app.py running",
+        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/comparing "
+        "ledger/auditing telemetry web web/access web/codec.py web/app.py running",
         "A command turns arguments into a call, and an answer into a table or JSON.",
     ),
     Room(

@@ -47,6 +47,8 @@ REFUSES: dict[str, tuple[str, ...]] = {
     "ledger show": ("ann",),
     "ledger reverse": ("ann", "1", *WHY),
     "ledger adjust": ("ann", "SOL", "1", *WHY),
+    "reconcile": ("balances.csv", "--at", "2026-10-02"),
+    "export balances": ("--at", "2026-10-02"),
     "keys create": ("ann",),
     "keys list": (),
     "keys revoke": ("key",),

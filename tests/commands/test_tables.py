@@ -110,6 +110,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
         ),
     )
     shell.json("imports", "undo", "2", "--reason", REASON)
+    shell.write("balances.csv", shell.run("export", "balances", "--at", str(utc_today())).out)
     for source in ("wallet", "w" * 64):
         shell.json("sources", "complete", source, "2026-10-02T00:00:00Z")
     shell.json("sources", "release", "wallet", "--reason", REASON)
@@ -338,6 +339,10 @@ def source_rows(answer: Any) -> Rows:
     ]
 
 
+def total_rows(answer: Any) -> Rows:
+    return answer["totals"]
+
+
 @dataclass(frozen=True)
 class Table:
     """A command that prints a table: where in the code, and which rows its JSON form makes."""
@@ -370,6 +375,7 @@ TABLES = [
     Table(("imports", "show", "1"), {"imports.show"}, span_rows),
     Table(("movements", "refused"), {"refused_movements.refused"}, refused_movement_rows),
     Table(("sources", "list"), {"sources.list_"}, source_rows),
+    Table(("reconcile", "balances.csv", "--at", str(utc_today())), {"reconcile.print_totals"}, total_rows),
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]

@@ -32,7 +32,8 @@ from web.access.tokens import token_id_in
 from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
-from web.product_api import movements, sources
+from web.product_api import movements, reconciliation, sources
+from web.product_api.days import Day
 from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
 from web.product_api.shared_answers import SharedAnswers
@@ -48,14 +49,6 @@ _END_REASON = (
     f"`{ENDED_BY_OPERATOR}` where an operator ended it, whose own reason is not told."
 )
 _USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def _iso_day(value: object) -> object:
-    # pydantic would also read "0" as a day.
-    if isinstance(value, str) and not _ISO_DAY.fullmatch(value):
-        raise ValueError(f"{value[:40]!r} is not a day such as 2026-10-01")
-    return value
 
 
 def _reason(text: str) -> str:
@@ -66,7 +59,6 @@ User = Annotated[
     UserId,
     Path(description="The user's opaque id.", pattern=f"^{_USER_ID.pattern}$", examples=["1001"]),
 ]
-Day = Annotated[date, BeforeValidator(_iso_day)]
 
 
 _Reading: TypeAlias = tuple[ServiceToken | None, Standing | None]
@@ -272,6 +264,7 @@ def install(app: FastAPI, service: Service) -> None:
     part.include_router(routes)
     part.include_router(movements.routes(service, bearers))
     part.include_router(sources.routes(service, bearers))
+    part.include_router(reconciliation.routes(service, bearers))
     add_part(app, "/v1", part)
 
 

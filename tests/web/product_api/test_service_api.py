@@ -610,6 +610,7 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
         "/sapi/v1/system/status",
         *(of("{user}", what) for what in ("activate", "deactivate", "rewards", "status", "tag")),
         "/v1/movements",
+        "/v1/reconciliation/{day}",
         "/v1/sources",
         "/v1/sources/{name}",
     ]
@@ -620,6 +621,7 @@ async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
         "TagAnswer",
         "MovementsAnswer",
         "SourceAnswer",
+        "ReconciliationAnswer",
         "ProblemDetails",
         "ProductList",
         "RewardsHistory",
@@ -643,6 +645,7 @@ async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> N
         "getAccountRewards",
         "getAccountStatus",
         "getAccountTag",
+        "getReconciliation",
         "getServerTime",
         "getSoftStakingProductList",
         "getSoftStakingRewardsHistory",

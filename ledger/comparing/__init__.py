@@ -1,0 +1,1 @@
+"""What another system says that users hold, compared with what counts here."""
