@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from activities.steps import Steps
+from activities.ledger_steps import Steps
 from contract.recollection import DAYS_PER_RUN, SearchAttributeUse
 from ledger.database.engine import Ledger
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
-from activities.steps import Steps
+from activities.ledger_steps import Steps
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish, sync_url
 from contract.requests import ComputeRequest, CreditRequest, SnapshotRequest

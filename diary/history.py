@@ -24,7 +24,7 @@ from contract.recollection import Recollection
 from contract.requests import ActRequest, ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
 from contract.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT, workflow_id
 from temporal.failures import failure_text, is_defect
-from workflows.steps import A_TASK_LATER
+from workflows.executing import A_TASK_LATER
 
 RETRY = "retry"
 _STEPS: dict[str, tuple[Any, Any]] = {

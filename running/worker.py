@@ -11,7 +11,7 @@ from contract.steps import TASK_QUEUE
 from ledger.database.engine import Ledger
 from running.options import WorkerOptions
 from telemetry.runtime import meter_of
-from telemetry.steps import StepTelemetry
+from telemetry.step_telemetry import StepTelemetry
 from workflows.soft_staking import SoftStakingWorkflow
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()

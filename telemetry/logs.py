@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from contract.steps import workflow_id
 from ledger.errors import LedgerUnavailable
 from settings import Settings
-from telemetry.steps import day_in_progress
+from telemetry.step_telemetry import day_in_progress
 
 OURS = "soft_staking"
 """What our own loggers' names begin with."""

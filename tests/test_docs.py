@@ -37,8 +37,8 @@ from staking.money import MAX_ACCOUNT_UNITS, UNITS_PER_TOKEN, format_amount, par
 from staking.program import AssetTerms, parse_program
 from staking.rewards import outcome_and_reward
 from web.health import ANSWERS_WITHIN_S
+from workflows.executing import AT_ONCE_TIMEOUT, STEP_TIMEOUT
 from workflows.soft_staking import POOL_ASKED_AGAIN_AFTER, POOL_ASKED_AGAIN_AFTER_MAX
-from workflows.steps import AT_ONCE_TIMEOUT, STEP_TIMEOUT
 
 ENTRANCES = {"starter": starter.app, "worker": worker.app}
 

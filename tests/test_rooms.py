@@ -316,6 +316,6 @@ def test_the_loop_has_nothing_in_reach_that_does_io() -> None:
     ],
 )
 def test_an_import_is_seen_wherever_it_stands(source: str) -> None:
-    (seen,) = imports_in("workflows/steps.py", source)
+    (seen,) = imports_in("workflows/executing.py", source)
     assert file_of(seen.module) == "ledger/journal.py"
     assert room_of("ledger/journal.py") not in BY_NAME[room_of(seen.file)].arrows

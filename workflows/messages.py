@@ -30,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
     from staking.days import ONE_DAY, day_of
     from staking.models import Activation
     from workflows import search_attributes, showing, summaries
+    from workflows.executing import NotAtOnce, execute, execute_at_once, message_of, type_of
     from workflows.showing import LoopState, Starting
-    from workflows.steps import NotAtOnce, execute, execute_at_once, message_of, type_of
 
 REASON_LENGTH_MAX = 500
 _Told = TypeVar("_Told")

@@ -37,8 +37,8 @@ with workflow.unsafe.imports_passed_through():
     from staking.days import ONE_DAY, end_of, start_of
     from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate, check_user_id
     from workflows import summaries
+    from workflows.executing import A_TASK_LATER, message_of, type_of
     from workflows.showing import Processing, Refused, Sleeping, state_text
-    from workflows.steps import A_TASK_LATER, message_of, type_of
 
 FIRST_MESSAGE_WITHIN = timedelta(minutes=1)
 """A run that was started but not yet told anything waits this long for its activation."""

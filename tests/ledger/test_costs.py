@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import event
 from world import LONG_AGO, SHIPPED_PROGRAM, World, units
 
-from activities.steps import Steps
+from activities.ledger_steps import Steps
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, enrolment_of, furnish
 from contract.acts import Act
 from contract.requests import ActRequest, ComputeRequest

@@ -26,7 +26,7 @@ from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
 
 if TYPE_CHECKING or find_spec("contract"):
-    from activities.steps import Steps as RecallStep
+    from activities import Steps as RecallStep
     from contract.acts import Act
     from contract.answers import Receipt
     from contract.errors import ServiceError

@@ -11,11 +11,9 @@ from contract.answers import End, Receipt, Refusal
 from contract.recollection import DAYS_PER_RUN, Recollection, RunSettings, SearchAttributeUse
 from contract.requests import ActRequest, ComputeRequest, CreditRequest, EndRequest, EnrolRequest, SnapshotRequest
 from contract.steps import COMPUTE, CREDIT, END_ENROLMENT, ENROL, HOLD, RECALL, RELEASE, SNAPSHOT
-from ledger.acts import hold, release
+from ledger import acts, enrolments, recall
 from ledger.database.engine import Ledger
 from ledger.day.together import close_day, compute_day, credit_day
-from ledger.enrolments import end_enrolment, enrol
-from ledger.recall import recall
 from staking.days import wake_offset
 from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate
 
@@ -36,7 +34,7 @@ class Steps:
         Each call is counted, and runs that recalled earlier may write no more.
         """
         with refusals_are_final():
-            recalled = await recall(self.ledger, user_id)
+            recalled = await recall.recall(self.ledger, user_id)
         settings = RunSettings(
             wake_offset=wake_offset(user_id, self.spread),
             search_attributes=self.search_attributes,
@@ -49,7 +47,7 @@ class Steps:
     async def enrol(self, request: EnrolRequest) -> Receipt | Refusal:
         """The receipt, or every reason to refuse (rule 7). Idempotent by enrolment id."""
         with refusals_are_final():
-            return await enrol(self.ledger, request)
+            return await enrolments.enrol(self.ledger, request)
 
     @activity.defn(name=SNAPSHOT.name)
     async def snapshot(self, request: SnapshotRequest) -> Snapshot | SourceLate:
@@ -76,16 +74,16 @@ class Steps:
     async def end_enrolment(self, request: EndRequest) -> End:
         """Records the end (rule 10). Idempotent by enrolment id."""
         with refusals_are_final():
-            return await end_enrolment(self.ledger, request)
+            return await enrolments.end_enrolment(self.ledger, request)
 
     @activity.defn(name=HOLD.name)
     async def hold(self, request: ActRequest) -> Hold:
         """The hold, or the one that the user is under already."""
         with refusals_are_final():
-            return await hold(self.ledger, request)
+            return await acts.hold(self.ledger, request)
 
     @activity.defn(name=RELEASE.name)
     async def release(self, request: ActRequest) -> Hold | None:
         """The hold that this ended; None if there was none. Idempotent by act id."""
         with refusals_are_final():
-            return await release(self.ledger, request)
+            return await acts.release(self.ledger, request)
