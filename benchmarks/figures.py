@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from benchmarks.databases import Database, throwaway_database
 from benchmarks.grown_ledger import NEXT_DAY, Users, add_users, furnish, sync_url
 from ledger.database.engine import open_ledger, upgrade_ledger
-from ledger.reading.figures import OUTFLOW_DAYS, figures
+from ledger.reading.fleet import OUTFLOW_DAYS, fleet_figures
 from settings import SHIPPED_PROGRAM_FILE
 from staking.days import MICROSECONDS_PER_DAY, start_of
 from staking.program import parse_program
@@ -104,7 +104,7 @@ async def _read(url: str, now: datetime) -> tuple[float, int]:
     async with open_ledger(url) as ledger:
         for _ in range(_READINGS):
             began_s = perf_counter()
-            owed_days = (await figures(ledger, now)).owed.days
+            owed_days = (await fleet_figures(ledger, now)).owed.days
             taken_s.append(perf_counter() - began_s)
     return min(taken_s), owed_days
 

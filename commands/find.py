@@ -27,7 +27,7 @@ LimitOption = Annotated[
 ]
 
 
-class State(StrEnum):
+class SearchedState(StrEnum):
     """The states of a loop by which operators search."""
 
     EARNING = search_attributes.EARNING
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 
 def list_(
-    state: Annotated[State | None, typer.Option("--state", help="Where the loop stands.")] = None,
+    state: Annotated[SearchedState | None, typer.Option("--state", help="Where the loop stands.")] = None,
     region: RegionOption = None,
     held: Annotated[bool, typer.Option("--held", help="Only those whom an operator holds.")] = False,
     end_reason: Annotated[

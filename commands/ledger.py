@@ -209,7 +209,7 @@ def reverse(
         print_recorded(answer)
 
 
-def _owner_and_entry(words: list[str], pool: str | None) -> tuple[str | corrections.Pool, int]:
+def _owner_and_entry(words: list[str], pool: str | None) -> tuple[str | corrections.RewardPool, int]:
     """Whose entry is meant, and its id: USER ENTRY, or ENTRY with a pool."""
     *owners, number = words
     if not number.isascii() or not number.isdecimal() or not 1 <= int(number[:20]) <= _ENTRY_ID_MAX:
@@ -217,7 +217,7 @@ def _owner_and_entry(words: list[str], pool: str | None) -> tuple[str | correcti
     if pool is not None:
         if owners:
             raise typer.BadParameter("either a USER or a --pool is named, not both")
-        return corrections.Pool(pool), int(number)
+        return corrections.RewardPool(pool), int(number)
     if len(owners) != 1:
         raise typer.BadParameter(
             f"whose entry is it? Name the user: ledger reverse USER {number}; or the pool: "

@@ -18,7 +18,7 @@ from commands.bulk import counted
 from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, amounts, print_json, print_table
 from ledger.pools import fund_pool
-from ledger.reading.figures import Pool, pools
+from ledger.reading.fleet import PoolFigures, pools
 from running.process import now, run
 from running.shell import typed
 from staking.money import format_amount
@@ -46,10 +46,10 @@ def fund(
     Who did it and why is among the acts. `ledger show --pool` has the entry, with which it can be taken back.
     """
 
-    async def work() -> tuple[Pool, int]:
+    async def work() -> tuple[PoolFigures, int]:
         asked_at = now()
         async with the_ledger() as ledger:
-            before = (await pools(ledger, asked_at)).get(asset, Pool(0, 0.0))
+            before = (await pools(ledger, asked_at)).get(asset, PoolFigures(0, 0.0))
             return before, await fund_pool(
                 ledger, asset, amount, operator=operator, reason=reason, now=asked_at, idempotency_key=key
             )
@@ -83,7 +83,7 @@ def show(as_json: JsonOption = False) -> None:
     As JSON: each asset with its balance, and under "pools" everything that is known of each.
     """
 
-    async def work() -> Mapping[str, Pool]:
+    async def work() -> Mapping[str, PoolFigures]:
         async with the_ledger() as ledger:
             return await pools(ledger, now())
 
@@ -113,7 +113,7 @@ def show(as_json: JsonOption = False) -> None:
             )
 
 
-def _json(asset: str, pool: Pool) -> dict[str, Any]:
+def _json(asset: str, pool: PoolFigures) -> dict[str, Any]:
     return {
         "asset": asset,
         "balance": format_amount(pool.balance),
@@ -124,7 +124,7 @@ def _json(asset: str, pool: Pool) -> dict[str, Any]:
     }
 
 
-def _row(asset: str, pool: Pool) -> list[str]:
+def _row(asset: str, pool: PoolFigures) -> list[str]:
     return [
         asset,
         format_amount(pool.balance),

@@ -7,7 +7,7 @@ import typer
 from commands.arguments import OperatorOption, ReasonOption
 from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, instant_text, plain, print_json, print_table
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.refused import RefusedMovement, all_refused, dismiss_refused
 from ledger.feed.retrying import retry_refused
 from running.process import CommandFailed, now, run
@@ -74,7 +74,7 @@ def retry(
     if all_ == bool(ids):
         raise typer.BadParameter("name the ids of refused movements, or say --all")
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[MovementOutcome]:
         async with the_ledger() as ledger:
             parts = retry_refused(ledger, None if all_ else ids, now=now())
             return [outcome async for part in parts for outcome in part]
@@ -135,7 +135,7 @@ def _json(refused_one: RefusedMovement) -> dict[str, Any]:
     }
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(outcome: MovementOutcome) -> dict[str, Any]:
     return {
         "id": outcome.movement_id,
         "status": outcome.status,

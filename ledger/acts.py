@@ -6,7 +6,7 @@ A hold is such an act, so that it outlives the workflow (decision 0007).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,33 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.acts import Act, Hold
 from contract.requests import ActRequest
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
-from ledger.database.schema import AnyRow, acts, enrolments
+from ledger.database.schema import ActKind, AnyRow, acts, enrolments
 from ledger.locking import lock_user
 from ledger.regions import in_region
-
-ActKind: TypeAlias = Literal[
-    "hold",
-    "release",
-    "deactivate",
-    "retry",
-    "resume",
-    "activate",
-    "reverse",
-    "adjust",
-    "fund",
-    "program_apply",
-    "program_pause",
-    "program_resume",
-    "key_create",
-    "key_revoke",
-    "token_create",
-    "token_revoke",
-    "import",
-    "import_undo",
-    "movement_dismiss",
-    "source_release",
-    "source_remove",
-]
 
 
 @dataclass(frozen=True)

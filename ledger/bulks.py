@@ -13,7 +13,7 @@ from ledger.database.rows import Stored, insert_numbered_stored, insert_stored, 
 from ledger.database.schema import accounts, entries, postings, stored_instant
 
 
-class Movement(NamedTuple):
+class BulkMovement(NamedTuple):
     """One change, in units, of one spot account of a locked user; the other side is outside.
 
     It is one of thousands in a bulk. So it has only what differs between them, and instants as they are stored.
@@ -71,7 +71,7 @@ def _outside_of(changed: Changed) -> AccountKey:
 
 
 async def post_movements(
-    connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon
+    connection: AsyncConnection, new: Sequence[BulkMovement], in_common: InCommon
 ) -> Sequence[int]:
     """Like journal.post_all, for many movements of locked users. Each balances: its two sides are made here."""
     if not new:
@@ -85,7 +85,7 @@ async def post_movements(
 async def post_movements_to(
     connection: AsyncConnection,
     account_of: Mapping[AccountKey, Account],
-    new: Sequence[Movement],
+    new: Sequence[BulkMovement],
     in_common: InCommon,
 ) -> Sequence[int]:
     """post_movements, of at least one, where the accounts of both sides of each are known."""
@@ -129,7 +129,9 @@ async def _write_balances(
     await update_rows(connection, accounts, balances_after)
 
 
-def entry_rows(new: Sequence[Movement], in_common: InCommon) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
+def entry_rows(
+    new: Sequence[BulkMovement], in_common: InCommon
+) -> tuple[tuple[str, ...], list[tuple[Stored, ...]]]:
     """The names of the columns, and the rows."""
     same: dict[str, Stored] = {
         "recorded_at": stored_instant(in_common.recorded_at),

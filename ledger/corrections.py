@@ -28,7 +28,7 @@ _REVERSAL, _ADJUSTMENT = "reversal", "adjustment"
 
 
 @dataclass(frozen=True)
-class Pool:
+class RewardPool:
     """The reward pool of an asset, as the owner of an entry."""
 
     asset: str
@@ -47,7 +47,7 @@ async def reverse(
     ledger: Ledger,
     entry_id: int,
     *,
-    of: str | Pool | None = None,
+    of: str | RewardPool | None = None,
     reason: str,
     operator: str,
     now: datetime,
@@ -80,7 +80,7 @@ async def _reverse(
     connection: AsyncConnection,
     ledger: Ledger,
     entry_id: int,
-    of: str | Pool | None,
+    of: str | RewardPool | None,
     reason: str,
     operator: str,
     now: datetime,
@@ -127,10 +127,10 @@ async def _reverse(
     return await recorded(connection, posted, already=False)
 
 
-def _check_owner(entry: Entry, of: str | Pool) -> None:
+def _check_owner(entry: Entry, of: str | RewardPool) -> None:
     """Raises WrongOwner if the entry is somebody else's: a wrong digit in an id leads to another user's entry."""
     pool = ", ".join(entry.changes)
-    if of == entry.user_id or (entry.user_id is None and isinstance(of, Pool) and of.asset in entry.changes):
+    if of == entry.user_id or (entry.user_id is None and isinstance(of, RewardPool) and of.asset in entry.changes):
         return
     asked = f"user {of}" if isinstance(of, str) else f"the {of.asset} pool"
     owner = f"user {entry.user_id}" if entry.user_id else f"the {pool} pool"

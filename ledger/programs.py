@@ -181,7 +181,7 @@ async def program_on(connection: AsyncConnection, day: date) -> ProgramVersion:
     return _version(row)
 
 
-async def program_of_closed_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
+async def program_of_begun_day(ledger: Ledger, connection: AsyncConnection, day: date) -> ProgramVersion:
     """Like program_on, for a day that has begun. Its terms never change any more (I7), so they are read only
     once."""
     remembered = ledger.program_memory.find(day)

@@ -20,7 +20,7 @@ from ledger.programs import all_versions, apply_program
 from running.alone import Alone
 from running.options import WorkerOptions
 from running.process import CommandFailed, end_within, now, say, stop_signal
-from running.reporting import State, reporting
+from running.reporting import ProcessState, reporting
 from running.shell import typed
 from running.supervision import Fleet
 from running.worker import GRACEFUL_SHUTDOWN, build_worker
@@ -189,12 +189,12 @@ async def work_at_a_place(options: WorkerOptions) -> None:
             days_per_run=settings.days_per_run,
         )
 
-        def state() -> State:
+        def state() -> ProcessState:
             if stop.is_set():
-                return State.DRAINING
+                return ProcessState.DRAINING
             if ledger.oldest_request_s() > STANDS_STILL_AFTER_S:
-                return State.STANDING_STILL
-            return State.POLLING if worker.is_running else State.STARTING
+                return ProcessState.STANDING_STILL
+            return ProcessState.POLLING if worker.is_running else ProcessState.STARTING
 
         async with reporting(state), worker:
             await stop.wait()

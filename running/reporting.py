@@ -17,7 +17,7 @@ from embedded.exiting import exit_process
 REPORTED_EVERY_S = 1.0
 
 
-class State(StrEnum):
+class ProcessState(StrEnum):
     """The state of a worker process."""
 
     STARTING = "starting"
@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 @asynccontextmanager
-async def reporting(state: Callable[[], State]) -> AsyncGenerator[None]:
+async def reporting(state: Callable[[], ProcessState]) -> AsyncGenerator[None]:
     """Reports while the context lasts, and ends the process when its parent is gone."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(sys.stdin.fileno())))
 

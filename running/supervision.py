@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from running.reporting import State
+from running.reporting import ProcessState
 
 _REPLACED_AFTER_S = 1.0
 """A process that ended is started again after this time, and then after twice as long each time, up to the
@@ -31,7 +31,7 @@ longer than a start takes on a busy machine."""
 class _Place:
     number: int
     process: Process | None = None
-    state: State | None = None
+    state: ProcessState | None = None
     """None if there is no process at this place."""
     heard_at: float = 0.0
 
@@ -81,7 +81,7 @@ class Fleet:
         return [
             f"worker process {place.number} {f'is {place.state}' if place.state else 'is away'}"
             for place in self._places
-            if place.state is not State.POLLING
+            if place.state is not ProcessState.POLLING
         ]
 
     def silent(self) -> list[str]:
@@ -123,12 +123,12 @@ class Fleet:
             except OSError as error:
                 ours.close()
                 return f"cannot be started ({error.strerror})"
-        place.state, place.heard_at = State.STARTING, asyncio.get_running_loop().time()
+        place.state, place.heard_at = ProcessState.STARTING, asyncio.get_running_loop().time()
         if self._stopping.is_set():
             _stop(place)
         await self._listen(place, ours)
         code = await process.wait()
-        was_at_work = place.state is not State.STARTING
+        was_at_work = place.state is not ProcessState.STARTING
         place.state = None
         ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if self._stopping.is_set() and was_at_work and code != 0:
@@ -140,10 +140,10 @@ class Fleet:
         reader, writer = await asyncio.open_connection(sock=connection)
         with suppress(ConnectionError):
             while (report := await reader.readline()).endswith(b"\n"):
-                self._hear(place, State(report.decode().strip()))
+                self._hear(place, ProcessState(report.decode().strip()))
         writer.close()
 
-    def _hear(self, place: _Place, state: State) -> None:
+    def _hear(self, place: _Place, state: ProcessState) -> None:
         place.heard_at = asyncio.get_running_loop().time()
         before, place.state = place.state, state
         if state is not before and not self.not_polling():
@@ -153,9 +153,9 @@ class Fleet:
 def _stop(place: _Place) -> None:
     if place.process is None or not place.is_running:
         return
-    if place.state is State.STARTING:
+    if place.state is ProcessState.STARTING:
         place.process.kill()  # nothing runs in it, and it may not be able to end in order yet
-    elif place.state is not State.DRAINING:  # a second signal would end it at once
+    elif place.state is not ProcessState.DRAINING:  # a second signal would end it at once
         place.process.terminate()
 
 

@@ -12,7 +12,7 @@ from temporalio.common import MetricMeter
 
 from ledger.database.engine import Ledger
 from ledger.errors import LedgerUnavailable
-from ledger.reading.figures import Figures, figures
+from ledger.reading.fleet import FleetFigures, fleet_figures
 from staking.models import CreditReceipt, RewardLine
 from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 
@@ -88,7 +88,7 @@ class _Gauges:
             "soft_staking_ledger_read_timestamp_seconds", "When these gauges were last read from the ledger"
         )
 
-    def show(self, found: Figures, now: datetime) -> None:
+    def show(self, found: FleetFigures, now: datetime) -> None:
         for held, owed in (("false", found.owed), ("true", found.owed_to_held)):
             self._owed_days.set(owed.promised_days, {"held": held, "back_dated": "false"})
             self._owed_days.set(owed.back_dated_days, {"held": held, "back_dated": "true"})
@@ -121,7 +121,7 @@ async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -
         try:
             instant = now()
             async with asyncio.timeout(_READ_WITHIN_S):
-                found = await figures(ledger, instant)
+                found = await fleet_figures(ledger, instant)
             gauges.show(found, instant)
         except LedgerUnavailable:
             # The gauges keep their last values, and one of them says when these were read.

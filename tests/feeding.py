@@ -6,7 +6,7 @@ from itertools import count
 
 from world import World, at
 
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.posting import post_feed
 from ledger.feed.reading import SentMovement, arrived
 
@@ -26,11 +26,11 @@ def sent(
     return SentMovement(key or f"sent {next(_numbers)}", user, asset, amount, when, group)
 
 
-async def feed(world: World, *movements: SentMovement, now: datetime = NOW) -> list[Outcome]:
+async def feed(world: World, *movements: SentMovement, now: datetime = NOW) -> list[MovementOutcome]:
     """One request."""
     return await post_feed(world.ledger, [arrived(movement, now) for movement in movements])
 
 
-def statuses(outcomes: Sequence[Outcome]) -> str:
+def statuses(outcomes: Sequence[MovementOutcome]) -> str:
     """``posted repeated refused``, or in the place of the last its code."""
     return " ".join(outcome.reason.code if outcome.reason else outcome.status for outcome in outcomes)

@@ -32,7 +32,7 @@ import commands.program
 import starter
 from contract.acts import Hold
 from contract.live_status import Blocked
-from ledger.acts import ActKind
+from ledger.database.schema import ActKind
 from ledger.reading.statement_text import STATEMENT_COLUMNS
 from running.options import WorkerOptions
 from settings import Settings
@@ -236,7 +236,7 @@ def test_every_state_has_its_row_among_the_states_and_every_word_there_exists() 
         )
     }
     assert of_status == of_workflows | {"not enrolled", "ended", "not running", "unknown"}
-    assert of_list == {state.value for state in commands.find.State}
+    assert of_list == {state.value for state in commands.find.SearchedState}
 
 
 def test_every_kind_of_act_is_documented_and_every_documented_one_exists() -> None:

@@ -36,7 +36,7 @@ _LENGTH_MAX = 255
 """How many characters of a keyword the databases behind Temporal take."""
 
 
-def to_note(
+def as_noted(
     before: Noted,
     use: SearchAttributeUse,
     *,
@@ -87,7 +87,7 @@ def noted_before(carried: Recollection, shown: TypedSearchAttributes) -> Noted:
     """
     still_open = carried.open_enrolment
     latest = still_open or carried.first_unfinished
-    return to_note(
+    return as_noted(
         Noted(),
         carried.settings.search_attributes,
         state=shown.get(STATE) or (EARNING if latest else ENDED),

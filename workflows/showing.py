@@ -56,20 +56,20 @@ class Idle:
     """No enrolment is open and no day is owed."""
 
 
-State: TypeAlias = LoopState | Held | Idle
+UserState: TypeAlias = LoopState | Held | Idle
 """How a user stands, as others see it."""
 
 _WAITING_FOR_POOL = "waiting for pool"
 
 
-def state_of(user: Recollection, loop: LoopState) -> State:
+def state_of(user: Recollection, loop: LoopState) -> UserState:
     """How the user stands. A hold is seen at once, although the loop may still wait for something else."""
     if user.first_unfinished is None:
         return Idle()
     return Held(user.hold) if user.hold is not None else loop
 
 
-def state_text(state: State) -> str:
+def state_text(state: UserState) -> str:
     """The state as queries, details and summaries name it. Programs read this text, so it must not change."""
     match state:
         case PoolShort(assets=assets):
@@ -136,7 +136,7 @@ def to_note(user: Recollection, loop: LoopState) -> Noted:
     """What the search attributes should say by now."""
     before, still_open = user.noted or Noted(), user.open_enrolment
     latest = still_open or user.first_unfinished
-    return search_attributes.to_note(
+    return search_attributes.as_noted(
         before,
         user.settings.search_attributes,
         state=_state_to_note(user, loop, before.state),
@@ -168,7 +168,7 @@ def _state_to_note(user: Recollection, loop: LoopState, before: str | None) -> s
             assert_never(loop)
 
 
-def _what_it_waits_for(state: State, hold: Hold | None) -> str | None:
+def _what_it_waits_for(state: UserState, hold: Hold | None) -> str | None:
     """A hold is told of a user without an enrolment too, since the next enrolment will wait for its release."""
     if hold is not None:
         return f"a release: {hold_text(hold)}"

@@ -4,7 +4,7 @@ Integers, since SQLite and PostgreSQL compute with them alike, exactly, in set-b
 """
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from sqlalchemy import (
     DDL,
@@ -349,7 +349,7 @@ service_tokens = Table(
     comment="Bearer tokens of product services: the SHA-256 of each, never the token itself.",
 )
 
-ACT_KINDS = (
+ActKind: TypeAlias = Literal[
     "hold",
     "release",
     "deactivate",
@@ -371,9 +371,9 @@ ACT_KINDS = (
     "movement_dismiss",
     "source_release",
     "source_remove",
-)
+]
 """What operators do: to a user's loop, to balances and pools, to the terms, to feeds, and to keys and tokens."""
-ACT_KINDS_THAT_NEED_NO_REASON = (
+ACT_KINDS_THAT_NEED_NO_REASON: tuple[ActKind, ...] = (
     "fund",
     "program_apply",
     "key_create",
@@ -384,7 +384,7 @@ ACT_KINDS_THAT_NEED_NO_REASON = (
 )
 
 
-def _among(kinds: tuple[str, ...]) -> str:
+def _among(kinds: tuple[ActKind, ...]) -> str:
     return ", ".join(f"'{kind}'" for kind in kinds)
 
 
@@ -400,7 +400,7 @@ acts = Table(
     Column("recorded_at", UtcInstant, nullable=False),
     Column("subject", Text),
     Column("tell", Text),
-    CheckConstraint(f"kind IN ({_among(ACT_KINDS)})", name="act_kind"),
+    CheckConstraint(f"kind IN ({_among(get_args(ActKind))})", name="act_kind"),
     CheckConstraint(
         f"reason IS NOT NULL OR kind IN ({_among(ACT_KINDS_THAT_NEED_NO_REASON)})", name="act_has_a_reason"
     ),

@@ -16,7 +16,7 @@ from staking.days import end_of
 from staking.models import CreditReceipt, PoolShort
 
 
-def answered(request: CreditRequest, facts: CreditFacts | None) -> CreditReceipt | None:
+def repeated_or_refused(request: CreditRequest, facts: CreditFacts | None) -> CreditReceipt | None:
     """The first receipt, to a repeat; None if the day is to be credited now.
 
     Raises OutOfOrder for a day that is not closed or earns nothing, ContentDiffers for other content than was

@@ -22,7 +22,7 @@ class Closing:
     """Of the table ``snapshots``."""
 
 
-def answered(request: SnapshotRequest, facts: ClosingFacts | None, now: datetime) -> Snapshot | None:
+def repeated_or_refused(request: SnapshotRequest, facts: ClosingFacts | None, now: datetime) -> Snapshot | None:
     """What was fixed, to a repeat; None if the day is to be closed now.
 
     ``facts`` is None if the user is not known. Raises ContentDiffers, NotEnrolled or OutOfOrder if the day may not

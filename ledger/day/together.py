@@ -24,7 +24,7 @@ from ledger.day.snapshot import Closing
 from ledger.errors import LedgerError, NoProgram
 from ledger.journal import post_to
 from ledger.locking import LockedUser, lock_users
-from ledger.programs import program_of_closed_day
+from ledger.programs import program_of_begun_day
 from staking.day import paid
 from staking.days import end_of
 from staking.models import CreditReceipt, EndsHere, PoolShort, Rewards, Snapshot, SourceLate
@@ -80,7 +80,7 @@ class _Batch(Generic[Request, Answer]):
         self.answers: dict[str, Answer | LedgerError] = {}
         """By user."""
 
-    def each(self, decide: Callable[[Request], Decision]) -> dict[str, Decision]:
+    def decide(self, decide: Callable[[Request], Decision]) -> dict[str, Decision]:
         """What is decided for each user without an answer. If that is a refusal, it is the user's answer."""
         decided: dict[str, Decision] = {}
         for user_id, request in [*self.open.items()]:
@@ -89,6 +89,10 @@ class _Batch(Generic[Request, Answer]):
             except LedgerError as refusal:
                 self.answer({user_id: refusal})
         return decided
+
+    def refuse_where(self, check: Callable[[Request], None]) -> None:
+        """Answers each user whose request a check refuses with that refusal."""
+        self.decide(check)
 
     def answer(self, answers: Mapping[str, Answer | LedgerError | None]) -> None:
         """Gives users their answers, where there is one."""
@@ -105,10 +109,12 @@ async def _close_all(
     batch = _Batch[SnapshotRequest, Snapshot | SourceLate](requests)
     async with ledger.write() as connection:
         locked = await lock_users(connection, batch.open)
-        batch.each(lambda request: _check_fence(locked, request))
+        batch.refuse_where(lambda request: _check_fence(locked, request))
         now = ledger.clock()
         facts = await closing_facts(connection, day, batch.open.values(), locked)
-        batch.answer(batch.each(lambda request: snapshot.answered(request, facts.get(request.user_id), now)))
+        batch.answer(
+            batch.decide(lambda request: snapshot.repeated_or_refused(request, facts.get(request.user_id), now))
+        )
         if not batch.open:
             return batch.answers
         if late := await late_sources(connection, end_of(day)):
@@ -117,13 +123,13 @@ async def _close_all(
             batch.answer(dict.fromkeys([*batch.open], answer))
             return batch.answers
         try:
-            program = await program_of_closed_day(ledger, connection, day)
+            program = await program_of_begun_day(ledger, connection, day)
         except NoProgram as refusal:
             batch.answer(dict.fromkeys([*batch.open], refusal))
             return batch.answers
         before = {user_id: facts[user_id].before for user_id in batch.open}
         of_day = await day_facts(connection, day, program, before)
-        closings = batch.each(
+        closings = batch.decide(
             lambda request: snapshot.closing(
                 request, facts[request.user_id], of_day[request.user_id], program, now
             )
@@ -152,12 +158,12 @@ async def _compute_all(
     batch = _Batch[ComputeRequest, Rewards | EndsHere](requests)
     async with ledger.read() as connection:
         try:
-            in_force = await program_of_closed_day(ledger, connection, day)
+            in_force = await program_of_begun_day(ledger, connection, day)
         except NoProgram as refusal:
             batch.answer(dict.fromkeys([*batch.open], refusal))
             return batch.answers
         region_of = await regions(connection, requests)
-    batch.answer(batch.each(lambda request: compute.computed(request, in_force, region_of.get(request.user_id))))
+    batch.answer(batch.decide(lambda request: compute.computed(request, in_force, region_of.get(request.user_id))))
     return batch.answers
 
 
@@ -168,10 +174,10 @@ async def _credit_all(
     batch = _Batch[CreditRequest, CreditReceipt | PoolShort](requests)
     async with ledger.write() as connection:
         locked = await lock_users(connection, batch.open)
-        batch.each(lambda request: _check_fence(locked, request))
+        batch.refuse_where(lambda request: _check_fence(locked, request))
         now = ledger.clock()
         facts = await credit_facts(connection, day, batch.open)
-        batch.answer(batch.each(lambda request: credit.answered(request, facts.get(request.user_id))))
+        batch.answer(batch.decide(lambda request: credit.repeated_or_refused(request, facts.get(request.user_id))))
         pools = await lock_pools(
             connection, {asset for request in batch.open.values() for asset in paid(request.rewards)}
         )
@@ -187,7 +193,7 @@ async def _credit_all(
                     left[asset] -= reward
             return decided
 
-        decided = batch.each(credited)
+        decided = batch.decide(credited)
         creditings = {user_id: each for user_id, each in decided.items() if isinstance(each, Crediting)}
         batch.answer({user_id: each for user_id, each in decided.items() if isinstance(each, PoolShort)})
         receipts = await _write_credits(connection, creditings, pools)

@@ -17,7 +17,7 @@ from staking.money import MAX_ACCOUNT_UNITS, format_amount
 Status: TypeAlias = Literal["posted", "repeated", "refused"]
 
 
-class Recorded(NamedTuple):
+class RecordedMovement(NamedTuple):
     """What the journal has recorded under a movement's id. ``effective_at`` is the instant from which it
     counts."""
 
@@ -44,7 +44,7 @@ class Recorded(NamedTuple):
         )
 
 
-class Outcome(NamedTuple):
+class MovementOutcome(NamedTuple):
     """What became of a movement."""
 
     movement_id: str
@@ -56,14 +56,14 @@ class Outcome(NamedTuple):
 
 
 @dataclass
-class Facts:
+class FeedFacts:
     """What the ledger knows of the users and ids of some movements. Each decision brings it up to date."""
 
     counts_from: dict[str, int]
     """For each user, the earliest instant from which a movement can count (I4)."""
     balances: dict[Changed, int]
     """The balance of each account that exists, in units."""
-    recorded: dict[str, Recorded]
+    recorded: dict[str, RecordedMovement]
     """The recorded entries by movement id."""
     misspelt: dict[str, str]
     """For each asset code that is misspelt, why no account is opened under it."""
@@ -74,19 +74,19 @@ class Decided:
     """What was decided about some movements: the outcomes in the order of the movements, and the movements to be
     posted in the order in which they are posted."""
 
-    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    outcomes: list[MovementOutcome] = field(default_factory=list[MovementOutcome])
     to_post: list[tuple[ReadMovement, int]] = field(default_factory=list[tuple[ReadMovement, int]])
     """Each movement with the instant from which it counts."""
 
 
-def decide(facts: Facts, movements: Sequence[Arrived]) -> Decided:
+def decide(facts: FeedFacts, movements: Sequence[Arrived]) -> Decided:
     """Decides about movements one after the other. Each decision takes the earlier ones into account.
 
     A group is decided at the position of its last leg. All of its legs count from one instant: the latest one from
     which any of them could count. So nobody ever sees a holding that has only some of them.
     """
     decided = Decided()
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, MovementOutcome] = {}
     for places in _units(movements):
         outcomes |= zip(places, _decide_unit(facts, [movements[place] for place in places], decided), strict=True)
     decided.outcomes = [outcomes[place] for place in range(len(movements))]
@@ -104,7 +104,7 @@ def _units(movements: Sequence[Arrived]) -> list[list[int]]:
     return list(units.values())
 
 
-def _decide_unit(facts: Facts, legs: Sequence[Arrived], decided: Decided) -> list[Outcome]:
+def _decide_unit(facts: FeedFacts, legs: Sequence[Arrived], decided: Decided) -> list[MovementOutcome]:
     fresh, faults = _sorted_out(facts, legs)
     if not faults:
         faults = _against_the_balances(facts, fresh)
@@ -112,15 +112,15 @@ def _decide_unit(facts: Facts, legs: Sequence[Arrived], decided: Decided) -> lis
         return [_of_a_refused_unit(facts, leg, faults) for leg in legs]
     if fresh:
         _post(facts, [*fresh.values()], decided)
-    outcomes: list[Outcome] = []
+    outcomes: list[MovementOutcome] = []
     for leg in legs:
         movement_id = leg.sent.movement_id
         status: Status = "posted" if fresh.pop(movement_id, None) else "repeated"
-        outcomes.append(Outcome(movement_id, status, instant_of(facts.recorded[movement_id].effective_at)))
+        outcomes.append(MovementOutcome(movement_id, status, instant_of(facts.recorded[movement_id].effective_at)))
     return outcomes
 
 
-def _sorted_out(facts: Facts, legs: Sequence[Arrived]) -> tuple[dict[str, ReadMovement], dict[str, Reason]]:
+def _sorted_out(facts: FeedFacts, legs: Sequence[Arrived]) -> tuple[dict[str, ReadMovement], dict[str, Reason]]:
     """The legs that the journal does not have yet, by id, and what is wrong with any leg. Balances are not looked
     at here."""
     fresh: dict[str, ReadMovement] = {}
@@ -150,8 +150,8 @@ def _sorted_out(facts: Facts, legs: Sequence[Arrived]) -> tuple[dict[str, ReadMo
     return fresh, faults
 
 
-def _as_sent_before(read: ReadMovement | None) -> Recorded | None:
-    return read and Recorded(
+def _as_sent_before(read: ReadMovement | None) -> RecordedMovement | None:
+    return read and RecordedMovement(
         read.kind, read.user_id, read.asset, read.amount, read.occurred_at, read.note, read.occurred_at
     )
 
@@ -163,7 +163,7 @@ def _changes(fresh: Sequence[ReadMovement]) -> dict[Changed, int]:
     return changes
 
 
-def _against_the_balances(facts: Facts, fresh: dict[str, ReadMovement]) -> dict[str, Reason]:
+def _against_the_balances(facts: FeedFacts, fresh: dict[str, ReadMovement]) -> dict[str, Reason]:
     """Tests I2 for the sum of movements that happen together."""
     faults: dict[Changed, Reason] = {}
     for (user_id, asset), change in _changes([*fresh.values()]).items():
@@ -185,25 +185,25 @@ def _against_the_balances(facts: Facts, fresh: dict[str, ReadMovement]) -> dict[
     }
 
 
-def _of_a_refused_unit(facts: Facts, leg: Arrived, faults: dict[str, Reason]) -> Outcome:
+def _of_a_refused_unit(facts: FeedFacts, leg: Arrived, faults: dict[str, Reason]) -> MovementOutcome:
     movement_id, read = leg.sent.movement_id, leg.read
     if reason := faults.get(movement_id):
-        return Outcome(movement_id, "refused", reason=reason)
+        return MovementOutcome(movement_id, "refused", reason=reason)
     recorded = facts.recorded.get(movement_id)
     if recorded and isinstance(read, ReadMovement) and recorded.is_of(read):
-        return Outcome(movement_id, "repeated", instant_of(recorded.effective_at))
+        return MovementOutcome(movement_id, "repeated", instant_of(recorded.effective_at))
     at_fault, reason = next(iter(faults.items()))
     sentence = f"the leg {at_fault} of its group {leg.sent.group} is refused: {reason.sentence}"
-    return Outcome(movement_id, "refused", reason=Reason("group_refused", sentence))
+    return MovementOutcome(movement_id, "refused", reason=Reason("group_refused", sentence))
 
 
-def _post(facts: Facts, fresh: Sequence[ReadMovement], decided: Decided) -> None:
+def _post(facts: FeedFacts, fresh: Sequence[ReadMovement], decided: Decided) -> None:
     effective_at = max(max(one.occurred_at, facts.counts_from[one.user_id]) for one in fresh)
     for (user_id, asset), change in _changes(fresh).items():
         facts.counts_from[user_id] = effective_at
         facts.balances[user_id, asset] = facts.balances.get((user_id, asset), 0) + change
     for one in fresh:
-        facts.recorded[one.movement_id] = Recorded(
+        facts.recorded[one.movement_id] = RecordedMovement(
             one.kind, one.user_id, one.asset, one.amount, one.occurred_at, one.note, effective_at
         )
         decided.to_post.append((one, effective_at))

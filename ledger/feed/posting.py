@@ -6,11 +6,11 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.accounts import OUTSIDE, SPOT, Account, AccountKey, find_accounts, open_accounts
-from ledger.bulks import InCommon, Movement, accounts_of, post_movements_to
+from ledger.bulks import BulkMovement, InCommon, accounts_of, post_movements_to
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import accounts, entries, instant_of, postings, stored_instant, users
-from ledger.feed.deciding import Decided, Facts, Outcome, Recorded, decide
+from ledger.feed.deciding import Decided, FeedFacts, MovementOutcome, RecordedMovement, decide
 from ledger.feed.reading import Arrived, ReadMovement
 from ledger.feed.refused import keep_refused
 from ledger.locking import LockedUser, lock_or_make_users, lock_users
@@ -18,7 +18,7 @@ from ledger.spelling import misspelt_assets
 
 
 @run_again_if_it_gave_way
-async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Outcome]:
+async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[MovementOutcome]:
     """Posts those movements that can be posted, and answers for each what became of it, in the order of the
     movements.
 
@@ -33,7 +33,7 @@ async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Outcom
 
 async def post_feed_within(
     ledger: Ledger, connection: AsyncConnection, movements: Sequence[Arrived]
-) -> list[Outcome]:
+) -> list[MovementOutcome]:
     """What ``post_feed`` does, within a transaction in which more is written that belongs to it."""
     read = [movement.read for movement in movements if isinstance(movement.read, ReadMovement)]
     locked = await _lock(connection, read)
@@ -58,10 +58,10 @@ async def _facts(
     locked: Mapping[str, LockedUser],
     known: Mapping[AccountKey, Account],
     read: Sequence[ReadMovement],
-) -> Facts:
+) -> FeedFacts:
     balances = {(user_id or "", asset): account.balance or 0 for (_, user_id, asset), account in known.items()}
     new = {one.asset for one in read if (one.user_id, one.asset) not in balances}
-    return Facts(
+    return FeedFacts(
         counts_from={one.user_id: _counts_from(locked.get(one.user_id)) for one in read},
         balances=balances,
         recorded=await _recorded(connection, [one.movement_id for one in read]),
@@ -90,12 +90,12 @@ _RECORDED = (
 )
 
 
-async def _recorded(connection: AsyncConnection, movement_ids: Sequence[str]) -> dict[str, Recorded]:
+async def _recorded(connection: AsyncConnection, movement_ids: Sequence[str]) -> dict[str, RecordedMovement]:
     """What the journal has recorded under some ids. Of an entry that moves several assets, this is one of its
     sides."""
     rows = await connection.execute(_RECORDED, {"keys": movement_ids})
     return {
-        row.idempotency_key: Recorded(
+        row.idempotency_key: RecordedMovement(
             row.kind,
             row.user_id,
             row.asset,
@@ -114,7 +114,7 @@ async def _post(
     if not decided.to_post:
         return
     new = [
-        Movement(
+        BulkMovement(
             one.user_id,
             one.asset,
             one.amount,

@@ -14,7 +14,7 @@ from ledger.acts import write_act
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, refused_movements
 from ledger.errors import UnknownMovement
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.reading import Arrived, Reason, SentMovement, sent_in
 
 _CONTENT_DIFFERS = "content_differs"
@@ -38,7 +38,11 @@ class RefusedMovement:
 
 
 async def keep_refused(
-    connection: AsyncConnection, movements: Sequence[Arrived], outcomes: Sequence[Outcome], *, now: datetime
+    connection: AsyncConnection,
+    movements: Sequence[Arrived],
+    outcomes: Sequence[MovementOutcome],
+    *,
+    now: datetime,
 ) -> None:
     """Keeps the movements that were refused, and removes from the refused movements those that are now in the
     journal.

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
 
 from ledger.database.engine import Ledger
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.posting import post_feed
 from ledger.feed.reading import MOVEMENTS_MAX, SentMovement, arrived
 from ledger.feed.refused import all_refused, refused_with_groups
@@ -12,7 +12,7 @@ from ledger.feed.refused import all_refused, refused_with_groups
 
 async def retry_refused(
     ledger: Ledger, movement_ids: Sequence[str] | None, *, now: datetime
-) -> AsyncGenerator[list[Outcome]]:
+) -> AsyncGenerator[list[MovementOutcome]]:
     """Tries refused movements again in the order in which they first came, each with all legs of its group.
     Without ids, all refused movements are tried. Yields what became of each, part by part; a part is durable when
     it is yielded.

@@ -6,7 +6,7 @@ from enum import StrEnum
 _SPELT_OTHERWISE = str.maketrans({"ı": "i", "đ": "d", "ł": "l"})
 
 
-class Column(StrEnum):
+class ExportColumn(StrEnum):
     """The fields of a line, by their English names."""
 
     USER = "User_ID"
@@ -19,7 +19,7 @@ class Column(StrEnum):
 
 
 _COLUMNS = {
-    Column.USER: """
+    ExportColumn.USER: """
         User ID · UID · ID de usuario · ID del usuario · ID do usuário · ID de usuário
         · ID do utilizador · ID utilisateur · ID d'utilisateur · ID de l'utilisateur
         · Identifiant utilisateur · Benutzer-ID · Nutzer-ID · ID utente · ID пользователя
@@ -27,32 +27,32 @@ _COLUMNS = {
         · Kullanıcı Kimliği · 用户ID · 用户编号 · 用戶ID · 用戶編號 · 使用者ID · 使用者編號
         · ユーザーID · 사용자 ID · 유저 ID · ID người dùng · Mã người dùng · ID Pengguna
         · ID użytkownika · Identyfikator użytkownika · Gebruikers-ID · معرف المستخدم""",
-    Column.TIME: """
+    ExportColumn.TIME: """
         Time · Date · Datetime · Date and time · Tiempo · Hora · Fecha · Fecha y hora · Tempo · Horário
         · Data · Data e hora · Temps · Heure · Date et heure · Zeit · Uhrzeit · Datum
         · Datum und Uhrzeit · Ora · Data e ora · Время · Дата · Дата и время · Час · Дата і час · Zaman
         · Saat · Tarih · 时间 · 時間 · 日期 · 時刻 · 日時 · 시간 · 일시 · 날짜 · Thời gian · Ngày giờ
         · Waktu · Czas · Tijd · الوقت""",
-    Column.ACCOUNT: """
+    ExportColumn.ACCOUNT: """
         Account · Wallet · Cuenta · Conta · Compte · Konto · Conto · Аккаунт · Счет · Счёт · Рахунок
         · Акаунт · Hesap · 账户 · 帳戶 · 賬戶 · 帐户 · アカウント · 口座 · 계정 · 계좌 · Tài khoản
         · Akun · Rekening · الحساب""",
-    Column.OPERATION: """
+    ExportColumn.OPERATION: """
         Operation · Operación · Operação · Opération · Vorgang · Transaktion · Operazione · Операция
         · Операція · İşlem · Operasyon · 操作 · 取引 · オペレーション · 작업 · 거래 · Hoạt động
         · Thao tác · Giao dịch · Operasi · Operacja · Transactie · العملية""",
-    Column.ASSET: """
+    ExportColumn.ASSET: """
         Coin · Asset · Token · Moneda · Criptomoneda · Activo · Moeda · Criptomoeda · Ativo · Monnaie
         · Cryptomonnaie · Jeton · Actif · Münze · Kryptowährung · Moneta · Criptovaluta · Монета
         · Криптовалюта · Kripto Para · Kripto para birimi · 币种 · 幣種 · 币 · 幣 · コイン · 通貨
         · 코인 · Đồng coin · Tiền mã hóa · Koin · Aset · Kryptowaluta · Munt · العملة""",
-    Column.CHANGE: """
+    ExportColumn.CHANGE: """
         Change · Cambio · Variación · Alteração · Variação · Mudança · Changement · Variation
         · Modification · Änderung · Veränderung · Modifica · Variazione · Cambiamento · Изменение
         · Изменения · Зміна · Зміни · Değişim · Değişiklik · 变化 · 变更 · 变动 · 更改 · 變化 · 變更
         · 變動 · 変更 · 変化 · 変動 · 増減 · 변경 · 변동 · 변화 · Thay đổi · Biến động · Perubahan
         · Zmiana · Wijziging · التغيير""",
-    Column.REMARK: """
+    ExportColumn.REMARK: """
         Remark · Remarks · Note · Notes · Comment · Comments · Observación · Observaciones · Comentario
         · Comentarios · Nota · Notas · Observação · Observações · Comentário · Comentários · Remarque
         · Remarques · Commentaire · Commentaires · Bemerkung · Bemerkungen · Anmerkung · Anmerkungen
@@ -100,14 +100,14 @@ _PARTS_OF_SPOT = tuple(_all(_NAMES_SPOT))
 _PARTS_OF_ANOTHER = tuple(_all(_ANOTHER_ACCOUNT))
 
 
-def column_called(word: str) -> tuple[Column, bool] | None:
+def column_called(word: str) -> tuple[ExportColumn, bool] | None:
     """The column with that heading, in any of the languages, and whether the heading says UTC; None if there is no
     such column."""
     name = folded(word)
     if column := _COLUMN_OF.get(name):
         return column, False
-    if _UTC in name and _COLUMN_OF.get(name.replace(_UTC, "", 1)) is Column.TIME:
-        return Column.TIME, True
+    if _UTC in name and _COLUMN_OF.get(name.replace(_UTC, "", 1)) is ExportColumn.TIME:
+        return ExportColumn.TIME, True
     return None
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import accounts, entries, import_spans, imports, postings
 from ledger.imports.opening_facts import read_openings
-from ledger.imports.plan import Facts, Later, RecordedLine, Span
+from ledger.imports.plan import ImportFacts, Later, RecordedLine, Span
 from ledger.imports.records import RecordedImport
 from ledger.locking import LockedUser
 from ledger.reversals import REVERSALS, is_reversal_of
@@ -26,13 +26,13 @@ async def read_facts(
     own: RecordedImport | None,
     *,
     in_detail: bool,
-) -> dict[str, Facts]:
+) -> dict[str, ImportFacts]:
     """What is recorded about each user; the span of each user's lines is given.
 
     ``own`` is the import of these lines, if it is run again. With ``in_detail`` every instant after the last line
     is read, of which there may be a million; otherwise only their sums.
     """
-    facts = {user_id: Facts(users[user_id], {}) for user_id in spans}
+    facts = {user_id: ImportFacts(users[user_id], {}) for user_id in spans}
     for user_ids in chunks(sorted(spans), _USERS_IN_A_STATEMENT):
         some = {user_id: spans[user_id] for user_id in user_ids}
         await _read_holdings(connection, facts, some, in_detail=in_detail)
@@ -43,7 +43,7 @@ async def read_facts(
 
 
 async def _read_holdings(
-    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], *, in_detail: bool
+    connection: AsyncConnection, facts: Mapping[str, ImportFacts], spans: Mapping[str, Span], *, in_detail: bool
 ) -> None:
     of_users = accounts.c.user_id.in_(list(spans))
     held = await connection.execute(
@@ -97,7 +97,10 @@ def _later(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
 
 
 async def _read_imported(
-    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], own: RecordedImport | None
+    connection: AsyncConnection,
+    facts: Mapping[str, ImportFacts],
+    spans: Mapping[str, Span],
+    own: RecordedImport | None,
 ) -> None:
     """Imported movements of those instants; the instant is where the source put it, not from when it counts."""
     first, last = min(span.first for span in spans.values()), max(span.last for span in spans.values())
@@ -143,7 +146,10 @@ def _imported(user_ids: list[str], condition: ColumnElement[bool]) -> Select[*tu
 
 
 async def _read_spans(
-    connection: AsyncConnection, facts: Mapping[str, Facts], spans: Mapping[str, Span], own: RecordedImport | None
+    connection: AsyncConnection,
+    facts: Mapping[str, ImportFacts],
+    spans: Mapping[str, Span],
+    own: RecordedImport | None,
 ) -> None:
     others = imports.c.undone_at.is_(None)
     if own is not None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timezone, tzinfo
 from typing import TypeAlias
 
 from ledger.imports import garbage
-from ledger.imports.export_words import Column, column_called, folded, is_another_account, is_spot
+from ledger.imports.export_words import ExportColumn, column_called, folded, is_another_account, is_spot
 from staking.models import check_user_id
 from staking.money import AmountError, AmountTooFine, AmountTooLarge, parse_amount
 from staking.program import check_asset_code
@@ -115,7 +115,7 @@ class Accounts:
 class Header:
     """The first line of a file: which column stands where."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[ExportColumn, ...]
     utc_word: str | None
     """The heading of the times, if it says that they are UTC; else None."""
 
@@ -173,9 +173,9 @@ class _Reading:
 
     def __init__(self, header: Header, zone: tzinfo, now: datetime | None, accounts: Accounts) -> None:
         self._header, self._zone, self._now, self._accounts = header, zone, now, accounts
-        self._places = [header.columns.index(column) for column in Column if column in header.columns]
+        self._places = [header.columns.index(column) for column in ExportColumn if column in header.columns]
         self._is_in_order = self._places == sorted(self._places)
-        self._is_plain = self._is_in_order and Column.REMARK in header.columns
+        self._is_plain = self._is_in_order and ExportColumn.REMARK in header.columns
         self._count = len(header.columns)
         self._kinds: dict[str, bool | None] = {}
         self._codes: dict[str, str] = {}
@@ -246,19 +246,19 @@ class _Reading:
         columns = self._header.columns
         if len(record) == len(columns) + 1 and not record[-1]:
             record = record[:-1]
-        elif len(record) == len(columns) - 1 and columns[-1] is Column.REMARK:
+        elif len(record) == len(columns) - 1 and columns[-1] is ExportColumn.REMARK:
             record = [*record, ""]
         if len(record) != len(columns):
             return None
         fields = record if self._is_in_order else [record[place] for place in self._places]
-        return fields if Column.REMARK in columns else [*fields, ""]
+        return fields if ExportColumn.REMARK in columns else [*fields, ""]
 
     def _wrong_count(self, count: int) -> str:
         return f"a line has {len(self._header.columns)} fields, this one has {count}"
 
     def _whose(self, record: list[str]) -> str | None:
         """The user of a line with too many or too few fields. Its first fields are most likely right."""
-        return record[0] if self._header.columns[0] is Column.USER else None
+        return record[0] if self._header.columns[0] is ExportColumn.USER else None
 
     def _kind(self, account: str) -> bool | None:
         """Whether the account is Spot; None if it is not recognised."""
@@ -378,7 +378,9 @@ def _header(record: tuple[int, list[str]] | BadLine | None) -> Header:
     _, words = record
     found = [column_called(word) for word in words]
     columns = tuple(column for column, _ in filter(None, found))
-    is_whole = set(columns) >= set(Column) - {Column.REMARK} and len(set(columns)) == len(columns) == len(words)
+    is_whole = set(columns) >= set(ExportColumn) - {ExportColumn.REMARK} and len(set(columns)) == len(
+        columns
+    ) == len(words)
     if not is_whole:
         unknown = [_shown(word, 20) for word, column in zip(words, found, strict=True) if column is None]
         told = f"; not known is {' and '.join(unknown)}" if 0 < len(unknown) < len(words) else ""

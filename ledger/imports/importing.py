@@ -13,7 +13,7 @@ from ledger.imports import garbage
 from ledger.imports.facts import chunks, read_facts
 from ledger.imports.history_export import BadLine, Export, ExportLine, check_accounts
 from ledger.imports.parts import Importing, ImportRefused, PartUnderWay, begin_part, in_order
-from ledger.imports.plan import Answer, Facts, Plan, Problem, Span, digest_of, merged, numbered, span_of
+from ledger.imports.plan import Answer, ImportFacts, LineProblem, Plan, Span, digest_of, merged, numbered, span_of
 from ledger.imports.records import ImportedBy, import_of_content
 from ledger.locking import users_as_they_are
 from ledger.programs import all_versions
@@ -142,15 +142,15 @@ class _Tally:
     """Lines by asset, as all counts here."""
     late: Counter[str]
     repeats: Counter[str]
-    problems: list[Problem]
-    doubts: list[Problem]
+    problems: list[LineProblem]
+    doubts: list[LineProblem]
     instants: set[int] | None
     """The instants at which something is new; None if everything is new."""
     half_known: set[int]
     """Those of these instants at which something is not new."""
 
 
-def _tally(decided: Plan, facts: Facts) -> _Tally:
+def _tally(decided: Plan, facts: ImportFacts) -> _Tally:
     instants = {item.instant for item in decided.new} if decided.repeats else None
     return _Tally(
         new=Counter([item.line.asset for item in decided.new]),
@@ -218,7 +218,7 @@ async def _check(
 
 
 def _tallies(
-    work: _Import, facts: Mapping[str, Facts], by_user: Mapping[str, Sequence[ExportLine]]
+    work: _Import, facts: Mapping[str, ImportFacts], by_user: Mapping[str, Sequence[ExportLine]]
 ) -> dict[str, _Tally]:
     return {
         user_id: _tally(work.plan(work.recorded, facts[user_id], numbered(lines, with_keys=False)), facts[user_id])

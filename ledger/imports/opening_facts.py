@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import UtcInstant, accounts, entries, import_spans, imports, postings
 from ledger.imports.history_export import OPENING
-from ledger.imports.plan import Facts, RecordedOpening, Span
+from ledger.imports.plan import ImportFacts, RecordedOpening, Span
 from ledger.imports.records import RecordedImport
 from ledger.reversals import REVERSALS, is_reversal_of
 
@@ -20,7 +20,7 @@ _IN_A_STATEMENT = 5_000
 
 async def read_openings(
     connection: AsyncConnection,
-    facts: Mapping[str, Facts],
+    facts: Mapping[str, ImportFacts],
     spans: Mapping[str, Span],
     own: RecordedImport | None,
 ) -> None:
@@ -36,7 +36,7 @@ async def read_openings(
 
 
 async def _recorded_openings(
-    connection: AsyncConnection, facts: Mapping[str, Facts], users: Sequence[str], own: RecordedImport | None
+    connection: AsyncConnection, facts: Mapping[str, ImportFacts], users: Sequence[str], own: RecordedImport | None
 ) -> None:
     """An opening balance stands where the span of its import begins."""
     of_others = [user_id for user_id in users if facts[user_id].spans]
@@ -96,7 +96,7 @@ async def _openings_at(
 
 
 async def _held_before(
-    connection: AsyncConnection, facts: Mapping[str, Facts], begins: Mapping[str, datetime]
+    connection: AsyncConnection, facts: Mapping[str, ImportFacts], begins: Mapping[str, datetime]
 ) -> None:
     occurred_at = func.coalesce(entries.c.occurred_at, entries.c.effective_at, type_=UtcInstant)
     begin = case(

@@ -10,14 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.accounts import OUTSIDE, AccountKey, find_accounts
-from ledger.bulks import Changed, InCommon, Movement, accounts_of, post_movements, settle, sides_of
+from ledger.bulks import BulkMovement, Changed, InCommon, accounts_of, post_movements, settle, sides_of
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import instant_of, stored_instant, users
 from ledger.errors import AccountFull, InsufficientBalance
 from ledger.imports.facts import read_facts
 from ledger.imports.history_export import BadLine, ExportLine
-from ledger.imports.plan import Answer, Facts, NewLine, Plan, Span, numbered, plan, span_of
+from ledger.imports.plan import Answer, ImportFacts, NewLine, Plan, Span, numbered, plan, span_of
 from ledger.imports.posting_ahead import post_ahead
 from ledger.imports.records import (
     OTHERS_TURN_S,
@@ -67,7 +67,7 @@ class Importing:
     """By user, instants of which some lines are new and some are not, as they are stored."""
     recorded: RecordedImport | None = None
 
-    def plan(self, recorded: RecordedImport | None, facts: Facts, lines: Sequence[NewLine]) -> Plan:
+    def plan(self, recorded: RecordedImport | None, facts: ImportFacts, lines: Sequence[NewLine]) -> Plan:
         """What to post of a user's lines."""
         answer = (recorded and recorded.answer) or self.answer
         return plan(facts, lines, self.spans[facts.user.user_id], answer=answer, without=self.skipped)
@@ -118,7 +118,7 @@ class _Part:
     is_last: bool
     follows: PartUnderWay | None
 
-    def movements(self, known: Mapping[str, LockedUser]) -> list[Movement]:
+    def movements(self, known: Mapping[str, LockedUser]) -> list[BulkMovement]:
         """What is posted if all lines are new.
 
         Raises _Overtaken if a line falls into a closed day: such lines count from one instant, in the order in
@@ -296,7 +296,7 @@ async def _plans(
 
 
 def _plans_of(
-    work: Importing, recorded: RecordedImport | None, facts: Mapping[str, Facts], part: _Part
+    work: Importing, recorded: RecordedImport | None, facts: Mapping[str, ImportFacts], part: _Part
 ) -> list[Plan]:
     return [work.plan(recorded, facts[user_id], lines) for user_id, lines in sorted(part.lines.items())]
 
@@ -321,9 +321,9 @@ async def _note_latest(connection: AsyncConnection, plans: Collection[Plan]) -> 
     await update_rows(connection, users, latest)
 
 
-def movement_of(item: NewLine, user_id: str, closed_through: int) -> Movement:
+def movement_of(item: NewLine, user_id: str, closed_through: int) -> BulkMovement:
     """A line as it is posted: from when it counts, and when it occurred where that is earlier (I4)."""
     line, instant, _, key = item
     if instant >= closed_through:
-        return Movement(user_id, line.asset, line.change, instant, None, key, line.words)
-    return Movement(user_id, line.asset, line.change, closed_through, instant, key, line.words)
+        return BulkMovement(user_id, line.asset, line.change, instant, None, key, line.words)
+    return BulkMovement(user_id, line.asset, line.change, closed_through, instant, key, line.words)

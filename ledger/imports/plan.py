@@ -75,7 +75,7 @@ class RecordedOpening(NamedTuple):
 
 
 @dataclass
-class Facts:
+class ImportFacts:
     """What is recorded about a user, as far as an export's lines reach. Instants are as they are stored."""
 
     user: LockedUser
@@ -134,7 +134,7 @@ def key_of(line: ExportLine, instant: int, number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Problem:
+class LineProblem:
     """A balance that would leave its range, or a line that a person has to decide about."""
 
     line: BadLine
@@ -151,8 +151,8 @@ class Plan:
     """In the order of the lines."""
     repeats: Counter[str]
     """How many lines were imported before, by asset."""
-    problems: list[Problem]
-    doubts: list[Problem]
+    problems: list[LineProblem]
+    doubts: list[LineProblem]
 
     def is_late(self, item: NewLine) -> bool:
         """Whether the line falls into a closed day, so that it counts from the end of the closed days."""
@@ -224,7 +224,7 @@ def _of_one_movement(instant: datetime, found: list[tuple[Span, list[ExportLine]
 
 
 def plan(
-    facts: Facts,
+    facts: ImportFacts,
     lines: Sequence[NewLine],
     span: Span,
     *,
@@ -248,7 +248,7 @@ def plan(
     else:
         new = list(wanted)
     repeats: Counter[str] = Counter()
-    doubts: list[Problem] = []
+    doubts: list[LineProblem] = []
     if known:
         new += _further(facts, known, span, answer, repeats, doubts)
         new.sort(key=lambda item: (item.line.file, item.line.number))
@@ -257,12 +257,12 @@ def plan(
 
 
 def _further(
-    facts: Facts,
+    facts: ImportFacts,
     known: Mapping[Moved, list[ExportLine]],
     span: Span,
     answer: Answer | None,
     repeats: Counter[str],
-    doubts: list[Problem],
+    doubts: list[LineProblem],
 ) -> Iterator[NewLine]:
     """What is new among lines of which equal ones were imported before; the others are counted as repeats."""
     doubtful_at = {
@@ -310,17 +310,17 @@ def _is_doubtful(instant: datetime, span: Span, earlier: Iterable[Span]) -> bool
     return touching
 
 
-def _doubt(line: ExportLine, recorded: RecordedLine) -> Problem:
+def _doubt(line: ExportLine, recorded: RecordedLine) -> LineProblem:
     whence = "an earlier import" if recorded.import_number is None else f"import {recorded.import_number}"
     sentence = (
         f"{line.words!r}, {format_amount(line.change)} {line.asset} of user {line.user_id} at "
         f"{_moment(line.instant)}, is equal to entry {recorded.entry_id} of {whence}, {recorded.words!r}, and the "
         "two exports meet at this instant only: it is the same movement (--same), or a further one (--again)"
     )
-    return Problem(BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False)
+    return LineProblem(BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False)
 
 
-def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
+def _problems(facts: ImportFacts, new: Sequence[NewLine]) -> list[LineProblem]:
     """Per asset the instants at whose end the balance would be below zero, and too large (I2)."""
     closed_through = stored_instant(facts.user.closed_through)
     timelines: defaultdict[str, dict[int, int]] = defaultdict(dict)
@@ -334,7 +334,7 @@ def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
         if asset in timelines:
             timeline = timelines[asset]
             timeline[instant] = timeline.get(instant, 0) + change
-    problems: list[Problem] = []
+    problems: list[LineProblem] = []
     for asset, timeline in timelines.items():
         later = facts.later.get(asset, _NOTHING_LATER)
         holding = held[asset] - later.total
@@ -344,7 +344,7 @@ def _problems(facts: Facts, new: Sequence[NewLine]) -> list[Problem]:
     return problems
 
 
-def _counted_twice(facts: Facts, new: Sequence[NewLine]) -> Iterator[Problem]:
+def _counted_twice(facts: ImportFacts, new: Sequence[NewLine]) -> Iterator[LineProblem]:
     """Per asset, the problems with an opening balance that would count something twice, since it stands for
     everything before it."""
     told: set[str] = set()
@@ -366,7 +366,9 @@ def _counted_twice(facts: Facts, new: Sequence[NewLine]) -> Iterator[Problem]:
             )
         if sentence and line.asset not in told:
             told.add(line.asset)
-            yield Problem(BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False)
+            yield LineProblem(
+                BadLine(line.number, sentence, line.user_id, line.file), line.asset, is_overflow=False
+            )
 
 
 def _stays_in_range(holding: int, timeline: Mapping[int, int], later: Later) -> bool:
@@ -384,7 +386,7 @@ def _problems_of(
     timeline: Mapping[int, int],
     later: Later,
     lines: Sequence[NewLine],
-) -> list[Problem]:
+) -> list[LineProblem]:
     """In words. What was posted after the last line has no instant here: whoever wants it asks for more facts."""
     closed_through = stored_instant(user.closed_through)
     new = {max(instant, closed_through): line for line, instant, _, _ in lines}
@@ -410,7 +412,7 @@ def _problems_of(
     if line is not None and holding + later.most > MAX_ACCOUNT_UNITS >= holding:
         above.append(_Moment(instant_of(max(timeline)), holding + later.most, line))
     return [
-        Problem(
+        LineProblem(
             BadLine(some[0].line.number, sentence(user.user_id, asset, some), user.user_id, some[0].line.file),
             asset,
             is_overflow=some is above,

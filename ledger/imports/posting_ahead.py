@@ -11,7 +11,7 @@ from functools import cache
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.bulks import InCommon, Movement, Sides, entry_rows
+from ledger.bulks import BulkMovement, InCommon, Sides, entry_rows
 from ledger.database.rows import Stored, given_literals, literals_of, texts_of, type_of
 from ledger.database.schema import entries
 
@@ -19,7 +19,7 @@ _BOTH_SIDES = ("spot_id", "outside_id", "amount")
 
 
 async def post_ahead(
-    connection: AsyncConnection, new: Sequence[Movement], in_common: InCommon, sides: Sides
+    connection: AsyncConnection, new: Sequence[BulkMovement], in_common: InCommon, sides: Sides
 ) -> None:
     """Writes the entries and the postings of movements whose accounts exist. ``journal.settle`` must follow,
     under the users' locks."""
@@ -28,7 +28,7 @@ async def post_ahead(
 
 
 def _literals(
-    new: Sequence[Movement], in_common: InCommon, sides: Sides
+    new: Sequence[BulkMovement], in_common: InCommon, sides: Sides
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Stored]]:
     names, rows = entry_rows(new, in_common)
     whole = [

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_text
 from ledger.acts import write_act
-from ledger.bulks import InCommon, Movement, post_movements
+from ledger.bulks import BulkMovement, InCommon, post_movements
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.rows import insert_missing, insert_numbered_rows, insert_stored, update_rows
@@ -270,7 +270,7 @@ async def _undo_part(
         effective = {user_id: counts_from(user, now) for user_id, user in locked.items()}
         stored = {user_id: stored_instant(instant) for user_id, instant in effective.items()}
         new = [
-            Movement(user_id, asset, -amount, stored[user_id], reverses=entry_id)
+            BulkMovement(user_id, asset, -amount, stored[user_id], reverses=entry_id)
             for entry_id, user_id, asset, amount in rows
         ]
         if not new:

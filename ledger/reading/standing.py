@@ -15,7 +15,7 @@ from ledger.database.engine import Ledger
 from ledger.database.schema import AnyRow, UtcInstant, acts, days, enrolments, users
 from ledger.enrolments import last_credited_day, receipt_of
 from ledger.errors import NoProgram
-from ledger.programs import program_of_closed_day, program_on
+from ledger.programs import program_of_begun_day, program_on
 from ledger.reading.earnings import Position, positions
 from ledger.reading.owed import NOTHING_OWED, OwedToUser, owed_to_each, spans
 from staking.days import ONE_DAY, day_of, start_of
@@ -133,7 +133,7 @@ async def standings_of(
     holds = await holds_of(connection, held) if held else {}
     owing = [row.user_id for row in rows.values() if row.is_owed]
     owed = await owed_to_each(connection, owing, now=now, held=holds) if owing else {}
-    terms = _Terms(today, await _program_of(ledger, connection, today))
+    of_today = _Today(today, await _program_of(ledger, connection, today))
 
     def of(user_id: str) -> Standing:
         row = rows.get(user_id)
@@ -144,7 +144,7 @@ async def standings_of(
             owed=owed.get(user_id, NOTHING_OWED),
             hold=holds.get(user_id),
         )
-        return _standing(user_id, latest, stand[user_id], told, terms)
+        return _standing(user_id, latest, stand[user_id], told, of_today)
 
     return {user_id: of(user_id) for user_id in user_ids}
 
@@ -168,13 +168,13 @@ def plain_standing(
         latest,
         position,
         _Told(last_credited_day=last_credited_day, is_behind=is_behind),
-        _Terms(today, program),
+        _Today(today, program),
     )
 
 
 @dataclass(frozen=True)
-class _Terms:
-    today: date
+class _Today:
+    day: date
     program: Program | None
 
 
@@ -188,14 +188,14 @@ class _Told:
     hold: Hold | None = None
 
 
-def _standing(user_id: str, latest: AnyRow | None, position: Position, told: _Told, terms: _Terms) -> Standing:
+def _standing(user_id: str, latest: AnyRow | None, position: Position, told: _Told, today: _Today) -> Standing:
     enrolled = latest is not None and latest.ended_at is None
     return Standing(
         user_id=user_id,
         enrolled=enrolled,
         receipt=None if latest is None else receipt_of(latest),
         region=None if latest is None else latest.region,
-        restricted_since=_restricted_since(latest, told.owed, terms.program, terms.today),
+        restricted_since=_restricted_since(latest, told.owed, today.program, today.day),
         ended_at=None if latest is None else latest.ended_at,
         end_reason=None if latest is None else latest.end_reason,
         end_operator=None if latest is None else latest.end_operator,
@@ -207,7 +207,7 @@ def _standing(user_id: str, latest: AnyRow | None, position: Position, told: _To
         hold=told.hold,
         holdings={asset: units for asset, units in sorted(position.holdings.items()) if units},
         totals=dict(sorted(position.totals.items())),
-        tagged_asset=terms.program and tagged_asset(position.holdings, terms.program),
+        tagged_asset=today.program and tagged_asset(position.holdings, today.program),
     )
 
 
@@ -225,7 +225,7 @@ async def _program_of(ledger: Ledger, connection: AsyncConnection, day: date) ->
     has_begun = day <= day_of(ledger.clock())  # and keeps its terms, as one that is over does (I7)
     try:
         version = await (
-            program_of_closed_day(ledger, connection, day) if has_begun else program_on(connection, day)
+            program_of_begun_day(ledger, connection, day) if has_begun else program_on(connection, day)
         )
     except NoProgram:
         return None

@@ -38,8 +38,8 @@ from workflows.search_attributes import (
     REFUSED,
     REGION,
     STATE,
+    as_noted,
     changes,
-    to_note,
 )
 
 A_CHECK = Act(operator="ann", reason="a check")
@@ -445,5 +445,5 @@ def test_what_has_changed_is_written_and_nothing_else(
     before: Noted, use: SearchAttributeUse, now: dict[str, object], expected: dict[str, object]
 ) -> None:
     given = {"state": None, "region": None, "hold": None, "end": None} | now
-    written = changes(before, to_note(before, use, **given))  # pyright: ignore[reportArgumentType]
+    written = changes(before, as_noted(before, use, **given))  # pyright: ignore[reportArgumentType]
     assert {update.key.name: update.value for update in written} == expected

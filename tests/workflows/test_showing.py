@@ -17,7 +17,7 @@ from workflows.showing import (
     Refused,
     Sleeping,
     Starting,
-    State,
+    UserState,
     current_details,
     pools_waited_for,
     state_of,
@@ -76,7 +76,7 @@ def table(details: str) -> dict[str, str]:
     ],
     ids=str,
 )
-def test_a_state_has_the_text_that_programs_read(state: State, text: str) -> None:
+def test_a_state_has_the_text_that_programs_read(state: UserState, text: str) -> None:
     assert state_text(state) == text
     assert pools_waited_for(text) == (state.assets if isinstance(state, PoolShort) else [])
 

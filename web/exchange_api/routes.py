@@ -16,7 +16,7 @@ from contract.errors import NotTaken, RequestRefused, ServiceError
 from ledger.api_keys import ApiKey, Profile, keys_in_use, profile_of, still_in_use_asked
 from ledger.database.memory import Memory
 from ledger.errors import LedgerUnavailable, NoProgram
-from ledger.programs import ProgramVersion, all_versions, program_of_closed_day
+from ledger.programs import ProgramVersion, all_versions, program_of_begun_day
 from ledger.reading.earnings import (
     NOTHING,
     CreditedReward,
@@ -242,7 +242,7 @@ class _Endpoints:
     async def _offered(self, connection: AsyncConnection, now: datetime) -> Offer:
         try:
             # A day that has begun keeps its terms, as a closed day does (I7).
-            version = await program_of_closed_day(self._service.ledger, connection, day_of(now))
+            version = await program_of_begun_day(self._service.ledger, connection, day_of(now))
         except NoProgram:
             return NOTHING_OFFERED
         return self._offer_in(version)

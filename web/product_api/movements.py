@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger.errors import ClockIsWrong, LedgerUnavailable
-from ledger.feed.deciding import Outcome, Status
+from ledger.feed.deciding import MovementOutcome, Status
 from ledger.feed.posting import post_feed
 from ledger.feed.reading import ID_LENGTH_MAX, MOVEMENTS_MAX, SentMovement, arrived, check_id
 from ledger.service_tokens import Scope
@@ -228,7 +228,7 @@ def _unanswered(error: LedgerUnavailable) -> Problem:
     )
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
+def _result(outcome: MovementOutcome) -> dict[str, Any]:
     counts_from, reason = outcome.counts_from, outcome.reason
     return {
         "id": outcome.movement_id,

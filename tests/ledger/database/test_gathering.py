@@ -12,7 +12,7 @@ from ledger.database.engine import Ledger
 from ledger.database.gathering import Gathered
 from ledger.database.patience import Patience
 from ledger.errors import LedgerUnavailable
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.posting import post_feed
 from ledger.feed.reading import Arrived, arrived
 
@@ -40,10 +40,10 @@ async def test_a_burst_of_single_requests_for_one_user_takes_few_transactions_an
 
 
 async def test_requests_are_written_in_the_order_in_which_they_came(world: World) -> None:
-    async def post(movements: Sequence[Arrived]) -> list[Outcome]:
+    async def post(movements: Sequence[Arrived]) -> list[MovementOutcome]:
         return await post_feed(world.ledger, movements)
 
-    queue = Gathered[Arrived, Outcome](post, items_max=2, at_once=1, patience=Patience())
+    queue = Gathered[Arrived, MovementOutcome](post, items_max=2, at_once=1, patience=Patience())
     amounts = ("1", "4", "-5", "-1", "2")
 
     answers = await asyncio.gather(*(queue.answer([arrived(sent(tokens), NOW)]) for tokens in amounts))
@@ -71,12 +71,12 @@ async def test_a_request_whose_caller_has_gone_while_it_is_written_is_written_on
 
 
 async def test_a_request_that_breaks_the_transaction_breaks_it_for_itself_alone(world: World) -> None:
-    async def breaking(movements: Sequence[Arrived]) -> list[Outcome]:
+    async def breaking(movements: Sequence[Arrived]) -> list[MovementOutcome]:
         if any(movement.sent.user == "broken" for movement in movements):
             raise ZeroDivisionError
         return await post_feed(world.ledger, movements)
 
-    queue = Gathered[Arrived, Outcome](breaking, items_max=1000, at_once=1, patience=Patience())
+    queue = Gathered[Arrived, MovementOutcome](breaking, items_max=1000, at_once=1, patience=Patience())
     users = ("ann", "broken", "bob", "cas")
     tasks = [asyncio.create_task(queue.answer([arrived(sent("1", user=user), NOW)])) for user in users]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -87,11 +87,11 @@ async def test_a_request_that_breaks_the_transaction_breaks_it_for_itself_alone(
 async def test_whoever_waits_when_the_ledger_is_closed_is_told(world: World) -> None:
     never = asyncio.Event()
 
-    async def silent(_: Sequence[Arrived]) -> list[Outcome]:
+    async def silent(_: Sequence[Arrived]) -> list[MovementOutcome]:
         await never.wait()
         return []
 
-    queue = Gathered[Arrived, Outcome](silent, items_max=1, at_once=1, patience=Patience(close_s=0.01))
+    queue = Gathered[Arrived, MovementOutcome](silent, items_max=1, at_once=1, patience=Patience(close_s=0.01))
     tasks = [asyncio.create_task(queue.answer([arrived(sent("1"), NOW)])) for _ in range(2)]
     await asyncio.sleep(0)
     assert queue.oldest_s() >= 0

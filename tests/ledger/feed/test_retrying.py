@@ -6,14 +6,14 @@ from world import World, at, units
 
 from ledger.acts import latest_acts
 from ledger.errors import UnknownMovement
-from ledger.feed.deciding import Outcome
+from ledger.feed.deciding import MovementOutcome
 from ledger.feed.refused import all_refused, dismiss_refused
 from ledger.feed.retrying import retry_refused
 
 pytestmark = pytest.mark.on_both_databases
 
 
-async def retried(world: World, *ids: str) -> list[Outcome]:
+async def retried(world: World, *ids: str) -> list[MovementOutcome]:
     parts = retry_refused(world.ledger, ids or None, now=NOW)
     return [outcome async for part in parts for outcome in part]
 

@@ -11,7 +11,7 @@ from contract.acts import Act
 from contract.requests import ActRequest
 from ledger.acts import hold, release
 from ledger.pools import pool_balances
-from ledger.reading.figures import Figures, OwedTotals, Pool, figures, pools
+from ledger.reading.fleet import FleetFigures, OwedTotals, PoolFigures, fleet_figures, pools
 from ledger.reading.waiting import users_to_be_paid
 from staking.days import ONE_DAY
 from staking.models import CreditReceipt, PoolShort
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.on_both_databases
 D1, D2, D3, D4 = (day("2026-10-01") + n * ONE_DAY for n in range(4))
 
 
-async def watched(world: World, now: str) -> Figures:
-    return await figures(world.ledger, at(now))
+async def watched(world: World, now: str) -> FleetFigures:
+    return await fleet_figures(world.ledger, at(now))
 
 
 async def enrolled(world: World, *users: str) -> None:
@@ -96,7 +96,7 @@ async def test_a_pool_lasts_as_many_days_as_it_holds_of_an_average_days_outflow(
         balance = (await pool_balances(connection))["SOL"]
     assert len(rewards) == 3
     days_left = pytest.approx(balance / (sum(rewards) / 3))
-    assert pool == Pool(balance, days_left, outflow_yesterday=rewards[-1])
+    assert pool == PoolFigures(balance, days_left, outflow_yesterday=rewards[-1])
     assert (await watched(world, "2026-10-12")).pools["SOL"].days_left == inf
 
 
@@ -106,8 +106,8 @@ async def test_an_empty_pool_has_no_day_left_before_its_program_is_in_force_too_
     await world.apply(program_with("2026-10-02", DOGE={}), now=at("2026-10-01"))
     for now in ("2026-10-01", "2026-10-02"):
         found = (await watched(world, now)).pools
-        assert found["DOGE"] == Pool(0, 0.0)
-        assert found["SOL"] == Pool(units("1000000"), inf)
+        assert found["DOGE"] == PoolFigures(0, 0.0)
+        assert found["SOL"] == PoolFigures(units("1000000"), inf)
 
 
 async def test_an_asset_that_no_program_offers_any_more_and_that_has_no_pool_is_not_watched(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_a_pool_that_cannot_pay_what_waits_has_no_day_left_for_as_long_as_
     algo: World,
 ) -> None:
     assert isinstance(await algo.pay("ann", D2), CreditReceipt)
-    assert (await watched(algo, "2026-10-03 12:00")).pools["ALGO"] == Pool(
+    assert (await watched(algo, "2026-10-03 12:00")).pools["ALGO"] == PoolFigures(
         units("0.0063"), pytest.approx(0.0063 / 0.0137), outflow_yesterday=A_DAY_OF_ALGO
     )
 
@@ -154,7 +154,7 @@ async def test_a_pool_that_can_pay_what_waits_lasts_for_what_is_left_after_it(al
     await algo.fund("ALGO", "0.0487")
     pool = (await watched(algo, "2026-10-03")).pools["ALGO"]
     # 0.0687 less the day that waits is four days more of it.
-    assert pool == Pool(units("0.0687"), pytest.approx(0.055 / 0.0137))
+    assert pool == PoolFigures(units("0.0687"), pytest.approx(0.055 / 0.0137))
 
 
 async def test_those_who_wait_are_counted_by_the_pool_that_holds_them_up(algo: World) -> None:
@@ -201,7 +201,7 @@ async def test_nobody_waits_for_a_pool_whose_funding_would_pay_them_nothing(
     await before(algo)
     await algo.snapshot("ann", D2)
     found = await watched(algo, "2026-10-03")
-    assert (found.owed.days + found.owed_to_held.days, found.pools["ALGO"]) == (1, Pool(0, 0.0))
+    assert (found.owed.days + found.owed_to_held.days, found.pools["ALGO"]) == (1, PoolFigures(0, 0.0))
 
 
 async def test_a_day_that_the_end_of_its_enrolment_took_back_waits_for_no_pool(algo: World) -> None:
@@ -209,7 +209,7 @@ async def test_a_day_that_the_end_of_its_enrolment_took_back_waits_for_no_pool(a
     await algo.snapshot("ann", D2)
     assert (await watched(algo, "2026-10-03")).pools["ALGO"].waiting_users == 1
     await algo.end("ann", at("2026-10-02"), reason="the region is restricted")
-    assert (await watched(algo, "2026-10-03")).pools["ALGO"] == Pool(0, 0.0)
+    assert (await watched(algo, "2026-10-03")).pools["ALGO"] == PoolFigures(0, 0.0)
 
 
 async def test_days_that_closed_before_the_enrolment_was_recorded_are_owed_and_promised_to_nobody(

@@ -47,7 +47,7 @@ class OwedTotals:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolFigures:
     """What is in an asset's reward pool, what flows out of it, and who waits for more; amounts in units."""
 
     balance: int
@@ -64,7 +64,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Figures:
+class FleetFigures:
     """All figures, as of one instant."""
 
     owed: OwedTotals
@@ -74,17 +74,17 @@ class Figures:
     held_users: int
     refused_movements: int
     """Movements of feeds that could not be posted, and wait."""
-    pools: Mapping[str, Pool]
+    pools: Mapping[str, PoolFigures]
     """By asset: the assets of the programs in force and to come, and every other asset that has a pool."""
 
 
-async def figures(ledger: Ledger, now: datetime) -> Figures:
+async def fleet_figures(ledger: Ledger, now: datetime) -> FleetFigures:
     """What an operator watches, in one transaction that only reads and locks nothing."""
     async with ledger.read(takes_long=True) as connection:
         owed = await _owed_by_hold(connection, day_of(now))
         # Users who wait for a pool are owed a day. Looking for them takes as long again.
         demand = await demand_on_pools(connection, day_of(now)) if False in owed else {}
-        return Figures(
+        return FleetFigures(
             owed=owed.get(False, OwedTotals()),
             owed_to_held=owed.get(True, OwedTotals()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
@@ -93,8 +93,8 @@ async def figures(ledger: Ledger, now: datetime) -> Figures:
         )
 
 
-async def pools(ledger: Ledger, now: datetime) -> Mapping[str, Pool]:
-    """Only the pools, as in ``figures``."""
+async def pools(ledger: Ledger, now: datetime) -> Mapping[str, PoolFigures]:
+    """Only the pools, as in ``fleet_figures``."""
     async with ledger.read(takes_long=True) as connection:
         return await _pools(connection, day_of(now), await demand_on_pools(connection, day_of(now)))
 
@@ -135,7 +135,7 @@ async def _owed_by_hold(connection: AsyncConnection, today: date) -> dict[bool, 
     }
 
 
-async def _pools(connection: AsyncConnection, today: date, demand: Mapping[str, Demand]) -> dict[str, Pool]:
+async def _pools(connection: AsyncConnection, today: date, demand: Mapping[str, Demand]) -> dict[str, PoolFigures]:
     balances = await pool_balances(connection)
     offered = {
         asset
@@ -150,9 +150,9 @@ async def _pools(connection: AsyncConnection, today: date, demand: Mapping[str, 
     }
 
 
-def _pool(balance: int, outflows: Mapping[date, int], demand: Demand, today: date) -> Pool:
+def _pool(balance: int, outflows: Mapping[date, int], demand: Demand, today: date) -> PoolFigures:
     missing = max(demand.units - balance, 0)
-    return Pool(
+    return PoolFigures(
         balance=balance,
         days_left=_days_left(balance - demand.units, list(outflows.values()) or [demand.units]),
         outflow_yesterday=outflows.get(today - ONE_DAY, 0),
