@@ -31,7 +31,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from benchmarks.asking import Answered, ask, check_wrk, middle
 from benchmarks.databases import Database, throwaway_database
@@ -49,6 +48,7 @@ from settings import KEY_BYTES, LOOPBACK, SHIPPED_PROGRAM_FILE, Settings
 from staking.money import UNITS_PER_TOKEN
 from staking.program import Program, parse_program
 from temporal.client import SoftStakingClient
+from temporal.payloads import PYDANTIC
 from web.access.key_encryption import KeyEncryption
 from web.access.keys import new_key
 from web.access.tokens import new_token
@@ -157,7 +157,7 @@ async def _measure(
     settings = Settings(database_url=url, key_encryption_key=b64encode(token_bytes(KEY_BYTES)).decode())
     await make_ledger(url)
     async with throwaway_server() as address, open_ledger(url) as ledger:
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        client = await Client.connect(address, data_converter=PYDANTIC)
         async with build_worker(client, ledger):
             service = SoftStakingClient(client, timeout=timedelta(minutes=1))
             await apply_program(ledger, program, operator="benchmarks", now=utc_now())

@@ -17,7 +17,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import func, select
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -35,6 +34,7 @@ from staking.days import SPREAD_MAX, end_of
 from staking.money import UNITS_PER_TOKEN
 from staking.program import parse_program
 from temporal.client import SoftStakingClient
+from temporal.payloads import PYDANTIC
 from workflows.soft_staking import SoftStakingWorkflow
 
 _AT_ONCE = 20
@@ -89,7 +89,7 @@ async def _measure(users: int, spread: timedelta) -> None:
 async def _time_skipping() -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(enabled=False),
-        data_converter=pydantic_data_converter,
+        data_converter=PYDANTIC,
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_startup_timeout=timedelta(seconds=30),
         dev_server_extra_args=[

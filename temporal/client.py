@@ -22,7 +22,6 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -34,6 +33,7 @@ from contract.recollection import SearchAttributeUse
 from contract.steps import STARTED_BY, TASK_QUEUE, workflow_id
 from staking.models import Activation, check_user_id
 from temporal.answers import Undecided, decided, is_no_such_workflow, is_not_taken, not_taken, within
+from temporal.payloads import PYDANTIC
 from temporal.unanswered import Unanswered, why_unanswered
 from temporal.urgency import hurried
 from workflows import summaries
@@ -281,7 +281,7 @@ def _start(
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         # Ready-made, hence never encrypted: it outlives every run, and would keep its key in use for as long.
-        memo={STARTED_BY: pydantic_data_converter.payload_converter.to_payload(update_id)},
+        memo={STARTED_BY: PYDANTIC.payload_converter.to_payload(update_id)},
         static_summary=summaries.user_summary(user_id),
         static_details=summaries.start_details(cause),
     )

@@ -9,7 +9,6 @@ from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
     DefaultFailureConverter,
@@ -18,6 +17,7 @@ from temporalio.converter import (
 )
 
 from contract.errors import ServiceError
+from temporal.payloads import PYDANTIC
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -122,7 +122,7 @@ def _without_last_cause(failure: Failure) -> None:
 
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The pydantic data converter. With keys it encrypts payloads, and what failures say."""
-    converter = replace(pydantic_data_converter, payload_codec=PayloadEncryption(keys))
+    converter = replace(PYDANTIC, payload_codec=PayloadEncryption(keys))
     if not keys:
         # Still with its codec: whoever lacks the keys is told so where an encrypted payload is met.
         return converter

@@ -16,7 +16,6 @@ from polling import eventually
 from servers import full_server, time_skipping
 from staking_service import StakingService
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from world import a_world
 
@@ -28,6 +27,7 @@ from telemetry.ledger_metrics import LedgerMetrics, watching
 from telemetry.requests import measure_requests
 from telemetry.runtime import start_runtime
 from telemetry.workflow_metrics import watching_workflows
+from temporal.payloads import PYDANTIC
 from web.app import create_app
 from web.service import Service
 
@@ -88,7 +88,7 @@ async def a_measured_service(
     async with a_world(folder, observer=observer) as world, time_skipping() as environment:
         client = await Client.connect(
             environment.client.service_client.config.target_host,
-            data_converter=pydantic_data_converter,
+            data_converter=PYDANTIC,
             runtime=runtime,
             interceptors=interceptors,
         )

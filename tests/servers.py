@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from embedded.temporal_server import throwaway_server
+from temporal.payloads import PYDANTIC
 
 _START_UP = timedelta(seconds=30)
 _BESIDE_PYTHON = Path(sys.executable).parent
@@ -22,7 +22,7 @@ async def time_skipping() -> AsyncGenerator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(_BESIDE_PYTHON / "temporal-test-server"),
         test_server_startup_timeout=_START_UP,
-        data_converter=pydantic_data_converter,
+        data_converter=PYDANTIC,
     ) as environment:
         yield environment
 
@@ -38,7 +38,7 @@ async def fleet_skipping() -> AsyncGenerator[WorkflowEnvironment]:
     }
     async with await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(enabled=False),
-        data_converter=pydantic_data_converter,
+        data_converter=PYDANTIC,
         dev_server_existing_path=str(_BESIDE_PYTHON / "temporal"),
         dev_server_startup_timeout=_START_UP,
         dev_server_extra_args=[
@@ -53,4 +53,4 @@ async def full_server(**dynamic_config: str) -> AsyncGenerator[Client]:
     """The full server in real time; keys of the dynamic config with ``__`` for the dot."""
     settings = {key.replace("__", "."): value for key, value in dynamic_config.items()}
     async with throwaway_server(dynamic_config=settings) as address:
-        yield await Client.connect(address, data_converter=pydantic_data_converter)
+        yield await Client.connect(address, data_converter=PYDANTIC)

@@ -12,12 +12,12 @@ import httpx
 from fastapi import FastAPI
 from staking_service import StakingService
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World, at
 
 from settings import Settings
 from staking.days import day_of, end_of
 from temporal.client import SoftStakingClient
+from temporal.payloads import PYDANTIC
 from web.app import create_app
 from web.service import Service
 
@@ -66,7 +66,7 @@ async def a_site(
 
 
 async def _without_server() -> SoftStakingClient:
-    lazy = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
+    lazy = await Client.connect("127.0.0.1:1", lazy=True, data_converter=PYDANTIC)
     return SoftStakingClient(lazy, timeout=timedelta(seconds=0.1))
 
 

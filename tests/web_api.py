@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from fastapi import FastAPI
 from servers import full_server
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at
 
 from ledger.api_keys import KeyKind, add_key
@@ -31,6 +30,7 @@ from ledger.service_tokens import Scope, add_token
 from running.worker import build_worker
 from settings import Settings
 from temporal.client import SoftStakingClient
+from temporal.payloads import PYDANTIC
 from web.access.key_encryption import KeyEncryption
 from web.access.keys import new_key
 from web.access.tokens import new_token
@@ -179,7 +179,7 @@ async def a_web(world: World, folder: Path, *, client: SoftStakingClient | None 
     """The application on a world, at NOW; without a client it can only look."""
     chosen = Settings(data_dir=folder, **settings)
     if client is None:
-        nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
+        nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=PYDANTIC)
         client = SoftStakingClient(nowhere)
     clock = Clock()
     service = Service(world.ledger, client, clock, chosen)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from polling import eventually
 from sqlalchemy import func, select
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 from world import World, a_world
@@ -24,6 +23,7 @@ from ledger.database.schema import days
 from ledger.enrolments import end_enrolment
 from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, day_of, end_of, start_of
+from temporal.payloads import PYDANTIC
 from workflows.soft_staking import SoftStakingWorkflow
 
 Answer = TypeVar("Answer")
@@ -155,5 +155,5 @@ async def pending_failure(client: Client, user: str) -> str:
 async def assert_replays(client: Client, user: str) -> None:
     """The code decides on the history of the user's latest run as it did when that was written."""
     history = await client.get_workflow_handle(workflow_id(user)).fetch_history()
-    replayer = Replayer(workflows=[SoftStakingWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=[SoftStakingWorkflow], data_converter=PYDANTIC)
     await replayer.replay_workflow(history)

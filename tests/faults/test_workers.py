@@ -31,7 +31,6 @@ from faults.story import (
 from polling import PATIENCE
 from servers import fleet_skipping, full_server
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from world import LONG_AGO, ROOT, World, activation
 
 from contract.answers import Receipt
@@ -41,6 +40,7 @@ from ledger.database.engine import open_ledger
 from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
 from temporal.client import send_activation
+from temporal.payloads import PYDANTIC
 
 SCRIPT = Path(__file__).parent / "worker_process.py"
 
@@ -145,7 +145,7 @@ async def test_a_worker_that_is_stopped_finishes_the_step_in_flight(world: World
         await running
         history = await client.get_workflow_handle(workflow_id("ann")).fetch_history()
 
-    records = (await read_run(history.events, pydantic_data_converter)).records
+    records = (await read_run(history.events, PYDANTIC)).records
     finished = [record.name for record in records if isinstance(record, StepTaken) and record.answer is not None]
     assert SNAPSHOT.name in finished
 

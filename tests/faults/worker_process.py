@@ -4,16 +4,16 @@ import asyncio
 import sys
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from embedded.exiting import exit_process
 from ledger.database.engine import open_ledger
 from running.worker import build_worker
+from temporal.payloads import PYDANTIC
 
 
 async def work(address: str, database_url: str) -> None:
     async with open_ledger(database_url) as ledger:
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        client = await Client.connect(address, data_converter=PYDANTIC)
         await build_worker(client, ledger).run()
 
 

@@ -20,13 +20,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contract.steps import TASK_QUEUE, workflow_id
 from diary.history import LOCAL_ACTIVITY, UserHistory, read_run
 from diary.retelling import diary_lines, diary_of
+from temporal.payloads import PYDANTIC
 from workflows.soft_staking import SoftStakingWorkflow
 
 FOLDER = Path(__file__).parent
@@ -142,7 +142,7 @@ async def replay_failure(golden: Golden, change: Callable[[HistoryEvent], None] 
         history = replace(history, events=[first, *history.events[1:]])
     replayer = Replayer(
         workflows=[SoftStakingWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=PYDANTIC,
         workflow_runner=UnsandboxedWorkflowRunner() if change else SandboxedWorkflowRunner(),
     )
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
@@ -151,7 +151,7 @@ async def replay_failure(golden: Golden, change: Callable[[HistoryEvent], None] 
 
 async def diary_text(golden: Golden) -> str:
     """The diary of a golden, as the terminal shows it."""
-    run = await read_run(golden.history.events, pydantic_data_converter)
+    run = await read_run(golden.history.events, PYDANTIC)
     diary = diary_of(UserHistory(user_id="ann", runs=[run], pending=[], failed_tasks=0, is_cut=False))
     lines = [f"The story {diary.begins}."] if diary.begins else []
     lines += [f"{day:<12}{text}" for day, _, text in diary_lines(diary)]
@@ -203,7 +203,7 @@ def _note(event: HistoryEvent) -> str:
     summary = event.user_metadata.summary
     if not summary.data:
         return ""
-    [text] = pydantic_data_converter.payload_converter.from_payloads([summary], [str])
+    [text] = PYDANTIC.payload_converter.from_payloads([summary], [str])
     return f"{_NOTE}{text}"
 
 

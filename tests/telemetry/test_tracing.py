@@ -11,7 +11,6 @@ import pytest
 from measured import a_measured_service, pay_ann_once
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.worker import Replayer
 
@@ -19,6 +18,7 @@ from contract.errors import RequestRefused
 from settings import BadConfiguration
 from staking.days import ONE_DAY
 from telemetry.tracing import tracing
+from temporal.payloads import PYDANTIC
 from workflows.soft_staking import SoftStakingWorkflow
 
 
@@ -101,7 +101,7 @@ async def test_a_history_made_without_traces_is_replayed_with_them(collector: Co
     async with tracing() as interceptors:
         replayer = Replayer(
             workflows=[SoftStakingWorkflow],
-            data_converter=pydantic_data_converter,
+            data_converter=PYDANTIC,
             interceptors=list(interceptors),
         )
         await replayer.replay_workflow(history)

@@ -8,7 +8,6 @@ import pytest
 from servers import full_server
 from staking_service import StakingService, a_service, compounding, numbers
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.contrib.pydantic import pydantic_data_converter
 from world import World, a_world, at, day, program_with
 
 from contract.recollection import DAYS_PER_RUN
@@ -16,6 +15,7 @@ from diary.history import StepTaken, read_run
 from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, day_of, end_of, start_of
 from staking.models import CreditReceipt
+from temporal.payloads import PYDANTIC
 
 EVENTS_PER_RUN_MAX = 2_000
 
@@ -25,7 +25,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 async def credits_in(run: list[HistoryEvent]) -> int:
-    records = (await read_run(run, pydantic_data_converter)).records
+    records = (await read_run(run, PYDANTIC)).records
     return sum(isinstance(record, StepTaken) and isinstance(record.answer, CreditReceipt) for record in records)
 
 

@@ -14,7 +14,6 @@ from temporalio import workflow
 from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from world import World, activation
 
@@ -27,6 +26,7 @@ from embedded.temporal_server import throwaway_server
 from running.worker import build_worker
 from staking.days import ONE_DAY, day_of
 from temporal.client import SoftStakingClient, send_activation
+from temporal.payloads import PYDANTIC
 from temporal.setup import Registered, SetupRefused, register, usable_search_attributes
 from temporal.visibility import Filter, FoundUser, failing_user_count, found_users, outdated_users, running_users
 from workflows.search_attributes import (
@@ -129,7 +129,7 @@ class Fleet:
 
 @pytest.fixture
 async def fleet(address: str, world: World) -> AsyncGenerator[Fleet]:
-    temporal = await Client.connect(address, data_converter=pydantic_data_converter)
+    temporal = await Client.connect(address, data_converter=PYDANTIC)
     made = Fleet(world, temporal, SearchAttributeUse.ALL)
     async with made.worker:
         yield made
@@ -137,7 +137,7 @@ async def fleet(address: str, world: World) -> AsyncGenerator[Fleet]:
 
 @pytest.fixture
 async def encrypted_fleet(address: str, world: World) -> AsyncGenerator[Fleet]:
-    temporal = await Client.connect(address, data_converter=pydantic_data_converter)
+    temporal = await Client.connect(address, data_converter=PYDANTIC)
     made = Fleet(world, temporal, SearchAttributeUse.WITHOUT_TERMS)
     async with made.worker:
         yield made
@@ -271,7 +271,7 @@ async def test_with_encryption_neither_region_nor_wording_is_shown(encrypted_fle
 async def test_a_run_that_began_on_a_worker_which_knew_none_is_found_once_it_is_refreshed(
     address: str, world: World
 ) -> None:
-    temporal = await Client.connect(address, data_converter=pydantic_data_converter)
+    temporal = await Client.connect(address, data_converter=PYDANTIC)
     before = Fleet(world, temporal, SearchAttributeUse.NONE)
     async with before.worker:
         await before.activate("early", tokens=FULL, region="UA-30")
