@@ -25,8 +25,8 @@ def test_payloads_are_what_the_sdk_s_pydantic_converter_writes() -> None:
 
 
 def test_a_type_is_prepared_once_and_not_by_each_of_the_converters_that_the_sdk_makes() -> None:
-    made_anew = [replace(converter) for converter in (PYDANTIC, data_converter({}), data_converter({"k": bytes(32)}))]
+    made = [replace(converter) for converter in (PYDANTIC, data_converter({}), data_converter({"key": bytes(32)}))]
 
-    prepared = {id(made.payload_converter_class().converters[b"json/plain"]) for made in made_anew}  # pyright: ignore
+    prepared = {id(each.payload_converter_class().converters[b"json/plain"]) for each in made}  # pyright: ignore
 
     assert len(prepared) == 1
