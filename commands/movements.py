@@ -52,7 +52,7 @@ AtOption = Annotated[
         parser=parse_instant,
         metavar="ISO",
         help="When it occurred, if not now; UTC unless it says otherwise. It counts from then, but in no "
-        "closed day and never before the user's latest movement.",
+        "closed day and, where no source is registered, never before the user's latest movement.",
     ),
 ]
 

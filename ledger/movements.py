@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from operator import index
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.accounts import OUTSIDE
+from ledger.accounts import OUTSIDE, SPOT, check_range, find_accounts
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
-from ledger.database.schema import users
+from ledger.database.schema import sources, stored_instant, users
 from ledger.entries import Recorded, recorded
 from ledger.errors import InTheFuture
 from ledger.journal import Leg, NewEntry, Spot, post
 from ledger.locking import LockedUser, lock_user
 from ledger.request_content import RequestContent, find_repeat
+from ledger.timelines import Timeline, check_held, read_timelines
 from staking.days import in_utc
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
@@ -23,7 +25,7 @@ KEY_LENGTH_MAX = 200
 CLOCKS_DIFFER_BY_MAX = timedelta(seconds=5)
 """How far a source's clock may be ahead of the one that says ``now``. Without this tolerance a withdrawal would
 sometimes be refused because the clocks of two machines differ by milliseconds. With a much larger one, a wrong
-clock would delay when the user's next movements count, since nothing counts before the user's latest movement."""
+clock would delay when the user's next movements count: without sources nothing counts before the user's latest."""
 
 
 async def deposit(
@@ -38,10 +40,10 @@ async def deposit(
 ) -> Recorded:
     """Adds an amount, in units above zero, to a user's spot balance.
 
-    It counts from ``occurred_at``, or from ``now`` if that is None; but in no closed day, and never before the
-    user's latest movement (I4). A repeat of the key answers the first entry. Raises ContentDiffers for a repeat
-    that says anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that differs only in case from
-    one of the program, or ValueError for what is malformed.
+    It counts from ``occurred_at``, or from ``now`` if that is None; but in no closed day (I4), and where no source
+    is registered never before the user's latest movement. A repeat of the key answers the first entry. Raises
+    ContentDiffers for a repeat that says anything else, InTheFuture, AccountFull, MisspeltAsset for an asset that
+    differs only in case from one of the program, or ValueError for what is malformed.
     """
     changes = {check_asset_code(asset): _checked(amount)}
     return await _move(ledger, user_id, changes, "deposit", idempotency_key, now, occurred_at)
@@ -101,9 +103,9 @@ async def post_movement(
 ) -> int:
     """Posts one whole movement: signed changes in units by asset. Answers the journal entry's id.
 
-    It counts when it occurred, but in no closed day and never before the latest posting of the user (I4). A repeat
-    of the key answers the first entry. Raises ContentDiffers for a repeat that says anything else,
-    InsufficientBalance or AccountFull if a balance does not allow it.
+    It counts when it occurred, but in no closed day (I4), and where no source is registered never before the
+    latest posting of the user. A repeat of the key answers the first entry. Raises ContentDiffers for a repeat
+    that says anything else, InsufficientBalance or AccountFull if a balance does not allow it.
     """
     async with ledger.write() as connection:
         user = await lock_user(connection, user_id)
@@ -117,16 +119,27 @@ async def post_movement(
 
 
 def counts_from(user: LockedUser, instant: datetime) -> datetime:
-    """When a live posting of that instant counts: in no closed day, and never before the user's latest (I4)."""
+    """When a live posting of that instant counts that needs no look at what was held since: in no closed day (I4),
+    and never before the user's latest."""
     return max(user.effective(instant), user.latest_effective_at)
 
 
+async def late_ones_count_when_they_happened(connection: AsyncConnection) -> bool:
+    """Whether a movement that comes after a later one of its user counts from its own instant all the same.
+
+    So it is while any source is registered: then days wait for what comes late, and it must not count in a later
+    day than others of its time.
+    """
+    return await connection.scalar(select(sources.c.name).limit(1)) is not None
+
+
 async def post_live(connection: AsyncConnection, user: LockedUser, entry: NewEntry) -> int:
-    """Writes a user's entry that counts from the instant that counts_from gives. No later entry will count
-    earlier."""
+    """Writes a user's entry that counts from the instant that counts_from gives, or from an earlier one from which
+    the user's holdings were found to allow it."""
     entry_id = await post(connection, entry)
+    latest = max(user.latest_effective_at, entry.effective_at)
     await connection.execute(
-        users.update().where(users.c.user_id == user.user_id).values(latest_effective_at=entry.effective_at)
+        users.update().where(users.c.user_id == user.user_id).values(latest_effective_at=latest)
     )
     return entry_id
 
@@ -172,6 +185,9 @@ async def _post(
     instant: datetime,
 ) -> int:
     effective_at = counts_from(user, instant)
+    if user.effective(instant) < effective_at and await late_ones_count_when_they_happened(connection):
+        effective_at = user.effective(instant)
+        await _check_since(connection, user, asked.changes, effective_at)
     legs = [
         leg
         for asset, amount in sorted(asked.changes.items())
@@ -187,6 +203,21 @@ async def _post(
         occurred_at=instant if instant != effective_at else None,
     )
     return await post_live(connection, user, entry)
+
+
+async def _check_since(
+    connection: AsyncConnection, user: LockedUser, changes: Mapping[str, int], effective_at: datetime
+) -> None:
+    """I2, for changes that count before the user's latest movement: at the end of each instant since."""
+    instant = stored_instant(effective_at)
+    known = await find_accounts(connection, {(SPOT, user.user_id, asset) for asset in changes})
+    ids = {account.account_id for account in known.values()}
+    timelines = await read_timelines(connection, ids, instant, instant)
+    for (_, _, asset), account in sorted(known.items()):
+        change, balance = changes[asset], account.balance or 0
+        check_range(account, change)
+        timeline = timelines.get(account.account_id, Timeline())
+        check_held((user.user_id, asset), timeline.held_from(instant, balance), change, instant)
 
 
 def _checked(amount: int) -> int:

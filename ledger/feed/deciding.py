@@ -2,7 +2,7 @@
 writes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
@@ -12,8 +12,11 @@ from ledger.bulks import Changed
 from ledger.database.schema import instant_of
 from ledger.errors import AccountFull, InsufficientBalance
 from ledger.feed.reading import Arrived, ReadMovement, Reason
+from ledger.timelines import Timeline, check_held
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
+INSUFFICIENT_BALANCE = "insufficient_balance"
+"""The code of a movement that the balance does not allow."""
 Status: TypeAlias = Literal["posted", "repeated", "refused"]
 
 
@@ -59,14 +62,56 @@ class MovementOutcome(NamedTuple):
 class FeedFacts:
     """What the ledger knows of the users and ids of some movements. Each decision brings it up to date."""
 
-    counts_from: dict[str, int]
-    """For each user, the earliest instant from which a movement can count (I4)."""
+    closed_through: dict[str, int]
+    """For each user, the end of the closed days, before which nothing can count (I4)."""
+    latest: dict[str, int]
+    """For each user, from when the latest movement counts."""
     balances: dict[Changed, int]
     """The balance of each account that exists, in units."""
     recorded: dict[str, RecordedMovement]
     """The recorded entries by movement id."""
     misspelt: dict[str, str]
     """For each asset code that is misspelt, why no account is opened under it."""
+    timelines: defaultdict[Changed, Timeline] | None = None
+    """Of the accounts, since the first instant from which any movement counts that came late. None where a
+    movement that came late counts from its user's latest."""
+
+    def counts_from(self, legs: Sequence[ReadMovement]) -> int:
+        """From when movements count that happen together."""
+        instant = self.happened(legs)
+        if self.timelines is not None:
+            return instant
+        return max(instant, *(self.latest[leg.user_id] for leg in legs))
+
+    def happened(self, legs: Sequence[ReadMovement]) -> int:
+        """When movements happened that happen together, or the end of the closed days if that is later."""
+        return max(max(leg.occurred_at, self.closed_through[leg.user_id]) for leg in legs)
+
+    def held_from(self, changed: Changed, instant: int) -> tuple[int, int]:
+        """The least and the most units that an account holds from an instant on."""
+        balance = self.balances.get(changed, 0)
+        if self.timelines is None:
+            return balance, balance
+        return self.timelines[changed].held_from(instant, balance)
+
+
+def come_late(facts: FeedFacts, movements: Sequence[Arrived]) -> Iterator[tuple[ReadMovement, int]]:
+    """The movements that happened before their user's latest, and when each happened; those in closed days at
+    their end. What is recorded already is not among them."""
+    latest = dict(facts.latest)
+    for places in _units(movements):
+        legs = [
+            leg
+            for leg in (movements[place].read for place in places)
+            if isinstance(leg, ReadMovement) and leg.movement_id not in facts.recorded
+        ]
+        if not legs:
+            continue
+        instant = facts.happened(legs)
+        for leg in legs:
+            if instant < latest[leg.user_id]:
+                yield leg, instant
+        latest |= {leg.user_id: max(latest[leg.user_id], instant) for leg in legs}
 
 
 @dataclass
@@ -165,17 +210,21 @@ def _changes(fresh: Sequence[ReadMovement]) -> dict[Changed, int]:
 
 def _against_the_balances(facts: FeedFacts, fresh: dict[str, ReadMovement]) -> dict[str, Reason]:
     """Tests I2 for the sum of movements that happen together."""
+    if not fresh:
+        return {}
     faults: dict[Changed, Reason] = {}
-    for (user_id, asset), change in _changes([*fresh.values()]).items():
-        balance = facts.balances.get((user_id, asset), 0)
-        if 0 <= balance + change <= MAX_ACCOUNT_UNITS:
+    instant = facts.counts_from([*fresh.values()])
+    for changed, change in _changes([*fresh.values()]).items():
+        held = facts.held_from(changed, instant)
+        if held[0] + change >= 0 and held[1] + change <= MAX_ACCOUNT_UNITS:
             continue
         try:
-            check_range(Account(0, (SPOT, user_id, asset), balance), change)
+            check_range(Account(0, (SPOT, *changed), facts.balances.get(changed, 0)), change)
+            check_held(changed, held, change, instant)
         except InsufficientBalance as error:
-            faults[user_id, asset] = Reason("insufficient_balance", str(error))
+            faults[changed] = Reason(INSUFFICIENT_BALANCE, str(error))
         except AccountFull as error:
-            faults[user_id, asset] = Reason("account_full", str(error))
+            faults[changed] = Reason("account_full", str(error))
     if not faults:
         return {}
     return {
@@ -198,10 +247,13 @@ def _of_a_refused_unit(facts: FeedFacts, leg: Arrived, faults: dict[str, Reason]
 
 
 def _post(facts: FeedFacts, fresh: Sequence[ReadMovement], decided: Decided) -> None:
-    effective_at = max(max(one.occurred_at, facts.counts_from[one.user_id]) for one in fresh)
-    for (user_id, asset), change in _changes(fresh).items():
-        facts.counts_from[user_id] = effective_at
-        facts.balances[user_id, asset] = facts.balances.get((user_id, asset), 0) + change
+    effective_at = facts.counts_from(fresh)
+    for changed, change in _changes(fresh).items():
+        facts.balances[changed] = facts.balances.get(changed, 0) + change
+        if facts.timelines is not None:
+            facts.timelines[changed].add(effective_at, change)
+    for one in fresh:
+        facts.latest[one.user_id] = max(facts.latest[one.user_id], effective_at)
     for one in fresh:
         facts.recorded[one.movement_id] = RecordedMovement(
             one.kind, one.user_id, one.asset, one.amount, one.occurred_at, one.note, effective_at

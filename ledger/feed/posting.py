@@ -1,20 +1,23 @@
 """Posts movements of a feed to the journal: all movements of one or more requests in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.accounts import OUTSIDE, SPOT, Account, AccountKey, find_accounts, open_accounts
-from ledger.bulks import BulkMovement, InCommon, accounts_of, post_movements_to
+from ledger.bulks import BulkMovement, Changed, InCommon, accounts_of, post_movements_to
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import accounts, entries, instant_of, postings, stored_instant, users
-from ledger.feed.deciding import Decided, FeedFacts, MovementOutcome, RecordedMovement, decide
+from ledger.feed.deciding import Decided, FeedFacts, MovementOutcome, RecordedMovement, come_late, decide
 from ledger.feed.reading import Arrived, ReadMovement
 from ledger.feed.refused import keep_refused
 from ledger.locking import LockedUser, lock_or_make_users, lock_users
+from ledger.movements import late_ones_count_when_they_happened
 from ledger.spelling import misspelt_assets
+from ledger.timelines import Timeline, read_timelines
 
 
 @run_again_if_it_gave_way
@@ -22,10 +25,10 @@ async def post_feed(ledger: Ledger, movements: Sequence[Arrived]) -> list[Moveme
     """Posts those movements that can be posted, and answers for each what became of it, in the order of the
     movements.
 
-    The movements are posted in that order. Each counts from when it happened, but never in a closed day and never
-    before its user's latest movement (I4). If a movement was recorded before, its answer says that it is a repeat.
-    A movement that is refused is kept among the refused movements and does not hold up the others. The legs of a
-    group are posted together or not at all.
+    The movements are posted in that order. Each counts from when it happened, but never in a closed day (I4), and
+    where no source is registered never before its user's latest movement. If a movement was recorded before, its
+    answer says that it is a repeat. A movement that is refused is kept among the refused movements and does not
+    hold up the others. The legs of a group are posted together or not at all.
     """
     async with ledger.write() as connection:
         return await post_feed_within(ledger, connection, movements)
@@ -39,8 +42,10 @@ async def post_feed_within(
     locked = await _lock(connection, read)
     # This is read after the locks are taken, so that nothing of it changes before the commit.
     known = await find_accounts(connection, {(SPOT, one.user_id, one.asset) for one in read})
-    decided = decide(await _facts(connection, locked, known, read), movements)
+    facts = await _facts(connection, locked, known, movements, read)
+    decided = decide(facts, movements)
     await _post(ledger, connection, known, decided)
+    await _raise_latest(connection, locked, facts)
     await keep_refused(connection, movements, decided.outcomes, now=ledger.clock())
     return decided.outcomes
 
@@ -57,20 +62,47 @@ async def _facts(
     connection: AsyncConnection,
     locked: Mapping[str, LockedUser],
     known: Mapping[AccountKey, Account],
+    movements: Sequence[Arrived],
     read: Sequence[ReadMovement],
 ) -> FeedFacts:
     balances = {(user_id or "", asset): account.balance or 0 for (_, user_id, asset), account in known.items()}
     new = {one.asset for one in read if (one.user_id, one.asset) not in balances}
-    return FeedFacts(
-        counts_from={one.user_id: _counts_from(locked.get(one.user_id)) for one in read},
+    facts = FeedFacts(
+        closed_through={one.user_id: 0 for one in read},
+        latest={one.user_id: 0 for one in read},
         balances=balances,
         recorded=await _recorded(connection, [one.movement_id for one in read]),
         misspelt=await misspelt_assets(connection, new),
     )
+    for user_id, user in locked.items():
+        facts.closed_through[user_id] = stored_instant(user.closed_through)
+        facts.latest[user_id] = stored_instant(user.latest_effective_at)
+    late = [*come_late(facts, movements)]
+    if late and await late_ones_count_when_they_happened(connection):
+        facts.timelines = await _timelines(connection, facts, known, late)
+    return facts
 
 
-def _counts_from(user: LockedUser | None) -> int:
-    return 0 if user is None else stored_instant(max(user.closed_through, user.latest_effective_at))
+async def _timelines(
+    connection: AsyncConnection,
+    facts: FeedFacts,
+    known: Mapping[AccountKey, Account],
+    late: Iterable[tuple[ReadMovement, int]],
+) -> defaultdict[Changed, Timeline]:
+    """What was posted since late movements happened to the accounts that they change."""
+    timelines: defaultdict[Changed, Timeline] = defaultdict(Timeline)
+    changed_of: dict[int, Changed] = {}
+    instants: list[int] = []
+    for one, instant in late:
+        account = known.get((SPOT, one.user_id, one.asset))
+        # Others come late only after others of these movements.
+        if account is not None and instant < facts.latest[one.user_id]:
+            changed_of[account.account_id] = one.user_id, one.asset
+            instants.append(instant)
+    if instants:
+        found = await read_timelines(connection, changed_of.keys(), min(instants), max(instants))
+        timelines |= {changed_of[account_id]: timeline for account_id, timeline in found.items()}
+    return timelines
 
 
 _RECORDED = (
@@ -129,9 +161,12 @@ async def _post(
     missing = accounts_of((one.user_id, one.asset) for one in new) - known.keys()
     opened = await open_accounts(connection, missing)
     await post_movements_to(connection, {**known, **opened}, new, InCommon("deposit", ledger.clock()))
-    latest = {one.user_id: instant_of(one.effective_at) for one in new}
-    await update_rows(
-        connection,
-        users,
-        [{"user_id": user_id, "latest_effective_at": instant} for user_id, instant in sorted(latest.items())],
-    )
+
+
+async def _raise_latest(connection: AsyncConnection, locked: Mapping[str, LockedUser], facts: FeedFacts) -> None:
+    raised = [
+        {"user_id": user_id, "latest_effective_at": latest}
+        for user_id, user in sorted(locked.items())
+        if (latest := instant_of(facts.latest[user_id])) != user.latest_effective_at
+    ]
+    await update_rows(connection, users, raised)

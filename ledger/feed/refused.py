@@ -14,7 +14,7 @@ from ledger.acts import write_act
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, refused_movements
 from ledger.errors import UnknownMovement
-from ledger.feed.deciding import MovementOutcome
+from ledger.feed.deciding import INSUFFICIENT_BALANCE, MovementOutcome
 from ledger.feed.reading import Arrived, Reason, SentMovement, sent_in
 
 _CONTENT_DIFFERS = "content_differs"
@@ -132,6 +132,16 @@ async def refused_with_groups(connection: AsyncConnection, movement_ids: Sequenc
             "starter.py movements refused"
         )
     return found
+
+
+async def refused_for_balance(connection: AsyncConnection, last_refused_from: datetime) -> list[RefusedMovement]:
+    """Those that were last tried at an instant or after it, and that a balance did not allow then; in the order in
+    which they first came."""
+    table = refused_movements
+    rows = await connection.execute(
+        _IN_ORDER.where(table.c.code == INSUFFICIENT_BALANCE, table.c.last_refused_at >= last_refused_from)
+    )
+    return [_refused(row) for row in rows]
 
 
 async def refused_count(connection: AsyncConnection) -> int:

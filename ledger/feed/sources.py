@@ -17,6 +17,7 @@ from ledger.acts import write_act
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, UtcInstant, sources
 from ledger.errors import InTheFuture, UnknownSource
+from ledger.feed.retrying import retry_for_balance
 from ledger.movements import CLOCKS_DIFFER_BY_MAX
 from staking.days import day_of, in_utc, start_of
 
@@ -59,8 +60,10 @@ async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *
     registered.
 
     The instant only rises. A report of an earlier instant changes nothing and is no error, since a feed may repeat
-    itself; the answer is what is recorded. After a new source is registered, no day is closed without it. Raises
-    InTheFuture, or ValueError for a malformed name.
+    itself; the answer is what is recorded. After a new source is registered, no day is closed without it. Before
+    the report is recorded, movements are tried again that happened since the last one and that a balance did not
+    allow, since this source may have sent what covers them. Raises InTheFuture, or ValueError for a malformed
+    name.
     """
     check_source_name(name)
     through = in_utc(complete_through)
@@ -68,6 +71,9 @@ async def tell_complete(ledger: Ledger, name: str, complete_through: datetime, *
         raise InTheFuture(
             f"{through.isoformat()} is in the future; a source is complete through what has happened"
         )
+    before = await _complete_through(ledger, name)
+    if before is not None and before < through:
+        await retry_for_balance(ledger, before, through, now=now)
     async with ledger.write() as connection:
         is_known = await connection.scalar(select(sources.c.name).where(sources.c.name == name))
         if not is_known and connection.dialect.name == "postgresql":
@@ -123,6 +129,11 @@ async def remove_source(ledger: Ledger, name: str, *, operator: str, reason: str
         await _write_act(connection, "remove", removed, operator, reason, now)
         ledger.late_sources.forget()
         return removed
+
+
+async def _complete_through(ledger: Ledger, name: str) -> datetime | None:
+    async with ledger.read() as connection:
+        return await connection.scalar(select(sources.c.complete_through).where(sources.c.name == name))
 
 
 async def _write_act(

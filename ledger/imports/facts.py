@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal_column, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.database.exact_sums import exact_sum, from_exact_sum
+from ledger.database.exact_sums import from_exact_sum
 from ledger.database.schema import accounts, entries, import_spans, imports, postings
 from ledger.imports.opening_facts import read_openings
-from ledger.imports.plan import ImportFacts, Later, RecordedLine, Span
+from ledger.imports.plan import ImportFacts, RecordedLine, Span
 from ledger.imports.records import RecordedImport
 from ledger.locking import LockedUser
 from ledger.reversals import REVERSALS, is_reversal_of
+from ledger.timelines import Later, by_instant, later
 
 _USERS_IN_A_STATEMENT = 500
 """At most so many parameters in one statement, which databases limit."""
@@ -56,44 +57,11 @@ async def _read_holdings(
     last = max(facts[user_id].user.effective(span.last) for user_id, span in spans.items())
     wanted = postings.c.effective_at > first
     if not in_detail:
-        for row in (await connection.execute(_later(of_users, postings.c.effective_at > last))).all():
+        for row in (await connection.execute(later(of_users, postings.c.effective_at > last))).all():
             facts[row.user_id].later[row.asset] = Later(from_exact_sum(row), int(row.least), int(row.most))
         wanted = and_(wanted, postings.c.effective_at <= last)
-    for row in (await connection.execute(_by_instant(of_users, wanted))).all():
+    for row in (await connection.execute(by_instant(of_users, wanted))).all():
         facts[row.user_id].postings.append((row.asset, row.instant, from_exact_sum(row)))
-
-
-def _by_instant(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """A row for each user, asset and instant, with what it changes."""
-    instant = type_coerce(postings.c.effective_at, BigInteger)
-    return (
-        select(accounts.c.user_id, accounts.c.asset, instant.label("instant"), *exact_sum(postings.c.amount))
-        .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
-        .where(*conditions)
-        .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, postings.c.effective_at)
-    )
-
-
-def _later(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """A row for each user and asset, with what some instants add: in the end, and least and most on the way.
-
-    What is added by an instant is the difference of two holdings, which fits 64 bits, and so do its halves.
-    """
-    by_instant = _by_instant(*conditions).subquery()
-    of_account, instant = (by_instant.c.user_id, by_instant.c.asset), by_instant.c.instant
-    high, low = (
-        func.sum(half).over(partition_by=of_account, order_by=instant)
-        for half in (by_instant.c.sum_high, by_instant.c.sum_low)
-    )
-    so_far = select(by_instant, (high * literal_column("4294967296") + low).label("added")).subquery()
-    return select(
-        so_far.c.user_id,
-        so_far.c.asset,
-        func.min(so_far.c.added).label("least"),
-        func.max(so_far.c.added).label("most"),
-        func.sum(so_far.c.sum_high).label("sum_high"),
-        func.sum(so_far.c.sum_low).label("sum_low"),
-    ).group_by(so_far.c.user_id, so_far.c.asset)
 
 
 async def _read_imported(

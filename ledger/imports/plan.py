@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ledger.database.schema import instant_of, stored_instant
 from ledger.imports.history_export import BadLine, ExportLine, Movement
 from ledger.locking import LockedUser
+from ledger.timelines import Later
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 Answer: TypeAlias = Literal["same", "again"]
@@ -53,15 +54,6 @@ class RecordedLine(NamedTuple):
     import_number: int | None
     """None if it was imported by a program that did not number imports."""
     words: str
-
-
-class Later(NamedTuple):
-    """What was posted after the last of the lines, of one asset, in units: what it adds in the end, and least and
-    most on the way."""
-
-    total: int
-    least: int
-    most: int
 
 
 _NOTHING_LATER = Later(0, 0, 0)

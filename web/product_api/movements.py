@@ -63,7 +63,8 @@ class MovementResult(BaseModel):
         description="`posted` now; `repeated`: the same was posted before; `refused`, and kept until it fits."
     )
     counts_from: Instant | None = Field(
-        description="From when it counts: when it happened, but in no closed day and not before the user's latest."
+        description="From when it counts: when it happened, but in no closed day; where no source is registered "
+        "not before the user's latest."
     )
     reason: RefusalReason | None = Field(description="Of a refused one.")
 
