@@ -1,6 +1,7 @@
 """The ledger's database: opening it, and its transactions."""
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -15,9 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.database import migrations, postgresql, sqlite, urls
-from ledger.database.batches import Answer, Batches, Request
 from ledger.database.clocks import problem_of
-from ledger.database.gathering import Gathered, Item
+from ledger.database.day_queue import Answer, DayQueue, Request
+from ledger.database.item_queue import Item, ItemQueue
 from ledger.database.late_sources import LateSources
 from ledger.database.migrations import Schema, schema_in
 from ledger.database.observing import NOBODY, Observer
@@ -25,16 +26,17 @@ from ledger.database.one_go import BoundStatement, Found
 from ledger.database.options import READ_ONLY, TAKES_LONG
 from ledger.database.patience import Patience
 from ledger.database.program_memory import ProgramMemory
-from ledger.database.shared_reads import Question, ReadInOneGo, ReadTogether, SharedReads
+from ledger.database.read_queue import Question, ReadInOneGo, ReadQueue, ReadTogether
 from ledger.errors import ClockIsWrong, LedgerError, LedgerUnavailable
 
 Clock = Callable[[], datetime]
-_BATCHES_AT_ONCE = 2
+_AT_ONCE = 2
 """Transactions of one kind at a time on PostgreSQL: one is computed here while the database works on the other."""
 _RUNS_MAX = 5
 _DRIVERS_ERRORS = (sqlite3.Error, psycopg.Error)
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger("soft_staking.ledger")
 
 
 class GaveWay(LedgerUnavailable):
@@ -64,7 +66,9 @@ class Ledger:
         self._patience = patience
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self._is_sqlite else None
-        self._batches: dict[Any, Any] = {}
+        # On PostgreSQL one is prepared here while the database works on the other. SQLite works in this process.
+        self._at_once = 1 if self._is_sqlite else _AT_ONCE
+        self._queues: dict[Any, Any] = {}
         self._clock_problem: str | None = None
         self.clock = clock
         self.observer = observer
@@ -125,7 +129,8 @@ class Ledger:
         began_s = time.perf_counter()
         try:
             found = await self._found_in_one_go(asked)
-        except (DBAPIError, PoolTimeout, LedgerUnavailable, *_DRIVERS_ERRORS):
+        except (DBAPIError, PoolTimeout, LedgerUnavailable, *_DRIVERS_ERRORS) as error:
+            _log.debug("nothing was read in one go, so a transaction reads it: %s", type(error).__name__)
             return None
         finally:
             self.observer.transaction("read", time.perf_counter() - began_s)
@@ -134,40 +139,37 @@ class Ledger:
             for each, rows in zip(asked, found, strict=True)
         ]
 
-    def batches(self, answer_day: "AnswerDay[Request, Answer]") -> Batches[Request, Answer]:
-        """The queue of one kind of transaction; requests that wait in it are answered together."""
-        if answer_day not in self._batches:
-            at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
-            self._batches[answer_day] = Batches[Request, Answer](
+    def day_queue(self, answer_day: "AnswerDay[Request, Answer]") -> DayQueue[Request, Answer]:
+        """The queue of one kind of transaction, for requests about one user's day each."""
+        if answer_day not in self._queues:
+            self._queues[answer_day] = DayQueue[Request, Answer](
                 partial(answer_day, self),
-                at_once=at_once,
+                at_once=self._at_once,
                 patience=self._patience,
                 on_batch=self.observer.batch,
             )
-        return self._batches[answer_day]
+        return self._queues[answer_day]
 
-    def gathered(
+    def item_queue(
         self, write_together: "Callable[[Ledger, Sequence[Item]], Awaitable[Sequence[Answer]]]", *, items_max: int
-    ) -> Gathered[Item, Answer]:
-        """The queue in front of a kind of transaction, for requests of any number of items."""
-        if write_together not in self._batches:
-            self._batches[write_together] = Gathered[Item, Answer](
+    ) -> ItemQueue[Item, Answer]:
+        """The queue of one kind of transaction, for requests of any number of items."""
+        if write_together not in self._queues:
+            self._queues[write_together] = ItemQueue[Item, Answer](
                 partial(write_together, self),
                 items_max=items_max,
-                at_once=1 if self._is_sqlite else _BATCHES_AT_ONCE,
+                at_once=self._at_once,
                 patience=self._patience,
             )
-        return self._batches[write_together]
+        return self._queues[write_together]
 
-    def shared_reads(
+    def read_queue(
         self,
         read_together: ReadTogether[Question, Answer],
         read_in_one_go: ReadInOneGo[Question, Answer] | None = None,
-    ) -> SharedReads[Question, Answer]:
-        """The queue of one kind of reading; questions that wait in it are answered together."""
-        # On PostgreSQL one is prepared here while the database works on the other. SQLite works in this process.
-        at_once = 1 if self._is_sqlite else _BATCHES_AT_ONCE
-        return SharedReads(self.read, read_together, read_in_one_go, at_once=at_once)
+    ) -> ReadQueue[Question, Answer]:
+        """A queue of one kind of reading, for questions."""
+        return ReadQueue(self.read, read_together, read_in_one_go, at_once=self._at_once)
 
     def check_clock(self) -> None:
         """Raises ClockIsWrong if the machine's clock differed from the database's when it was asked last."""
@@ -176,11 +178,11 @@ class Ledger:
 
     def oldest_request_s(self) -> float:
         """For how long a request has waited to be answered together with others; 0 if none waits."""
-        return max((batches.oldest_s() for batches in self._batches.values()), default=0)
+        return max((queue.oldest_s() for queue in self._queues.values()), default=0)
 
     async def close(self) -> None:
         """Waits for what is being written, unless the database is silent, and closes every connection."""
-        await asyncio.gather(*(batches.finish() for batches in self._batches.values()))
+        await asyncio.gather(*(queue.finish() for queue in self._queues.values()))
         await self._engine.dispose()
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, CreditRequest, FencedRequest, SnapshotRequest
 from ledger.accounts import Account, AccountKey, lock_pools
-from ledger.database.batches import Answer, Request
+from ledger.database.day_queue import Answer, Request
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import insert_rows, update_rows
 from ledger.database.schema import days, rewards, snapshots, users
@@ -45,7 +45,7 @@ async def close_day(ledger: Ledger, request: SnapshotRequest) -> Snapshot | Sour
     late = ledger.late_sources.known_of(request.day)
     if late is not None:
         return late
-    return await ledger.batches(_close_all).answer(request.day, request)
+    return await ledger.day_queue(_close_all).answer(request.day, request)
 
 
 async def compute_day(ledger: Ledger, request: ComputeRequest) -> Rewards | EndsHere:
@@ -57,7 +57,7 @@ async def compute_day(ledger: Ledger, request: ComputeRequest) -> Rewards | Ends
     in_force = ledger.program_memory.find(request.snapshot.day)
     if in_force is not None and request.region is not None:
         return compute.computed(request, in_force, request.region)
-    return await ledger.batches(_compute_all).answer(request.snapshot.day, request)
+    return await ledger.day_queue(_compute_all).answer(request.snapshot.day, request)
 
 
 async def credit_day(ledger: Ledger, request: CreditRequest) -> CreditReceipt | PoolShort:
@@ -68,7 +68,7 @@ async def credit_day(ledger: Ledger, request: CreditRequest) -> CreditReceipt | 
     content than was recorded, OutOfOrder for a day that is not closed, AccountFull if the user's account cannot
     take the reward.
     """
-    return await ledger.batches(_credit_all).answer(request.rewards.day, request)
+    return await ledger.day_queue(_credit_all).answer(request.rewards.day, request)
 
 
 class _Batch(Generic[Request, Answer]):

@@ -24,7 +24,7 @@ class Bearers:
     endpoint needs."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime], settings: Settings) -> None:
-        self._tokens = ledger.shared_reads(tokens_in_use)
+        self._tokens = ledger.read_queue(tokens_in_use)
         self._limit = _CallLimit(now, settings)
 
     def may(self, *scopes: Scope) -> params.Security:

@@ -141,7 +141,7 @@ class _Endpoints:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._requests = SignedRequests(service)
-        self._holders = service.ledger.shared_reads(self._read_holders, self._read_known_holders)
+        self._holders = service.ledger.read_queue(self._read_holders, self._read_known_holders)
         self._keys = Memory[ApiKey]()
         self._offer_of: ProgramVersion | None = None
         self._offer = NOTHING_OFFERED

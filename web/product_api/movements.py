@@ -200,7 +200,7 @@ def routes(service: Service, bearers: Bearers) -> APIRouter:
 class _Movements:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._queue = service.ledger.gathered(post_feed, items_max=MOVEMENTS_MAX)
+        self._queue = service.ledger.item_queue(post_feed, items_max=MOVEMENTS_MAX)
 
     async def post(self, request: Annotated[MovementsRequest, Body(openapi_examples=_EXAMPLES)]) -> Response:
         now = self._service.now()

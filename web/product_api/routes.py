@@ -340,7 +340,7 @@ class _Accounts:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._standings = service.ledger.shared_reads(self._read_standings)
+        self._standings = service.ledger.read_queue(self._read_standings)
         # A query takes a worker and Temporal more time than everything else here.
         self._live_statuses = SharedAnswers(self._find_live_status)
 
@@ -440,7 +440,7 @@ class _Direct:
         self._service = service
         self._accounts = accounts
         self._bearers = bearers
-        self._readings = service.ledger.shared_reads(self._read, self._read_known)
+        self._readings = service.ledger.read_queue(self._read, self._read_known)
         self._tokens = Memory[ServiceToken]()
 
     def routes(self, router: APIRouter) -> list[DirectRoute]:

@@ -8,7 +8,10 @@ Answer = TypeVar("Answer")
 
 
 class SharedAnswers(Generic[Answer]):
-    """Finds one answer to a question at a time, however many ask it.
+    """Finds one answer to a question at a time, however many ask it: for what workflows are asked.
+
+    Different questions do not wait for each other, and are not answered together. What the ledger is asked is: see
+    ``ledger.database.read_queue``.
 
     A question that comes while an answer is being found gets the next answer, since an answer that was begun
     before the question came may be out of date. So nothing is kept, and no answer is out of date.

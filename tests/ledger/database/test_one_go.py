@@ -1,5 +1,7 @@
 """Whatever is asked in one go is read as it is, and whatever goes wrong is left to a transaction."""
 
+import logging
+import re
 from typing import Any
 
 import pytest
@@ -35,12 +37,17 @@ async def test_any_text_is_asked_for_as_it_is(world: World) -> None:
     assert {row.text for row in rows} == {*ODD_TEXTS}
 
 
-async def test_what_fails_is_left_to_a_transaction_and_the_next_is_read_in_one_go_again(world: World) -> None:
+async def test_what_fails_is_left_to_a_transaction_and_the_next_is_read_in_one_go_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "soft_staking.ledger")
     statement = ReadyStatement(select(column("missing")).select_from(table("users")))
     asked = positions_asked(["ann"], NOW)
     before = await in_one_go(world, *asked)
 
     assert await world.ledger.read_in_one_go(*asked, statement.bound()) is None
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "soft_staking.ledger"]
+    assert re.search(r"so a transaction reads it: \w+Error$|: UndefinedColumn$", told), told
     assert await in_one_go(world, *asked) == before
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from world import LONG_AGO, SHIPPED_PROGRAM, World, a_world, at, day, paused_before, tamper
 
-from ledger.database import batches
-from ledger.database.batches import MANY, REQUESTS_MAX
+from ledger.database import day_queue
+from ledger.database.day_queue import MANY, REQUESTS_MAX
 from ledger.database.engine import Ledger, open_ledger
 from ledger.database.patience import Patience
 from ledger.errors import LedgerUnavailable, NotEnrolled
@@ -296,8 +296,8 @@ async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_tr
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a wave of users comes, whose workflows each have a task of their own."""
-    monkeypatch.setattr(batches, "GATHER_S", PATIENCE_S)
-    monkeypatch.setattr(batches, "REQUESTS_MAX", 6)
+    monkeypatch.setattr(day_queue, "GATHER_S", PATIENCE_S)
+    monkeypatch.setattr(day_queue, "REQUESTS_MAX", 6)
     first, wave = [f"first{number}" for number in range(MANY - 1)], [f"user{number}" for number in range(6)]
     await enrolled(world, *first, *wave)
     for user in first:
@@ -317,7 +317,7 @@ async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_tr
 async def test_whoever_catches_up_alone_is_waited_for_by_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "GATHER_S", 2 * PATIENCE_S)
+    monkeypatch.setattr(day_queue, "GATHER_S", 2 * PATIENCE_S)
     await enrolled(world, "ann")
     async with asyncio.timeout(PATIENCE_S):
         await world.snapshot("ann", FIRST)

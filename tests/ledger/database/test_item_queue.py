@@ -9,7 +9,7 @@ from sqlalchemy import event
 from world import World, paused_before, units
 
 from ledger.database.engine import Ledger
-from ledger.database.gathering import Gathered
+from ledger.database.item_queue import ItemQueue
 from ledger.database.patience import Patience
 from ledger.errors import LedgerUnavailable
 from ledger.feed.deciding import MovementOutcome
@@ -28,7 +28,7 @@ async def test_a_burst_of_single_requests_for_one_user_takes_few_transactions_an
         nonlocal begun
         begun += 1
 
-    queue = world.ledger.gathered(post_feed, items_max=1000)
+    queue = world.ledger.item_queue(post_feed, items_max=1000)
     event.listen(world.ledger._engine.sync_engine, "begin", begin)
     requests = [queue.answer([arrived(sent("1"), NOW)]) for _ in range(1000)]
     answers = await asyncio.gather(*requests)
@@ -43,7 +43,7 @@ async def test_requests_are_written_in_the_order_in_which_they_came(world: World
     async def post(movements: Sequence[Arrived]) -> list[MovementOutcome]:
         return await post_feed(world.ledger, movements)
 
-    queue = Gathered[Arrived, MovementOutcome](post, items_max=2, at_once=1, patience=Patience())
+    queue = ItemQueue[Arrived, MovementOutcome](post, items_max=2, at_once=1, patience=Patience())
     amounts = ("1", "4", "-5", "-1", "2")
 
     answers = await asyncio.gather(*(queue.answer([arrived(sent(tokens), NOW)]) for tokens in amounts))
@@ -58,7 +58,7 @@ async def test_requests_are_written_in_the_order_in_which_they_came(world: World
 
 
 async def test_a_request_whose_caller_has_gone_while_it_is_written_is_written_once(world: World) -> None:
-    queue, movement = world.ledger.gathered(post_feed, items_max=1000), arrived(sent("1"), NOW)
+    queue, movement = world.ledger.item_queue(post_feed, items_max=1000), arrived(sent("1"), NOW)
     pause = paused_before(world.ledger, "INSERT INTO entries")
     gone = asyncio.create_task(queue.answer([movement]))
     await pause.reached.wait()
@@ -76,7 +76,7 @@ async def test_a_request_that_breaks_the_transaction_breaks_it_for_itself_alone(
             raise ZeroDivisionError
         return await post_feed(world.ledger, movements)
 
-    queue = Gathered[Arrived, MovementOutcome](breaking, items_max=1000, at_once=1, patience=Patience())
+    queue = ItemQueue[Arrived, MovementOutcome](breaking, items_max=1000, at_once=1, patience=Patience())
     users = ("ann", "broken", "bob", "cas")
     tasks = [asyncio.create_task(queue.answer([arrived(sent("1", user=user), NOW)])) for user in users]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -91,7 +91,7 @@ async def test_whoever_waits_when_the_ledger_is_closed_is_told(world: World) -> 
         await never.wait()
         return []
 
-    queue = Gathered[Arrived, MovementOutcome](silent, items_max=1, at_once=1, patience=Patience(close_s=0.01))
+    queue = ItemQueue[Arrived, MovementOutcome](silent, items_max=1, at_once=1, patience=Patience(close_s=0.01))
     tasks = [asyncio.create_task(queue.answer([arrived(sent("1"), NOW)])) for _ in range(2)]
     await asyncio.sleep(0)
     assert queue.oldest_s() >= 0
@@ -104,4 +104,4 @@ async def test_whoever_waits_when_the_ledger_is_closed_is_told(world: World) -> 
 
 def test_the_queue_is_the_ledgers_own(world: World) -> None:
     ledger: Ledger = world.ledger
-    assert ledger.gathered(post_feed, items_max=1000) is ledger.gathered(post_feed, items_max=1000)
+    assert ledger.item_queue(post_feed, items_max=1000) is ledger.item_queue(post_feed, items_max=1000)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from world import World, at
 
 from ledger.api_keys import ApiKey, KeyKind, add_key, keys_in_use, revoke_key
-from ledger.database.shared_reads import SharedReads
+from ledger.database.read_queue import ReadQueue
 from ledger.errors import LedgerUnavailable
 
 pytestmark = pytest.mark.on_both_databases
@@ -38,12 +38,12 @@ def reading() -> Reading:
 
 
 @pytest.fixture
-def reads(world: World, reading: Reading) -> SharedReads[str, ApiKey | None]:
+def reads(world: World, reading: Reading) -> ReadQueue[str, ApiKey | None]:
     """One transaction at a time, so that what waits is known."""
-    return SharedReads(world.ledger.read, reading, at_once=1)
+    return ReadQueue(world.ledger.read, reading, at_once=1)
 
 
-async def _asking(reads: SharedReads[str, ApiKey | None], *questions: str) -> list[asyncio.Task[ApiKey | None]]:
+async def _asking(reads: ReadQueue[str, ApiKey | None], *questions: str) -> list[asyncio.Task[ApiKey | None]]:
     """The questions, all of them asked."""
     asking = [asyncio.create_task(reads.answer(question)) for question in questions]
     await asyncio.sleep(0)
@@ -51,7 +51,7 @@ async def _asking(reads: SharedReads[str, ApiKey | None], *questions: str) -> li
 
 
 async def test_questions_that_come_while_another_is_read_are_read_together_and_equal_ones_once(
-    reads: SharedReads[str, ApiKey | None], reading: Reading
+    reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     asking = await _asking(reads, "a")
     await asyncio.sleep(0)  # its transaction begins
@@ -63,7 +63,7 @@ async def test_questions_that_come_while_another_is_read_are_read_together_and_e
 
 
 async def test_a_question_sees_what_was_committed_before_it_was_asked_also_while_an_equal_one_is_read(
-    world: World, reads: SharedReads[str, ApiKey | None], reading: Reading
+    world: World, reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     key = ApiKey("key", "ann", KeyKind.HMAC, False, "FR", NOW, sealed_secret=b"sealed")
     await add_key(world.ledger, key, {}, operator="tests")
@@ -79,7 +79,7 @@ async def test_a_question_sees_what_was_committed_before_it_was_asked_also_while
 
 
 async def test_who_goes_away_takes_nobodys_answer_along(
-    reads: SharedReads[str, ApiKey | None], reading: Reading
+    reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     first, leaves, stays = await _asking(reads, "a", "b", "b")
     [alone] = await _asking(reads, "nobody waits for this")
@@ -92,7 +92,7 @@ async def test_who_goes_away_takes_nobodys_answer_along(
 
 
 async def test_a_question_that_cannot_be_answered_is_no_others_fault(
-    reads: SharedReads[str, ApiKey | None], reading: Reading
+    reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     asking = await _asking(reads, "a", "b", "a defect", "c")
     reading.goes_on.set()
@@ -110,7 +110,7 @@ async def test_with_the_ledger_away_everyone_is_told_and_it_is_asked_anew_afterw
             raise LedgerUnavailable("the ledger is away")
         return world.ledger.read()
 
-    reads: SharedReads[str, ApiKey | None] = SharedReads(begin, reading, at_once=1)  # pyright: ignore[reportArgumentType]  # a context or an error
+    reads: ReadQueue[str, ApiKey | None] = ReadQueue(begin, reading, at_once=1)  # pyright: ignore[reportArgumentType]  # a context or an error
     reading.goes_on.set()
     away = await asyncio.gather(*await _asking(reads, "a", "b"), return_exceptions=True)
 

@@ -23,8 +23,8 @@ ReadInOneGo: TypeAlias = Callable[[Sequence[Question]], Awaitable[Mapping[Questi
 """Answers as many of several questions as can be answered in one go; the others are then read together."""
 
 
-class SharedReads(Generic[Question, Answer]):
-    """A queue in front of one kind of reading.
+class ReadQueue(Generic[Question, Answer]):
+    """A queue in front of one kind of reading: for questions that many ask at once, such as how a user stands.
 
     A question that finds nobody at work is read alone, without delay. Those that come meanwhile are read together
     next, and equal ones only once. So the cost of a transaction is shared under load. No question is answered from
