@@ -46,6 +46,7 @@ OPERATIONS = [
     ("POST", "/v1/movements"),
     ("PUT", "/v1/sources/{name}"),
     ("GET", "/v1/reconciliation/{day}"),
+    ("GET", "/v1/credits"),
     ("GET", "/sapi/v1/soft-staking/list"),
     ("GET", "/sapi/v1/soft-staking/set"),
     ("GET", "/sapi/v1/soft-staking/history/rewardsRecord"),
