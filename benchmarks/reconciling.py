@@ -1,7 +1,7 @@
 """A comparison with another system's balances: ``python -m benchmarks.reconciling --balances 1000000``.
 
 A ledger is grown in a folder that is thrown away, of users with one asset each. Its balances are exported, mixed,
-and every thousandth is changed. Then they are compared. Each command is a process of its own, whose memory is told.
+and every thousandth is changed. Then they are compared. Each command is a process, whose memory is told.
 """
 
 import asyncio

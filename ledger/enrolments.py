@@ -18,6 +18,8 @@ from ledger.locking import LockedUser, lock_user
 from ledger.programs import first_program_day, program_on
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
+from staking.models import Activation, RefusalReason
+from staking.program import Program
 
 
 @run_again_if_it_gave_way
@@ -44,8 +46,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
             activated_at = request.activated_at
             await _check_back_dating(connection, user, last_end, activated_at, now=request.now)
         program = (await program_on(connection, day_of(activated_at))).program
-        holdings = await holdings_before(connection, user.user_id, activated_at, inclusive=True)
-        reasons = refusal_reasons(activation, holdings, program)
+        reasons = await reasons_against(connection, user.user_id, activation, program, activated_at)
         if reasons:
             return Refusal(reasons=reasons)
         row = _row(request, activated_at, now)
@@ -71,6 +72,15 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
                 ],
             )
         return _receipt(request.enrolment_id, activated_at)
+
+
+async def reasons_against(
+    connection: AsyncConnection, user_id: str, activation: Activation, program: Program, instant: datetime
+) -> list[RefusalReason]:
+    """Rule 7: every reason against enrolling a user at an instant under the program of its day; empty if there is
+    none. Nothing is written."""
+    holdings = await holdings_before(connection, user_id, instant, inclusive=True)
+    return refusal_reasons(activation, holdings, program)
 
 
 @run_again_if_it_gave_way
@@ -127,6 +137,12 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
             .returning(enrolments)
         )
         return end_of_row(updated.one())
+
+
+async def is_enrolled(connection: AsyncConnection, user_id: str) -> bool:
+    """Whether a user has an enrolment that has not ended."""
+    of_user = and_(enrolments.c.user_id == user_id, enrolments.c.ended_at.is_(None))
+    return await connection.scalar(select(enrolments.c.enrolment_id).where(of_user)) is not None
 
 
 async def is_recorded(connection: AsyncConnection, enrolment_id: str) -> bool:

@@ -47,12 +47,19 @@ OPERATIONS = [
     ("PUT", "/v1/sources/{name}"),
     ("GET", "/v1/reconciliation/{day}"),
     ("GET", "/v1/credits"),
+    ("GET", "/v1/accounts/{user}/soft-staking/eligibility"),
+    ("GET", "/v1/accounts/{user}/soft-staking/estimate"),
     ("GET", "/sapi/v1/soft-staking/list"),
     ("GET", "/sapi/v1/soft-staking/set"),
     ("GET", "/sapi/v1/soft-staking/history/rewardsRecord"),
     ("GET", "/api/v3/time"),
 ]
-WITHOUT_PARAMETERS = [("GET", "/sapi/v1/system/status"), ("GET", "/api/v3/ping"), ("GET", "/v1/sources")]
+WITHOUT_PARAMETERS = [
+    ("GET", "/sapi/v1/system/status"),
+    ("GET", "/api/v3/ping"),
+    ("GET", "/v1/sources"),
+    ("GET", "/v1/program"),
+]
 """There is nothing to vary in these."""
 
 SIGNED = [path for _, path in OPERATIONS if path.startswith("/sapi/v1/soft-staking/")]

@@ -32,7 +32,7 @@ from web.access.tokens import token_id_in
 from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
-from web.product_api import day_credits, movements, reconciliation, sources
+from web.product_api import day_credits, movements, offer, reconciliation, sources
 from web.product_api.days import Day
 from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
@@ -266,6 +266,7 @@ def install(app: FastAPI, service: Service) -> None:
     part.include_router(sources.routes(service, bearers))
     part.include_router(reconciliation.routes(service, bearers))
     part.include_router(day_credits.routes(service, bearers))
+    part.include_router(offer.routes(service, bearers))
     add_part(app, "/v1", part)
 
 
