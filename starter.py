@@ -101,7 +101,7 @@ app = typer.Typer(
     help="Soft Staking: a reward every day on what a user simply holds.\n\n"
     "The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), "
     "the ledger by SOFT_STAKING_DATABASE_URL. `python worker.py --dev` starts both on this machine; "
-    "`demo` shows everything at once and needs neither.",
+    "`demo` needs neither and shows the whole job.",
     epilog="Exit code: 0 done, 1 refused or failed, 2 wrong usage.",
 )
 app.command()(demo.demo)

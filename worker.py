@@ -68,11 +68,13 @@ CachedWorkflowsOption = Annotated[
     typer.Option(
         min=0,
         help="Users whose workflows a process keeps in memory, at 0.17 MB each; at least twice as many as it "
-        "carries on at once.",
+        "carries on at the same time.",
     ),
 ]
-WorkflowTasksOption = Annotated[int, typer.Option(min=2, help="Workflows that a process carries on at once.")]
-ActivitiesOption = Annotated[int, typer.Option(min=1, help="Steps that a process runs at once.")]
+WorkflowTasksOption = Annotated[
+    int, typer.Option(min=2, help="Workflows that a process carries on at the same time.")
+]
+ActivitiesOption = Annotated[int, typer.Option(min=1, help="Steps that a process runs at the same time.")]
 PollsOption = Annotated[
     int,
     typer.Option(min=2, help="Requests for work of each kind that a process has open; more if Temporal is far."),
@@ -81,7 +83,7 @@ DeploymentOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Name of the deployment whose versions Temporal is to tell apart; with --build-id. Work comes "
+        help="Name of the deployment whose versions Temporal keeps apart; with --build-id. Work comes "
         "once `temporal worker deployment set-current-version` names this version.",
     ),
 ]
@@ -109,7 +111,7 @@ def work(
     build_id: BuildIdOption = None,
     place: PlaceOption = None,
 ) -> None:
-    """Run a worker until it is told to stop (Ctrl-C or SIGTERM); running steps finish first.
+    """Run a worker until it is stopped (Ctrl-C or SIGTERM); running steps finish first.
 
     The Temporal server is named by TEMPORAL_ADDRESS (and the other TEMPORAL_* variables, or temporal.toml), the
     ledger by SOFT_STAKING_DATABASE_URL. With --dev both are here: one command is a whole installation, kept in

@@ -128,7 +128,9 @@ def main(
     asked: Annotated[int, typer.Option(min=1, help="For how many of them in turn is asked.")] = 100,
     seconds: Annotated[int, typer.Option(min=1, max=_SECONDS_MAX, help="How long wrk asks, each time.")] = 5,
     rounds: Annotated[int, typer.Option(min=1, help="How often each endpoint is asked.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="Of wrk, at once.")] = 16,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connections that wrk keeps open at the same time.")
+    ] = 16,
     databases: Annotated[
         list[Database], typer.Option("--database", help="Where the ledger is; may be repeated.")
     ] = [  # noqa: B006  # typer copies it

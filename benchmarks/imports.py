@@ -1,6 +1,6 @@
 """How fast an export becomes movements, and who waits meanwhile: ``python -m benchmarks.imports``.
 
-A file is generated and imported into a new ledger in a folder that is thrown away, then taken back, by a process
+A file is generated and imported into a new ledger in a folder that is thrown away, then undone, by a process
 of its own, so that the memory is the import's alone. Meanwhile this process and another one post a deposit for a
 user of the file and one for somebody else, over and over, and note how long each took. What is told is the median
 of three.

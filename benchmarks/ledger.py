@@ -1,9 +1,9 @@
 """What a user's day costs in the ledger alone, at both ends of its growth: ``python -m benchmarks.ledger``.
 
 Ledgers are grown in a folder that is thrown away. Then users' days are closed, computed and credited by this one
-process, through the same functions and with as many requests at once as a worker has, and nothing else runs. Both
-databases are as durable as they are in use: a PostgreSQL server with its default settings, SQLite as the ledger
-opens it.
+process, through the same functions and with as many simultaneous requests as a worker has, and nothing else runs.
+Both databases are as durable as they are in use: a PostgreSQL server with its default settings, SQLite as the
+ledger opens it.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Databases(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured of some users: so many of them, for so many days, with so many requests at once."""
+    """One measurement: so many users, for so many days, with so many simultaneous requests."""
 
     users: int
     days: int
@@ -98,7 +98,7 @@ def main(
         str, typer.Option(metavar="N,N", help="Past movements of an account: few and many.")
     ] = "10,100000",
     users: Annotated[int, typer.Option(min=_BUSY_USERS, help="Users who are paid together.")] = 500,
-    at_once: Annotated[int, typer.Option(min=1, help="Requests at once, as a busy worker has.")] = 100,
+    at_once: Annotated[int, typer.Option(min=1, help="Simultaneous requests, as a busy worker has.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array, nothing else.")] = False,
 ) -> None:
     """Measure closing, computing and crediting users' days on SQLite and PostgreSQL, from few to many."""

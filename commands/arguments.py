@@ -25,7 +25,7 @@ NUMBERS_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}
 
 
 def wrong_usage(check: Callable[[_Text], _Value]) -> Callable[[_Text], _Value]:
-    """The check as the parser of an argument: a ValueError is wrong usage."""
+    """Makes a check the parser of an argument: a ValueError is reported as wrong usage."""
 
     @wraps(check)
     def parser(text: _Text) -> _Value:
@@ -96,7 +96,7 @@ MetricsOption = Annotated[
         "--metrics",
         parser=listen_address,
         metavar="HOST:PORT",
-        help="Serve Prometheus metrics at this address, at /metrics.",
+        help="Serve Prometheus metrics at this address, under /metrics.",
     ),
 ]
 
@@ -135,7 +135,7 @@ def login_name() -> str:
         raise typer.BadParameter("--operator is missing, and this machine knows no login name") from None
 
 
-WHY = "Why; recorded with it for colleagues, and never shown to users."
+WHY = "Why you do it. The reason is recorded for colleagues and never shown to users."
 ReasonOption = Annotated[str, typer.Option(callback=_reason, metavar="TEXT", help=WHY)]
 OperatorOption = Annotated[
     str,
@@ -150,12 +150,14 @@ OperatorOption = Annotated[
 OptionalReasonOption = Annotated[str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help=WHY)]
 TellOption = Annotated[
     str | None,
-    typer.Option("--tell", callback=_tell, metavar="TEXT", help="What the user is told of it, in these words."),
+    typer.Option(
+        "--tell", callback=_tell, metavar="TEXT", help="A text for the user, who reads it in exactly these words."
+    ),
 ]
 OptionalOperatorOption = Annotated[
     str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")
 ]
-NewOption = Annotated[bool, typer.Option("--new", help="Make the ledger first, if there is none.")]
+NewOption = Annotated[bool, typer.Option("--new", help="Make the ledger first if it does not exist.")]
 RegionOption = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,7 @@ from running.process import FAILED, now, run
 
 
 def audit(as_json: JsonOption = False) -> None:
-    """Prove the ledger's invariants and completeness; exit code 1 and every breach named if one is broken.
+    """Prove that the ledger keeps its invariants and is complete. If not, name every breach and exit with 1.
 
     Complete means: every accrual day up to the last boundary is closed and credited, with its snapshots and reward
     rows, or is listed as owed. A breach names the table, the row's key and the values that matter.
@@ -55,7 +55,7 @@ async def audited(ledger: Ledger, *, now: datetime) -> Audit:
 
 
 def print_audit(result: Audit) -> None:
-    """A line for each promise, every breach in full, then what is owed and what was counted."""
+    """Prints a line for each promise, every breach in full, then what is owed and what was counted."""
     rows = [
         [check.invariant, Text("broken", "red") if check.breaches else Text("holds", "green"), check.promise]
         for check in result.checks

@@ -1,4 +1,5 @@
-"""One request for each of many users: some at a time, with progress, and with a list of those that failed."""
+"""Sends one request for each of many users: some at the same time, with progress, and with a list of the
+failures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from running.process import FAILED, say
 
 AT_ONCE = 20
-"""Requests under way at the same time. A server and its workers can take many more."""
+"""How many requests are open at the same time. A server and its workers can take many more."""
 SAID_EVERY = 100
 FAILURES_IN_A_ROW_MAX = 3 * AT_ONCE
 """After so many failures in a row the cause is not the users, and each further one would cost a timeout."""
@@ -31,14 +32,14 @@ class Results:
 
     @property
     def not_asked(self) -> int:
-        """How many users were left when it was given up."""
+        """How many users had not been asked when the command gave up."""
         return self.users - self.done - len(self.failed)
 
 
 async def for_each(what: str, user_ids: Sequence[str], do: Callable[[str], Awaitable[object]]) -> Results:
-    """Does it for every user. A failure of one does not stop the others, unless all fail.
+    """Sends the request for every user. A failure of one does not stop the others, unless all fail.
 
-    If it is interrupted, it says how far it came.
+    If the command is interrupted, it says how far it came.
     """
     outcome = Results(len(user_ids))
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -33,14 +33,20 @@ def codec(
     ] = DEFAULT_CODEC_PORT,
     origins: Annotated[
         list[str],
-        typer.Option("--origin", callback=_origins, help="Where a web UI is that may ask; give it once for each."),
+        typer.Option(
+            "--origin",
+            callback=_origins,
+            help="The origin of a web UI that may ask. Repeat the option for each one.",
+        ),
     ] = DEFAULT_ORIGINS,
     require_token: Annotated[
         bool,
-        typer.Option("--require-token", help="Ask for a token on loopback too, where a proxy stands before it."),
+        typer.Option(
+            "--require-token", help="Ask for a token on loopback too, because a proxy passes requests on."
+        ),
     ] = False,
 ) -> None:
-    """Decrypt payloads for Temporal's web UI and the `temporal` command, until told to stop (Ctrl-C or SIGTERM).
+    """Decrypt payloads for Temporal's web UI and the `temporal` command, until it is stopped (Ctrl-C or SIGTERM).
 
     It has the keys in SOFT_STAKING_PAYLOAD_KEYS. On loopback it serves whoever is on this machine; on any other
     address a caller needs a bearer token with the scope decode, which is read from the ledger.

@@ -39,8 +39,8 @@ def check(as_json: JsonOption = False) -> None:
 def upgrade(as_json: JsonOption = False) -> None:
     """Bring the ledger to this program's schema version, or make one: a new file, or in an empty database.
 
-    It happens whole or not at all, and again changes nothing. Older programs do not open the ledger any more: stop
-    their workers first, and make a backup.
+    It is one transaction, and a repeat changes nothing. Older programs do not open the ledger any more: stop their
+    workers first, and make a backup.
     """
 
     async def work() -> Schema:

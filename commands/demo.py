@@ -113,8 +113,8 @@ def demo(
 
 
 def _read(movements: Path) -> tuple[Export, list[str], list[str]]:
-    """What the file contains, the names of its parts, and what was assumed. Assumptions do no harm here, since
-    no real balance changes."""
+    """The content of the file, the names of its parts, and what was assumed. Assumptions do no harm here, since no
+    real balance changes."""
     exports: list[Export] = []
     names: list[str] = []
     remarks: list[str] = []
@@ -124,10 +124,10 @@ def _read(movements: Path) -> tuple[Export, list[str], list[str]]:
             exports.append(parse_export(part.content, zone=zone or UTC, accounts=Accounts(skips_unknown=True)))
         names.append(part.name)
         if zone is None:
-            remarks.append(f"nothing tells in which time zone {part.name} is; its times are taken as UTC")
+            remarks.append(f"the time zone of {part.name} is not known; its times are taken as UTC")
     export = combined(exports)
     if unknown := [plain(name) or "''" for name in export.skipped_accounts if not is_another_account(name)]:
-        remarks.append(f"nothing tells whether account {', '.join(unknown)} is Spot; it is taken as another one")
+        remarks.append(f"it is not known whether account {', '.join(unknown)} is Spot; it is taken as another one")
     once = [line for lines in lines_by_user(export).values() for line in lines]
     return replace(export, lines=once), names, remarks
 
@@ -193,7 +193,7 @@ async def _set_up(
 def _activation_instants(
     export: Export, program: Program, report: ImportReport, started_at: datetime
 ) -> dict[str, datetime]:
-    """For each user the first instant, from the program's start on, at which rule 7 allows an activation."""
+    """For each user, the first instant after the program's start at which rule 7 allows an activation."""
     by_user: dict[str, defaultdict[datetime, list[ExportLine]]] = {
         user_id: defaultdict(list) for user_id in export.users
     }

@@ -1,5 +1,5 @@
-"""Assets that earn under a program and whose pool is empty. Whoever applies the program is told of them, before
-any user waits."""
+"""Assets that earn under a program and whose pool is empty. Commands that apply a program name them, before any
+user waits."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -36,7 +36,7 @@ class EmptyPools:
 
     @property
     def new_ones(self) -> list[Unfunded]:
-        """Those assets in which nothing was earned before."""
+        """The empty pools of assets in which nothing was earned before."""
         return [each for each in self.unfunded if each.asset in self.new]
 
     def _refusal(self, each: Unfunded) -> str:
@@ -74,14 +74,14 @@ async def objection_to_resuming(ledger: Ledger, assets: list[str], first_day: da
     async with ledger.read() as connection:
         at_first = in_force_on(timetable(await all_versions(connection)), first_day)
     if at_first is None:
-        return no_objection  # the ledger itself refuses
+        return no_objection  # The ledger itself refuses such a day.
     resumed = at_first.version.program.with_paused(assets, paused=False)
     pools = await empty_pools(ledger, resumed.model_copy(update={"effective_from": first_day}))
     return pools.refuse_new_ones
 
 
 async def empty_pools_if_there_is_a_ledger(program: Program, *, only_new: bool = False) -> list[Unfunded]:
-    """The empty pools of a program; or only those of assets in which nothing was earned before. Makes no
+    """The empty pools of a program, or only those of assets in which nothing was earned before. This makes no
     ledger."""
     try:
         if not (await find_schema(Settings().ledger_url)).is_current:
@@ -90,7 +90,7 @@ async def empty_pools_if_there_is_a_ledger(program: Program, *, only_new: bool =
             pools = await empty_pools(ledger, program)
         return pools.new_ones if only_new else pools.unfunded
     except LedgerUnavailable:
-        return []  # a file can be checked without a ledger
+        return []  # A file can be checked without a ledger.
 
 
 def unfunded_json(empty: list[Unfunded]) -> list[dict[str, Any]]:

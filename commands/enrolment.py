@@ -39,7 +39,9 @@ def activate(
     user: UserArgument,
     region: Annotated[str, typer.Option(help="ISO 3166-1 or 3166-2 code, such as FR or UA-43.")],
     channel: Annotated[Channel, typer.Option(help="Where the user pressed Start Earning.")],
-    app_version: Annotated[str | None, typer.Option(help="The app's version; needed on channel app.")] = None,
+    app_version: Annotated[
+        str | None, typer.Option(help="The app's version. It is needed on the channel app.")
+    ] = None,
     accept_terms: Annotated[
         bool, typer.Option("--accept-terms", help="The user accepted every document in its version in force.")
     ] = False,
@@ -57,7 +59,7 @@ def activate(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Enrol a user: Start Earning. A repeat answers the first receipt.
+    """Enrol a user, as Start Earning does. A repeat prints the first receipt.
 
     Example: python starter.py activate 1001 --region FR --channel web --accept-terms
     """
@@ -100,7 +102,7 @@ def activate(
 async def _with_documents_in_force(
     ledger: Ledger, instant: datetime, send: Callable[[dict[str, str]], Awaitable[Receipt | Refusal]]
 ) -> tuple[Receipt | Refusal, str | None]:
-    """The answer, and how it contradicts the ledger from which the accepted documents came."""
+    """The answer, and a sentence about how it contradicts the ledger from which the accepted documents came."""
     documents = await documents_in_force(ledger, instant)
     try:
         answer = await send(documents)
@@ -134,7 +136,7 @@ def _print_receipt(user: str, receipt: Receipt) -> None:
 
 
 def status(user: UserArgument, timeout: TimeoutOption = 10, as_json: JsonOption = False) -> None:
-    """How a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
+    """Print how a user stands: enrolment, tag, totals, owed days, and what the workflow does right now."""
 
     async def work() -> tuple[Standing, LiveStatus | None, str | None]:
         limit = timedelta(seconds=timeout)

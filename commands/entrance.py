@@ -32,10 +32,10 @@ _EXPECTED = (
 
 def main(app: typer.Typer) -> NoReturn:
     """Runs the app and ends the process with 0 done, 1 refused or failed, 2 wrong usage."""
-    # If a terminal does not have a character, its number is shown, rather than nothing.
+    # If a terminal cannot show a character, it shows the character's number and not nothing.
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="backslashreplace")
-    # A terminated command stops what it started, as an interrupted one does.
+    # A command that is terminated stops what it started, as one that is interrupted does.
     for number in stop_signals():
         signal.signal(number, signal.default_int_handler)
     exit_process(_exit_code(app))
@@ -81,8 +81,8 @@ def _faults(error: ValidationError) -> list[str]:
 
 @asynccontextmanager
 async def the_ledger(*, new: bool = False) -> AsyncGenerator[Ledger]:
-    """The ledger that the settings name; with ``new`` it is made if there is none. A command that wrote says
-    into which ledger."""
+    """Opens the ledger that the settings name; with ``new`` it is made if there is none. After a command has
+    written, it says to which ledger."""
     url = Settings().ledger_url
     made = new and await make_ledger(url)
     async with open_ledger(url) as ledger:

@@ -39,7 +39,7 @@ def recorded_json(answer: Recorded) -> dict[str, Any]:
 def print_tried(answer: Recorded) -> None:
     """What a dry run would have recorded, and the balances after it."""
     entry = answer.entry
-    print(f"would take back entry {entry.reverses}: {_changes(entry)} for {_whose(entry)}; nothing was done.")
+    print(f"would reverse entry {entry.reverses}: {_changes(entry)} for {_whose(entry)}; nothing was done.")
     print(f"balance then: {_balances(answer)}")
 
 
@@ -140,11 +140,11 @@ def _remarks(entry: Entry) -> list[str]:
 
 
 def _words(entry: Entry) -> list[str]:
-    """Who wrote an entry by hand and why, and what the user is told."""
+    """Who wrote an entry by hand and why, and the text for the user."""
     if entry.operator is None:
         return []
     reason = f"reason: {plain(entry.reason)}, " if entry.reason else "no reason given, "
-    tell = [f"the user is told: {plain(entry.tell)}"] if entry.tell else []
+    tell = [f"the user reads:  {plain(entry.tell)}"] if entry.tell else []
     return [f"{reason}by {plain(entry.operator)}", *tell]
 
 

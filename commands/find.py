@@ -39,26 +39,29 @@ class SearchedState(StrEnum):
 
 
 def list_(
-    state: Annotated[SearchedState | None, typer.Option("--state", help="Where the loop stands.")] = None,
+    state: Annotated[SearchedState | None, typer.Option("--state", help="The state of the loop.")] = None,
     region: RegionOption = None,
-    held: Annotated[bool, typer.Option("--held", help="Only those whom an operator holds.")] = False,
+    held: Annotated[bool, typer.Option("--held", help="Only users whom an operator holds.")] = False,
     end_reason: Annotated[
         str | None,
-        typer.Option("--end-reason", metavar="TEXT", help="Why it ended, or how that begins."),
+        typer.Option(
+            "--end-reason", metavar="TEXT", help="Why the enrolment ended, or the beginning of that reason."
+        ),
     ] = None,
     failing: Annotated[
         bool,
-        typer.Option("--failing", help="Only those whose workflow task fails again and again, and is not mended."),
+        typer.Option("--failing", help="Only users whose workflow task fails again and again."),
     ] = False,
     limit: LimitOption = _LIMIT,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the users whose workflows show what is asked for; with no option, all whose workflow is running.
+    """Print the users for whom all of the options are true. Without an option, print all whose workflow is
+    running.
 
-    It asks Temporal, whose lists lag by moments, and whose server must know the search attributes (`setup`). Users
-    who have ended are found for as long as Temporal keeps their history. `owed` tells who is owed days. If
-    histories are encrypted, Temporal knows no region, and of an end only whether it was deactivated or
-    region_restricted.
+    The command asks Temporal, whose lists lag by moments, and whose server must know the search attributes
+    (`setup`). Users whose enrolment has ended are found for as long as Temporal keeps their history. `owed` shows
+    who is owed days. If histories are encrypted, Temporal knows no region, and the reason of an end is only
+    deactivated or region_restricted.
 
     Example: python starter.py list --state blocked
     """
@@ -87,11 +90,12 @@ def list_(
 
 def owed(
     region: RegionOption = None,
-    late: Annotated[bool, typer.Option("--late", help="Only those with a day that missed its 08:00 UTC.")] = False,
+    late: Annotated[bool, typer.Option("--late", help="Only users with a day that missed its 08:00 UTC.")] = False,
     limit: LimitOption = _LIMIT,
     as_json: JsonOption = False,
 ) -> None:
-    """Print who has owed days and since when, the longest owed first: from the ledger, without Temporal.
+    """Print who has owed days and since when, the longest owed first. The command asks the ledger, and not
+    Temporal.
 
     An owed day is an accrual day that is over and not yet credited.
 

@@ -17,7 +17,7 @@ def command_of(app: typer.Typer) -> TyperCommand | TyperGroup:
 
 
 def _name_what_is_typed(command: TyperCommand | TyperGroup) -> None:
-    for parameter in command.get_params(typer.Context(command)):  # --help itself too
+    for parameter in command.get_params(typer.Context(command)):  # This is so for --help itself, too.
         if isinstance(parameter, TyperArgument | TyperOption):
             _call_by_name(parameter)
     if isinstance(command, TyperGroup):
@@ -29,12 +29,12 @@ def _name_what_is_typed(command: TyperCommand | TyperGroup) -> None:
 def _call_by_name(parameter: TyperArgument | TyperOption) -> None:
     def shown(ctx: Any) -> str | None:
         if isinstance(parameter, TyperArgument) or parameter.is_flag:
-            return None  # the name of an argument stands beside it, and a flag has no value
+            return None  # An argument is shown by its name, and a flag has no value.
         if parameter.metavar is not None:
             return parameter.metavar
         python_type = parameter.display_type(ctx).strip("<>").removeprefix("list[").removesuffix("]")
         if "|" in python_type:
-            return python_type  # the values to choose from
+            return python_type  # These are the values to choose from.
         return "N" if python_type.startswith(_NUMBERS) else parameter.opts[0].lstrip("-").replace("-", "_").upper()
 
     parameter.display_type_rich = shown

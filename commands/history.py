@@ -46,9 +46,9 @@ def history(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell a user's story day by day, from the workflow's history: what happened, and what it waited for.
+    """Print day by day what happened to a user and what the loop waited for, as the workflow's history has it.
 
-    It goes back as far as the Temporal server keeps histories; `rewards` and `status` know everything from the
+    The history goes back as far as the Temporal server keeps it; `rewards` and `status` know everything from the
     ledger. Each line stands at the day that it is about, although a day's reward is credited on the next day.
 
     Example: python starter.py history 1001 --runs 1
@@ -67,7 +67,7 @@ async def _read(user: str, runs: int | None, timeout: timedelta) -> UserHistory:
 
 
 class _Reading(AbstractContextManager["_Reading"]):
-    """Shows progress once the reading takes a while."""
+    """Shows progress if the reading takes a while."""
 
     def __init__(self) -> None:
         self._began_at = monotonic()

@@ -1,4 +1,4 @@
-"""import, imports: transaction history exports into the ledger, each movement once; and taking one back."""
+"""import, imports: bring transaction history exports into the ledger, each movement once, and undo an import."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -48,11 +48,11 @@ from ledger.imports.records import (
 from running.process import FAILED, CommandFailed, now, run, say
 from staking.days import in_utc
 
-app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, take one back.")
+app = typer.Typer(no_args_is_help=True, help="Imports as a whole: list them, look at one, undo one.")
 
 _ZONE_IS_MISSING = (
-    "{file}: nothing tells in which time zone its times are. An export with the header Time has them in the "
-    "account's own zone, which its name tells, as in (UTC+9); say it with --timezone UTC+9, or --timezone UTC"
+    "{file}: the time zone of its times is not known. An export with the header Time has them in the "
+    "account's own zone, which the file's name shows, as in (UTC+9); say --timezone UTC+9, or --timezone UTC"
 )
 
 
@@ -79,15 +79,15 @@ ZoneOption = Annotated[
     typer.Option(
         parser=_zone,
         metavar="ZONE",
-        help="Of the times, where neither the file's name nor its header tells: UTC, Europe/Paris, UTC+9, -6.",
+        help="The zone of the times, if the file's name and header do not show it: UTC, Europe/Paris, UTC+9, -6.",
     ),
 ]
 SpotAccountOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="An account in the file that is Spot, by a name that is not known here."),
+    typer.Option(metavar="NAME", help="The name of an account in the file that is Spot under another name."),
 ]
 SkipAccountOption = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="An account in the file that is not Spot.")
+    list[str] | None, typer.Option(metavar="NAME", help="The name of an account in the file that is not Spot.")
 ]
 OpeningOption = Annotated[
     Path | None,
@@ -102,9 +102,9 @@ SameOption = Annotated[
 ]
 AgainOption = Annotated[bool, typer.Option("--again", help="Doubtful lines are further movements.")]
 PartialOption = Annotated[
-    bool, typer.Option("--partial", help="Leave out the users with whom something is wrong, each whole.")
+    bool, typer.Option("--partial", help="Leave out all lines of a user if one of them is wrong.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check all, write nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")]
 
 
 def import_(
@@ -124,10 +124,10 @@ def import_(
 ) -> None:
     """Import spot movements from a transaction history export.
 
-    All is checked first; nothing is written unless every line is good. Movements imported before are recognised by
-    user, time, asset and amount, and skipped. Where this export and an earlier one meet at one instant only, equal
-    lines there are doubtful: you say whether they are the --same movements or happened --again. A local time that
-    occurs twice, when clocks go back, means the first of the two.
+    Everything is checked first, and nothing is written unless every line is good. A movement that was imported
+    before is recognised by user, time, asset and amount, and skipped. If this export and an earlier one have only
+    one instant in common, equal lines at that instant are doubtful: say whether they are the --same movements or
+    happened --again. When clocks go back, a local time occurs twice; it then means the first of the two.
     """
     if new and dry_run:
         raise typer.BadParameter("--dry-run writes nothing, and --new makes a ledger: choose one of them")
@@ -237,7 +237,7 @@ def _opened(source: ReadFiles, opening: Path) -> ReadFiles:
 
 @contextmanager
 def naming(file: str) -> Generator[None]:
-    """Puts the file's name before an error message that does not contain it."""
+    """Puts the file's name before an error message that does not have it."""
     try:
         yield
     except ExportError as error:
@@ -315,7 +315,7 @@ def _print_report(files: Sequence[Path], source: ReadFiles, report: ImportReport
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Print every import, the newest last: from which files, by whom, and what became of it.
+    """Print every import, the newest last: its files, who imported them, and what became of the import.
 
     Example: python starter.py imports list
     """
@@ -334,7 +334,7 @@ def list_(as_json: JsonOption = False) -> None:
         Column("state"),
         Column("movements", is_number=True),
         Column("users", is_number=True),
-        Column("taken back", is_number=True),
+        Column("reversed", is_number=True),
         Column("operator"),
         Column("files", is_prose=True),
     ]
@@ -349,7 +349,7 @@ def _row(one: RecordedImport) -> list[str]:
 
 @app.command()
 def show(number: NumberArgument, as_json: JsonOption = False) -> None:
-    """Print one import, with the instants from which and to which it knows each user.
+    """Print one import, with the first and the last instant that it covers for each user.
 
     Example: python starter.py imports show 3
     """
@@ -375,7 +375,7 @@ def show(number: NumberArgument, as_json: JsonOption = False) -> None:
             "recorded at": instant_text(found.recorded_at),
             "undone at": instant_text(found.undone_at) if found.undone_at else "",
             "movements": str(found.movements),
-            "taken back": str(found.taken_back),
+            "reversed": str(found.taken_back),
         }
     )
     rows = [[user, instant_text(span.first), instant_text(span.last)] for user, span in spans.items()]
@@ -387,14 +387,14 @@ def undo(
     number: NumberArgument,
     reason: ReasonOption,
     operator: OperatorOption,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be taken back.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be undone.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an import back: every entry of it that was not, by a reversal. All of it, or nothing if a balance
-    does not allow it.
+    """Undo an import: reverse all of its entries that are not reversed yet, or none if a balance does not allow
+    it.
 
-    The reversals count from now on, as every correction does; closed days stay as they are. Interrupted, it goes
-    on when it is run again. Afterwards the same file may be imported again.
+    The reversals count from now on, as every correction does; closed days stay as they are. If the command is
+    interrupted, run it again, and it goes on. Afterwards the same file may be imported again.
 
     Example: python starter.py imports undo 3 --reason "wrong time zone"
     """
@@ -409,15 +409,15 @@ def undo(
                     operator=operator,
                     now=in_utc(now()),
                     dry_run=dry_run,
-                    on_progress=lambda done, total: show("taking back", done, total),
+                    on_progress=lambda done, total: show("reversing", done, total),
                 )
 
     done = run(work())
     if as_json:
         print_json(asdict(done))
         return
-    verb = "would take back" if dry_run else "took back"
-    before = f"; {done.taken_back_already} were taken back before" if done.taken_back_already else ""
+    verb = "would reverse" if dry_run else "reversed"
+    before = f"; {done.taken_back_already} were reversed before" if done.taken_back_already else ""
     print(f"import {number}: {verb} {done.taken_back} movements of {done.users} users{before}.")
 
 

@@ -39,12 +39,15 @@ def create(
     user: UserArgument,
     operator: OperatorOption,
     ed25519: Annotated[
-        Path | None, typer.Option(metavar="PUBKEY.pem", help="Requests are signed with this key's private half.")
+        Path | None,
+        typer.Option(metavar="PUBKEY.pem", help="A public Ed25519 key. Requests are signed with its private key."),
     ] = None,
     rsa: Annotated[
         Path | None, typer.Option(metavar="PUBKEY.pem", help="The same, with an RSA key of 2048 bits or more.")
     ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="The key may look, and switch nothing.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="The key may read, and may not start or stop earning.")
+    ] = False,
     region: Annotated[
         str | None,
         typer.Option(help="ISO 3166-1 or 3166-2 code that activations with this key carry, such as FR."),
@@ -55,10 +58,10 @@ def create(
     reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key for a user's own programs: an HMAC key with a secret, or one for a public key of the user's.
+    """Make a key for a user's own programs: an HMAC key with a secret, or a key for the user's own public key.
 
-    The secret is shown once. Region and accepted documents are kept with the key, and are what it activates with;
-    what is not given is taken from the user's latest enrolment.
+    The secret is shown once. Activations with this key use the region and the accepted documents that are kept
+    with it. What you do not give is taken from the user's latest enrolment.
 
     Example: python starter.py keys create 1001 --region FR --accept-terms
     """
@@ -132,11 +135,11 @@ def _warn_of_gaps(profile: Profile) -> None:
 @app.command("list")
 def list_(
     user: Annotated[
-        str | None, typer.Option("--user", metavar="USER", callback=_user, help="Only this user's.")
+        str | None, typer.Option("--user", metavar="USER", callback=_user, help="Only keys of this user.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print every key ever made, the oldest first; never a secret."""
+    """Print every key that was ever made, the oldest first. Secrets are never printed."""
 
     async def work() -> list[ApiKey]:
         async with the_ledger() as ledger, ledger.read() as connection:
@@ -160,7 +163,7 @@ def revoke(
     reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a key out of use, at once and for good. A repeat changes nothing."""
+    """Revoke a key. It stops working immediately and cannot be used again. A repeat changes nothing."""
 
     async def work() -> ApiKey:
         async with the_ledger() as ledger:

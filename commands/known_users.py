@@ -1,4 +1,4 @@
-"""Whether a user exists at all. Requests with a mistyped id are refused."""
+"""Tests whether a user exists, so that requests with a mistyped id are refused."""
 
 from collections.abc import Sequence
 

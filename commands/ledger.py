@@ -1,4 +1,4 @@
-"""ledger show, reverse, adjust: what the journal holds of a user or a pool, and how an operator corrects it."""
+"""ledger show, reverse, adjust: print what the journal has of a user or a pool, and correct it."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -53,7 +53,7 @@ def _user(text: str | None) -> str | None:
 PoolOption = Annotated[
     str | None,
     typer.Option(
-        "--pool", callback=asset_code, metavar="ASSET", help="In the place of a user: the pool of this asset."
+        "--pool", callback=asset_code, metavar="ASSET", help="The pool of this asset, in place of a user."
     ),
 ]
 
@@ -69,22 +69,23 @@ def show(
         typer.Argument(
             metavar="[ASSET]",
             callback=asset_code,
-            help="Only what changed this asset.",
+            help="Only entries that changed this asset.",
         ),
     ] = None,
     pool: PoolOption = None,
     without_rewards: Annotated[
-        bool, typer.Option("--without-rewards", help="Of a pool: only fundings and what was taken back.")
+        bool, typer.Option("--without-rewards", help="With --pool: leave out the credits of rewards.")
     ] = False,
     last: Annotated[
         int, typer.Option("--last", min=1, max=_ENTRIES_MAX, metavar="N", help="How many of the latest entries.")
     ] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a user's latest journal entries in the order in which they count, each with the holding after it.
+    """Print the latest journal entries of a user, in the order in which they count, each with the holding after
+    it.
 
-    Entries that count from one instant act together. With --pool: those of a reward pool, in the order in which
-    they were recorded, with who funded it and why.
+    Entries that count from one instant act together. With --pool, print the entries of a reward pool in the order
+    in which they were recorded, with who funded the pool and why.
 
     Example: python starter.py ledger show --pool SOL --without-rewards
     """
@@ -171,15 +172,15 @@ def reverse(
     tell: TellOption = None,
     pool: PoolOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what it would take back, and the balances after it.")
+        bool, typer.Option("--dry-run", help="Only show what would be reversed, and the balances after it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an entry back, whole, by one that moves the same amounts the other way. A repeat changes nothing.
+    """Reverse a whole entry by a new one that moves the same amounts the other way. A repeat changes nothing.
 
-    It counts from now on, so that no closed day changes. The day of a reward that is taken back stays credited and
-    is not paid again; its user reads in the reward history that it was taken back, and what --tell says. Refused
-    if the entry is another's, and if the balance, or the pool, would fall below zero.
+    The reversal counts from now on, so that no closed day changes. The day of a reversed reward stays credited and
+    is not paid again; the user's reward history shows the reversal and the text of --tell. The reversal is refused
+    if the entry is not that user's or pool's, and if the balance would fall below zero.
 
     Example: python starter.py ledger reverse 1001 188 --reason "case 4711" --dry-run
     """
@@ -233,7 +234,9 @@ def adjust(
     amount: Annotated[
         int,
         typer.Argument(
-            parser=signed_amount, metavar="AMOUNT", help="Tokens to add, or to take where negative: -0.5."
+            parser=signed_amount,
+            metavar="AMOUNT",
+            help="Tokens to add; a negative number takes tokens away: -0.5.",
         ),
     ],
     reason: ReasonOption,
@@ -242,15 +245,18 @@ def adjust(
     key: Annotated[
         str | None,
         typer.Option(
-            callback=idempotency_key, metavar="KEY", help="Idempotency key, in the place of the content."
+            callback=idempotency_key,
+            metavar="KEY",
+            help="Idempotency key, by which a repeat is recognised instead of by its content.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a user's spot balance where there is no entry to reverse. Refused if it would fall below zero.
+    """Change a user's spot balance if there is no entry to reverse. It is refused if the balance would fall below
+    zero.
 
-    It counts from now on. The same user, asset, amount, reason and operator again are a repeat and change nothing:
-    to adjust by the same once more, give another reason or a --key.
+    The adjustment counts from now on. The same user, asset, amount, reason and operator are a repeat and change
+    nothing. To adjust by the same amount once more, give another reason or a --key.
     """
 
     async def adjusted(ledger: Ledger, asked_at: datetime) -> Recorded:

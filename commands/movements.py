@@ -42,7 +42,7 @@ KeyOption = Annotated[
         callback=_required_key,
         metavar="KEY",
         show_default=False,
-        help="Required: an id of your own for this movement. The same key again answers the first entry.",
+        help="Required: an id of your own for this movement. The same key again gives the first entry again.",
     ),
 ]
 AtOption = Annotated[
@@ -85,9 +85,10 @@ def withdraw(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take tokens from a user's spot balance: all of the amount, or none if the balance does not allow it.
+    """Take tokens from a user's spot balance. If the balance is too low for the whole amount, nothing is taken.
 
-    Soft staking never delays or refuses it. Example: python starter.py withdraw 1001 SOL 3 --key withdrawal-7002
+    Soft staking never delays or refuses a withdrawal. Example: python starter.py withdraw 1001 SOL 3 --key
+    withdrawal-7002
     """
     _post(
         lambda ledger, asked_at: movements.withdraw(
@@ -100,13 +101,19 @@ def withdraw(
 def trade(
     user: UserArgument,
     sold_asset: Annotated[
-        str, typer.Argument(metavar="SOLD_ASSET", callback=wrong_usage(check_asset_code), help="What is given.")
+        str,
+        typer.Argument(
+            metavar="SOLD_ASSET", callback=wrong_usage(check_asset_code), help="The asset that the user gives."
+        ),
     ],
     sold_amount: Annotated[
         int, typer.Argument(metavar="SOLD_AMOUNT", parser=amount_above_zero, help="How much of it.")
     ],
     bought_asset: Annotated[
-        str, typer.Argument(metavar="BOUGHT_ASSET", callback=wrong_usage(check_asset_code), help="What is got.")
+        str,
+        typer.Argument(
+            metavar="BOUGHT_ASSET", callback=wrong_usage(check_asset_code), help="The asset that the user gets."
+        ),
     ],
     bought_amount: Annotated[
         int, typer.Argument(metavar="BOUGHT_AMOUNT", parser=amount_above_zero, help="How much of it.")
@@ -115,7 +122,7 @@ def trade(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Exchange one asset of a user's spot balance for another: both legs, or none.
+    """Exchange one asset of a user's spot balance for another. Both movements are posted, or none.
 
     Example, 3 SOL sold for 450 USDT: python starter.py trade 1001 SOL 3 USDT 450 --key trade-7003
     """

@@ -1,4 +1,4 @@
-"""hold, release, deactivate, resume, acts: what is done to users' loops, by whom and why."""
+"""hold, release, deactivate, resume, acts: what operators do to users' loops, and the record of it."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -57,12 +57,12 @@ OneUserArgument = Annotated[
     str | None,
     typer.Argument(metavar="USER", callback=_optional_user, help="The user's opaque id; or name a --region."),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell who it would be; with --region.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="With --region: only show which users it would be.")]
 
 
 @dataclass(frozen=True)
 class _OfARegion:
-    """An act on all users of a region whom it concerns and for whom it is not done yet."""
+    """An act on all users of a region, except those for whom it is done already."""
 
     verb: str
     done: str
@@ -96,10 +96,10 @@ def hold(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a user's loop before its next step, until it is released. Balances move as ever; days wait.
+    """Stop a user's loop before its next step, until the user is released. Balances still move; days wait.
 
-    With --region: everyone from there who is enrolled, or is still owed a day. A user who is held already keeps
-    the first hold. A user who is not enrolled is held from the next activation on.
+    With --region, hold everyone from there who is enrolled or is still owed a day. A user who is held already
+    keeps the first hold. For a user who is not enrolled, the hold begins to work with the next activation.
 
     Example: python starter.py hold 1001 --reason "ticket 4711: balances in doubt"
     """
@@ -125,9 +125,9 @@ def release(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a held user's loop go on: it catches up day by day, with the numbers that would have been.
+    """Let a held user's loop go on. It works through the waiting days with the same numbers as without the hold.
 
-    With --region: everyone who is held and ever enrolled from there, whichever operator held them.
+    With --region, release everyone who is held and was ever enrolled from there, whoever held them.
 
     Example: python starter.py release 1001 --reason "ticket 4711: all is well"
     """
@@ -154,10 +154,11 @@ def deactivate(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """End a user's enrolment at once. Owed days are still paid; a repeat answers the first end.
+    """End a user's enrolment immediately. Owed days are still paid. A repeat prints the first end.
 
-    Without --operator, --reason and --tell it is the user who asked. With one of them it is an operator's act
-    (yours, unless another is named). With --region everyone's enrolment from there ends, and --reason is needed.
+    Without --operator, --reason and --tell, the user asked for it. With one of them it is an operator's act:
+    yours, unless you name another. With --region, the enrolments of all users from there end, and --reason is
+    needed.
 
     Example: python starter.py deactivate --region UA --reason "the offer ends there" --dry-run
     """
@@ -186,18 +187,21 @@ def resume(
     operator: OperatorOption,
     users: Annotated[
         list[str] | None,
-        typer.Argument(metavar="USER", callback=_users, help="Only these; else everyone who has something to do."),
+        typer.Argument(
+            metavar="USER",
+            callback=_users,
+            help="Only these users; without any, everyone whose workflow should run.",
+        ),
     ] = None,
     reason: OptionalReasonOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell who it would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which users it would be.")] = False,
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the workflows that should be running and are not: terminated, or lost with Temporal's database.
+    """Start the workflows that should run and do not, since they were terminated or lost with Temporal's database.
 
-    It concerns the users with an open enrolment, or with owed days. Each goes on from what the ledger has
-    recorded, after the last credited day. Nothing is lost by it and nothing is paid twice, however often it is
-    run.
+    These are the workflows of users with an open enrolment or with owed days. Each goes on from what the ledger
+    has recorded, after the last credited day. Nothing is lost and nothing is paid twice, however often you run it.
 
     Example: python starter.py resume --reason "Temporal's database was lost"
     """
@@ -226,16 +230,16 @@ def resume(
 
 def acts(
     user: Annotated[
-        str | None, typer.Argument(metavar="USER", callback=_optional_user, help="Only what concerned this one.")
+        str | None, typer.Argument(metavar="USER", callback=_optional_user, help="Only acts on this user.")
     ] = None,
     last: Annotated[
-        int, typer.Option("--last", min=1, max=_ACTS_MAX, metavar="N", help="How many of the latest.")
+        int, typer.Option("--last", min=1, max=_ACTS_MAX, metavar="N", help="How many of the latest acts.")
     ] = 50,
-    all_: Annotated[bool, typer.Option("--all", help="All of them, however many there are.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="All acts, however many there are.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what operators did, with who and why, the newest last: to users' loops and balances, to pools and the
-    program, to keys and tokens.
+    """Print what operators did to users' loops and balances, to pools and the program, to keys and tokens, the
+    newest last. Each act has its operator and its reason.
 
     Example: python starter.py acts 1001 --last 10
     """
@@ -256,7 +260,7 @@ def acts(
         return
     columns = [Column(title) for title in ("recorded at", "user", "act", "on", "operator")]
     print_table(
-        [*columns, Column("reason", is_prose=True), Column("told the user", is_prose=True)],
+        [*columns, Column("reason", is_prose=True), Column("text for the user", is_prose=True)],
         [_act_row(act) for act in found],
     )
 
@@ -312,7 +316,7 @@ async def _resume(
 
     outcome = await bulk.for_each("resuming" if act else "looking", wanted, resume_if_it_stands_still)
     if act is not None and resumed:
-        # One user is enough to tell, and only if a worker answers, since a resumption needs no worker.
+        # One user is enough to see it, and only if a worker answers, since a resumption needs no worker.
         with suppress(ServiceError):
             if problem := await disagreement_once_started(ledger, resumed[0], service):
                 raise CommandFailed(f"{bulk.counted(len(resumed))} resumed, but {problem}")
@@ -328,7 +332,7 @@ def _act_on_region(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """One act on every user in a region whom it concerns; a dry run only lists them."""
+    """Carries out one act on every user of a region whom it concerns. A dry run only lists these users."""
 
     async def whom() -> list[str]:
         async with the_ledger() as ledger, ledger.read(takes_long=True) as connection:
@@ -386,6 +390,6 @@ def _given(reason: str | None) -> str:
 
 
 def _print_end(user: str, end: End) -> None:
-    last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
+    last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day has earned"
     owed = f"; {end.owed_days} owed days will still be paid" if end.owed_days else ""
     print(f"{user} ended at {instant_text(end.ended_at)}; {last}{owed}.")

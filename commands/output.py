@@ -26,7 +26,7 @@ from rich.text import Text
 from ledger.reading.statement_text import COMPUTED_COLUMNS, iso_text
 from staking.money import format_amount
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, nothing else.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else.")]
 _WIDTH_WITHOUT_TERMINAL = 120
 
 DEMO_COLUMNS = ("user", *COMPUTED_COLUMNS, "late")
@@ -214,7 +214,7 @@ def _widths(table: _Table, places: Sequence[int], width: int) -> dict[int, int]:
 
 
 def _print_grid(terminal: Console, table: _Table, widths: Mapping[int, int]) -> None:
-    """The columns with these indices, side by side. The terminal is told not to cut anything."""
+    """The columns with these indices, side by side. The table is set so that the terminal cuts nothing."""
     titles = [Text(column.title, "bold") for column in table.columns]
     for row in (titles, *table.rows):
         cells = [in_lines(terminal, row[place], width) for place, width in widths.items()]
@@ -264,7 +264,7 @@ def instant_text(instant: datetime) -> str:
 
 
 def exact_instant_text(instant: datetime) -> str:
-    """An instant for a person who may type it again: with the fraction of a second, without which it would be
-    another instant."""
+    """An instant for a person who may type it again. It has the fraction of a second, since without it the typed
+    instant would be another one."""
     fraction = f".{instant.microsecond:06d}" if instant.microsecond else ""
     return f"{instant:%Y-%m-%d %H:%M:%S}{fraction} UTC"

@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.command()
 def new(as_json: JsonOption = False) -> None:
-    """Print a new key as SOFT_STAKING_PAYLOAD_KEYS wants it. It is kept nowhere.
+    """Print a new key in the form that SOFT_STAKING_PAYLOAD_KEYS takes. The key is stored nowhere.
 
     To rotate, add it after the old keys everywhere, and only then move it to the front.
 
@@ -35,7 +35,7 @@ def new(as_json: JsonOption = False) -> None:
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Print the ids of the keys in SOFT_STAKING_PAYLOAD_KEYS and what each is for; never a key."""
+    """Print the ids of the keys in SOFT_STAKING_PAYLOAD_KEYS and what each is for. A key is never printed."""
     uses = [
         {"id": key_id, "use": "reads" if number else "encrypts and reads"}
         for number, key_id in enumerate(Settings().payload_keys_by_id)

@@ -43,7 +43,8 @@ def fund(
 ) -> None:
     """Put tokens into an asset's reward pool. Credits that wait for it are paid soon after.
 
-    Who did it and why is among the acts. `ledger show --pool` has the entry, with which it can be taken back.
+    The funding is recorded among the acts, with operator and reason. `ledger show --pool` prints its entry, which
+    `ledger reverse` can reverse.
     """
 
     async def work() -> tuple[PoolFigures, int]:
@@ -74,11 +75,12 @@ def fund(
 
 @app.command()
 def show(as_json: JsonOption = False) -> None:
-    """Print what is in each pool, how long it lasts, and who waits for it.
+    """Print the balance of each pool, how long it lasts, and how many users wait for it.
 
-    Listed is every asset of the programs in force and to come, and whatever else has a pool. Days left: what
-    remains after the days that wait, by the average outflow of a day; 0 for a pool that is empty or cannot pay
-    them. Waiting are users whose closed day the pool cannot pay; missing is what it lacks for that day of each.
+    The table has every asset of the programs in force and to come, and every other asset with a pool. "days left"
+    is what remains after the waiting days are paid, divided by the average outflow of a day; it is 0 for a pool
+    that is empty or cannot pay them. "waiting" counts the users whose closed day the pool cannot pay, and
+    "missing" is the amount that it lacks for that day of each of them.
 
     As JSON: each asset with its balance, and under "pools" everything that is known of each.
     """

@@ -68,7 +68,7 @@ FromOption = Annotated[
 ]
 UnfundedOption = Annotated[
     bool,
-    typer.Option("--unfunded", help="Also where an asset begins to earn whose pool is empty."),
+    typer.Option("--unfunded", help="Do it even if the pool of an asset that begins to earn is empty."),
 ]
 SideArgument = Annotated[
     str | None,
@@ -98,12 +98,12 @@ def show(
     on: Annotated[
         date | None,
         typer.Option(
-            "--on", parser=day_argument, metavar="DAY", help="Any day (UTC); the terms of that one alone."
+            "--on", parser=day_argument, metavar="DAY", help="Any day (UTC): only the terms in force on it."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the program in force today, and what is to come; or the one in force on a day."""
+    """Print the program in force today and the programs to come, or the program in force on a day."""
     day = on or day_of(now())
     spans = timetable(run(_known_versions()))
     in_force = _in_force_on(spans, day)
@@ -128,9 +128,9 @@ def apply(
 ) -> None:
     """Make a program file the program in force from its effective_from on.
 
-    The first may start in the past; a later one must start after today. The same content again changes nothing.
-    A later one that brings an asset whose pool is empty is refused without --unfunded: whoever holds it would wait
-    for all rewards, in every asset.
+    The first program may start in the past; a later one must start after today. The same content again changes
+    nothing. A later program that adds an asset whose pool is empty is refused without --unfunded, since every user
+    who holds that asset would have to wait for all rewards.
     """
     program = read_program(file)
 
@@ -164,9 +164,9 @@ def apply(
 
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Check a program file; every problem is reported with its key, nothing is written.
+    """Check a program file. Every problem is reported with its key, and nothing is written.
 
-    Where there is a ledger, assets whose pool is empty are named.
+    If there is a ledger, assets whose pool is empty are named.
     """
     program = read_program(file)
     empty = run(empty_pools_if_there_is_a_ledger(program))
@@ -188,7 +188,7 @@ def pause(
 ) -> None:
     """Pause assets from a day on: they earn nothing (outcome paused) until they are resumed.
 
-    That holds under every version of the program that is to come too. The day must not have begun.
+    They are also paused in every program version to come. The day must not have begun.
     """
     act = Act(operator=operator, reason=reason)
     _switch(assets, first_day, act, paused=True, allow_unfunded=True, as_json=as_json)
@@ -205,7 +205,8 @@ def resume(
 ) -> None:
     """Resume paused assets from a day on, which must not have begun.
 
-    An asset whose pool is empty is refused without --unfunded: whoever holds it would wait for all rewards.
+    An asset whose pool is empty is refused without --unfunded, since its holders would have to wait for all
+    rewards.
     """
     act = Act(operator=operator, reason=reason)
     _switch(assets, first_day, act, paused=False, allow_unfunded=allow_unfunded, as_json=as_json)
@@ -260,10 +261,10 @@ def diff(
     after: SideArgument = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print every difference between two programs, by key. Exit code 0 whether there is one or not.
+    """Print every difference between two programs, by key. The exit code is 0 in both cases.
 
-    A day stands for the version in force on it. One argument is compared with the program in force today; without
-    any, that is compared with the last to come.
+    A day means the version in force on it. One argument is compared with the program in force today. Without an
+    argument, the program in force today is compared with the last one to come.
 
     Example: python starter.py program diff program.toml
     """

@@ -15,16 +15,14 @@ from running.process import CommandFailed, now, run
 app = typer.Typer(
     no_args_is_help=True,
     help="Movements that a feed sent to POST /v1/movements and that could not be posted. Each waits, with its "
-    "reason, until it is sent or tried again and fits, or is dismissed.",
+    "reason, until it can be posted when it is sent or tried again, or until it is dismissed.",
 )
 _WORST_FIRST = 20
 
 
 @app.command()
 def refused(
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Only the N that came last.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the latest N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the refused movements in the order in which they first came.
@@ -68,7 +66,7 @@ def retry(
 ) -> None:
     """Try refused movements again, in the order in which they first came, each with all legs of its group.
 
-    What fits now is posted, and is no longer among them. Exit code 1 if any is refused again.
+    A movement that fits now is posted, and is no longer among them. The exit code is 1 if any is refused again.
     Example: python starter.py movements retry --all
     """
     if all_ == bool(ids):
@@ -103,7 +101,8 @@ def dismiss(
     reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Take movements off the refused ones that are never to be posted. `acts` keeps what they were, who and why.
+    """Dismiss refused movements that will never be posted. `acts` keeps what they were, who dismissed them and
+    why.
 
     Example: python starter.py movements dismiss wallet-81723 --reason "sent by a test system"
     """

@@ -1,4 +1,4 @@
-"""retry: blocked steps are tried again, and empty pools are asked now, for one user or for many."""
+"""retry: try blocked steps again and ask empty pools now, for one user or for many."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,10 @@ def _user(text: str | None) -> str | None:
 def retry(
     operator: OperatorOption,
     user: Annotated[
-        str | None, typer.Argument(metavar="USER", callback=_user, help="The user's opaque id; or name many.")
+        str | None,
+        typer.Argument(
+            metavar="USER", callback=_user, help="The user's opaque id; without it, name many users by an option."
+        ),
     ] = None,
     waiting_for: Annotated[
         str | None,
@@ -76,23 +79,27 @@ def retry(
             "--waiting-for",
             callback=asset_code,
             metavar="ASSET",
-            help="All who wait for this asset's pool, such as SOL.",
+            help="All users who wait for the pool of this asset, such as SOL.",
         ),
     ] = None,
-    blocked: Annotated[bool, typer.Option("--blocked", help="All whose loop is blocked.")] = False,
+    blocked: Annotated[bool, typer.Option("--blocked", help="All users whose loop is blocked.")] = False,
     message: Annotated[
         str | None,
-        typer.Option("--message", metavar="TEXT", help="Of those blocked, only whose problem has these words."),
+        typer.Option(
+            "--message", metavar="TEXT", help="With --blocked: only users whose problem has these words."
+        ),
     ] = None,
     reason: ReasonOption = TRY_AGAIN,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell who it would be; of many.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of many users: only show which they would be.")
+    ] = False,
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Take up a user's blocked step again, or ask an empty pool now; of one user or of many.
+    """Try a blocked step again, or ask an empty pool now, for one user or for many.
 
-    `status` says what a user waits for, and why. The ledger tells who waits for a pool, without users who are
-    held. Temporal tells who is blocked, and its lists lag by moments.
+    `status` says what a user waits for, and why. Who waits for a pool is read from the ledger, without users who
+    are held. Who is blocked is read from Temporal, whose lists lag by moments.
 
     Example: python starter.py retry --waiting-for SOL --reason "pool funded"
     """

@@ -26,7 +26,8 @@ _CALENDAR_DAYS_MAX = 31
 
 
 def print_calendar(lines: Sequence[StatementLine], *, last_day: date) -> None:
-    """A row per user and asset: the outcome of each day, the average of the last, the rewards added up."""
+    """A row for each user and asset: the outcome of each day, the average of the last day, and the sum of the
+    rewards."""
     by_account: defaultdict[tuple[str, str], list[StatementLine]] = defaultdict(list)
     for line in lines:
         by_account[line.user_id, line.asset].append(line)
@@ -74,7 +75,7 @@ def _strip(account: Sequence[StatementLine], days: Sequence[date]) -> Text:
 
 
 def print_totals(lines: Sequence[StatementLine], program: Program) -> None:
-    """What was paid per asset and not reversed, and its value at the program's reference prices."""
+    """What was paid in each asset and not reversed, and its value at the program's reference prices."""
     by_asset: defaultdict[str, list[StatementLine]] = defaultdict(list)
     for line in lines:
         by_asset[line.asset].append(line)

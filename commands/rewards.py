@@ -1,4 +1,4 @@
-"""rewards: a line for every accrual day and asset, from which each reward can be recomputed by hand."""
+"""rewards: print a line for every accrual day and asset, from which each reward can be recomputed by hand."""
 
 from datetime import date
 from enum import StrEnum
@@ -40,13 +40,19 @@ def rewards(
     first: Annotated[
         date | None,
         typer.Option(
-            "--from", parser=day_argument, metavar="DAY", help="First day (UTC); with --as entries, of recording."
+            "--from",
+            parser=day_argument,
+            metavar="DAY",
+            help="First day (UTC); with --as entries, the first day of recording.",
         ),
     ] = None,
     last: Annotated[
         date | None,
         typer.Option(
-            "--to", parser=day_argument, metavar="DAY", help="Last day (UTC); with --as entries, of recording."
+            "--to",
+            parser=day_argument,
+            metavar="DAY",
+            help="Last day (UTC); with --as entries, the last day of recording.",
         ),
     ] = None,
     form: Annotated[
@@ -55,12 +61,12 @@ def rewards(
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
 ) -> None:
-    """A user's rewards, a line per accrual day and asset, zero days with their reason.
+    """Print a user's rewards: a line for each accrual day and asset. A day that earned nothing has its reason.
 
     reward = floor to 8 places of min(average, cap) x APR / 365.
 
-    For books there is --as entries: what was paid and what was taken back, in the order in which it was recorded.
-    A line never changes, and new ones come only at the end.
+    For bookkeeping use --as entries: what was paid and what was reversed, in the order in which it was recorded. A
+    line never changes, and new lines come only at the end.
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv, not both")

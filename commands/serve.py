@@ -32,7 +32,7 @@ def serve(
     ] = 10,
     metrics: MetricsOption = None,
 ) -> None:
-    """Serve the account holder's pages and the APIs until told to stop (Ctrl-C or SIGTERM).
+    """Serve the account holder's pages and the APIs until it is stopped (Ctrl-C or SIGTERM).
 
     The pages are meant to stand behind the exchange's gateway, which says in a header who is signed in. The header
     is believed only from the addresses in SOFT_STAKING_GATEWAY_PEERS. `python worker.py --dev` serves them for

@@ -1,4 +1,4 @@
-"""setup: what a Temporal server must know of us."""
+"""setup: make a Temporal server know the search attributes that our workflows write."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -21,7 +21,8 @@ def setup(
     running: Annotated[
         bool,
         typer.Option(
-            "--running", help="Then make the workflows that run already write them; once their workers know them."
+            "--running",
+            help="Then make the running workflows write them. Start their workers again before that.",
         ),
     ] = False,
     timeout: TimeoutOption = 10,
@@ -29,10 +30,10 @@ def setup(
 ) -> None:
     """Make the Temporal server know the search attributes by which `list` finds users. A repeat changes nothing.
 
-    Run it once for every namespace, before its workers start. A worker looks for the search attributes once, and
-    `list` does not find users by state or region who activated on a worker that found none. `worker.py --dev` does
-    it by itself. A namespace in Temporal Cloud takes search attributes only from its settings page, or from
-    `tcld namespace search-attributes add`.
+    Run it once for every namespace, before its workers start. A worker looks for the search attributes once. If it
+    finds none, `list` does not find by state or region the users who activate on that worker. `worker.py --dev`
+    does all this by itself. A namespace in Temporal Cloud takes search attributes only from its settings page, or
+    from `tcld namespace search-attributes add`.
 
     Example: python starter.py setup
     """

@@ -1,4 +1,4 @@
-"""sources: the feeds without whose word no day is closed."""
+"""sources: the feeds that must report a day's end before the day is closed."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -65,7 +65,7 @@ def complete(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Give a source's word that it has sent all that happened before an instant. It only rises.
+    """Report for a source that it has sent everything that happened before an instant. The instant only rises.
 
     A new name registers a source: from then on no day is closed without it.
     Example: python starter.py sources complete wallet 2026-10-02T00:00:00Z
@@ -82,7 +82,7 @@ def complete(
 def release(
     name: NameArgument, operator: OperatorOption, reason: ReasonOption, as_json: JsonOption = False
 ) -> None:
-    """Let every day that is over by now close without a source. Later days wait for it again.
+    """Let every day that is over by now be closed without waiting for a source. Later days wait for it again.
 
     What the source sends afterwards for such a day counts in a later one.
     Example: python starter.py sources release wallet --reason "its database is lost until noon"
@@ -99,7 +99,7 @@ def release(
 def remove(
     name: NameArgument, operator: OperatorOption, reason: ReasonOption, as_json: JsonOption = False
 ) -> None:
-    """Take a source out: no day waits for it any more. It is registered again with its next word.
+    """Remove a source, so that no day waits for it any more. Its next report registers it again.
 
     Example: python starter.py sources remove wallet --reason "replaced by wallet-2"
     """

@@ -1,7 +1,7 @@
 """How a program begins, before it imports modules that take a while or may be missing.
 
-This module imports only what takes no time. It has no syntax that an older Python cannot read, since it tells the
-user of an older Python what is needed.
+This module imports only modules that load quickly. It has no syntax that an older Python cannot read, since the
+user of an older Python must be able to read which version is needed.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from web.access.tokens import new_token
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Bearer tokens of product services. A token speaks for every user, within its scopes; "
-    "what it can ask is in docs/http-api.md.",
+    help="Bearer tokens of product services. A token may ask for every user, within its scopes; "
+    "docs/http-api.md says what it may ask.",
 )
 
 
@@ -26,15 +26,20 @@ def _name(text: str) -> str:
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", callback=_name, help="Which service it is for.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", callback=_name, help="The service that the token is for.")
+    ],
     scopes: Annotated[
-        list[Scope], typer.Option("--scope", help="What it may do; give it once for each.", show_default=False)
+        list[Scope],
+        typer.Option(
+            "--scope", help="What the token may do. Repeat the option for each scope.", show_default=False
+        ),
     ],
     operator: OperatorOption,
     reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token for a product service. It is shown once; only its hash is kept.
+    """Make a token for a product service. It is printed once; only its hash is stored.
 
     Example: python starter.py tokens create spot-page --scope read --scope activate
     """
@@ -54,7 +59,7 @@ def create(
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Print every token ever made by its id, the oldest first; never the token."""
+    """Print the id of every token that was ever made, the oldest first. Tokens are never printed."""
 
     async def work() -> list[ServiceToken]:
         async with the_ledger() as ledger, ledger.read() as connection:
@@ -85,7 +90,7 @@ def revoke(
     reason: OptionalReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a token out of use, at once and for good. A repeat changes nothing."""
+    """Revoke a token. It stops working immediately and cannot be used again. A repeat changes nothing."""
 
     async def work() -> ServiceToken:
         async with the_ledger() as ledger:

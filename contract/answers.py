@@ -54,7 +54,7 @@ class End(Model):
     """The operator who ended it; None if it was the user or a rule, and in what older runs carried, which did
     not keep it."""
     tell: str | None = None
-    """What the operator tells the user."""
+    """The operator's text for the user."""
 
 
 SnapshotAnswer = Snapshot | SourceLate

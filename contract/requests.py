@@ -32,7 +32,7 @@ class EndRequest(FencedRequest):
     operator: str | None = None
     """The operator who ended it; None if it was the user or a rule."""
     tell: str | None = None
-    """What the operator tells the user."""
+    """The operator's text for the user."""
 
 
 class ActRequest(FencedRequest):

@@ -40,7 +40,7 @@ _STEPS: dict[str, tuple[Any, Any]] = {
 """The types of the request and of the answer of each step, by its name."""
 _OPTIONAL_ACT: Any = Act | None
 _NOTICED_AFTER = timedelta(minutes=1)
-"""A task that waits less than this for a worker waits for its turn only, which is nothing to tell."""
+"""A task that waits less than this for a worker only waits for its turn, which the diary does not mention."""
 
 
 LOCAL_ACTIVITY = "core_local_activity"
@@ -243,7 +243,7 @@ async def _pending(activity: PendingActivityInfo, converter: DataConverter) -> P
 
 
 async def read_run(events: Iterable[HistoryEvent], converter: DataConverter) -> Run:
-    """The run that these events tell of. They must be all of its events, from the first."""
+    """The run of these events. They must be all events of the run, from the first one on."""
     first, *others = events
     reader = _Reader(await _begun(first, converter), converter)
     for event in others:
@@ -364,7 +364,7 @@ class _Reader:
         self.run.records.append(step)
 
     async def _step_started(self, event: HistoryEvent) -> None:
-        """The server writes this event when a step ends. It tells of the last attempt and the failure before."""
+        """The server writes this event when a step ends. It shows the last attempt and the failure before it."""
         started = event.activity_task_started_event_attributes
         step = self._steps[started.scheduled_event_id]
         step.attempts = started.attempt

@@ -143,7 +143,7 @@ class _Teller:
         self._blocked: _Blocked | None = None
 
     def tell(self, run: Run) -> None:
-        """Adds what happened in a run, which must be the one after those that were told before."""
+        """Adds what happened in a run. Runs must be added in their order."""
         if run.carried is None:
             # Another execution. What the one before waited for is over, and the ledger says where it stands.
             self._pool = self._source = self._blocked = None
@@ -208,7 +208,7 @@ class _Teller:
         attempts, last_failure = step.attempts, step.last_failure
         tried, self._tried_at_once = self._tried_at_once, None
         if step.was_at_once:
-            # What failed so goes on as an activity; that tells of both.
+            # A step that failed at once goes on as an activity. The line of that activity mentions both.
             self._tried_at_once = step if step.error is not None else None
         elif tried is not None and tried.name == step.name and step.error is None:
             attempts, last_failure = attempts + 1, last_failure or tried.error

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def exit_process(code: int) -> NoReturn:
-    """End this process with `code` at once: buffered output is written, but no `finally` or `atexit` runs.
+    """End this process with `code` immediately: buffered output is written, but no `finally` or `atexit` runs.
 
     The SDK's native threads may still call into Python while the interpreter takes itself down. The process then
     aborts in `PyGILState_Release` (exit 134 or 139) after all its work was done:

@@ -49,7 +49,7 @@ class EmbeddedServerError(Exception):
 
 
 class _PortTakenError(EmbeddedServerError):
-    """The server ended at once because another process took one of its ports first."""
+    """The server ended immediately because another process took one of its ports first."""
 
 
 @dataclass(frozen=True)
@@ -202,9 +202,9 @@ async def persistent_server(
 
     `data_dir` is created if missing and belongs to one installation at a time. A server that a crashed
     installation left running is reused if it answers on the wanted ports, else replaced; it is stopped when the
-    context is left. One that ends before that is started again on the same ports, and `say` is told. At the
-    address `codec` its web UI has payloads decrypted. Raises EmbeddedServerError if the directory or a port cannot
-    be used, or the server does not start.
+    context is left. One that ends before that is started again on the same ports, and `say` gets a sentence about
+    it. At the address `codec` its web UI has payloads decrypted. Raises EmbeddedServerError if the directory or a
+    port cannot be used, or the server does not start.
     """
     port = _loopback_port(address)
     if port == ui_port:

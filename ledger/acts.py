@@ -157,7 +157,7 @@ async def hold_of(connection: AsyncConnection, user_id: str) -> Hold | None:
 
 
 async def holds_of(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, Hold]:
-    """Like hold_of, for several users at once: the holds of those who are held, by user id."""
+    """Like hold_of, for several users together: the holds of those who are held, by user id."""
     rows = await connection.execute(HOLDS_IN_FORCE.where(acts.c.user_id.in_(user_ids)))
     return {row.user_id: _hold(row) for row in rows}
 

@@ -1,4 +1,4 @@
-"""Postings of many movements at once, each of which takes only what differs between them (I1, I2)."""
+"""Postings of many movements together. Each movement carries only what differs between them (I1, I2)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -58,7 +58,7 @@ async def reverse(
 
     ``of`` says whose entry it must be: a user's id, or a pool. None is for a caller that has checked this already.
     It counts from ``now``, but in no closed day and never before the user's latest movement (I4): no snapshot
-    changes, and the day of a reward that is taken back stays credited. For an entry that is already reversed, the
+    changes, and the day of a reward that is reversed stays credited. For an entry that is already reversed, the
     answer is its first reversal, whatever the reason is now. With ``dry_run`` nothing is recorded; the answer is
     what would be recorded, with an id that it would not get.
 
@@ -137,7 +137,7 @@ def _check_owner(entry: Entry, of: str | RewardPool) -> None:
     moved = ", ".join(f"{format_amount(units)} {asset}" for asset, units in entry.changes.items())
     raise WrongOwner(
         f"entry {entry.entry_id} is not of {asked}, and nothing was reversed: it is of {owner} ({entry.kind}, "
-        f"{moved}), whose entries are taken back by: starter.py ledger reverse "
+        f"{moved}), whose entries are reversed by: starter.py ledger reverse  "
         f"{entry.user_id or f'--pool {pool}'} ENTRY"
     )
 

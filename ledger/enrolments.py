@@ -128,8 +128,8 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
                 now = max(request.ended_at, ledger.clock())
                 await record_deactivation(connection, request.user_id, request.enrolment_id, act, now)
         else:
-            taken_back = _days_in(max(last_accrual_day + ONE_DAY, row.first_accrual_day), row.last_accrual_day)
-            changes["owed_days_at_end"] = row.owed_days_at_end - taken_back
+            no_longer_owed = _days_in(max(last_accrual_day + ONE_DAY, row.first_accrual_day), row.last_accrual_day)
+            changes["owed_days_at_end"] = row.owed_days_at_end - no_longer_owed
         updated = await connection.execute(
             update(enrolments)
             .where(enrolments.c.enrolment_id == request.enrolment_id)

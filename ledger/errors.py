@@ -56,7 +56,7 @@ class WrongOwner(LedgerError):
 
 
 class NotReversible(LedgerError):
-    """A journal entry cannot be taken back by another."""
+    """A journal entry cannot be reversed."""
 
 
 class UnknownKey(LedgerError):

@@ -59,9 +59,9 @@ class NewEntry:
     reason: str | None = None
     """For colleagues, never for the user."""
     reverses: int | None = None
-    """The entry that this one takes back."""
+    """The entry that this one reverses."""
     tell: str | None = None
-    """What the user is told of a correction."""
+    """A correction's text for the user."""
     import_number: int | None = None
     """The import that it came with."""
 

@@ -1,5 +1,5 @@
-"""The recall: what a run is told of its user. Recalls are counted, so that a run that recalled earlier cannot
-write any more."""
+"""The recall: what a run learns of its user from the ledger. Recalls are counted, so that a run that recalled
+earlier cannot write any more."""
 
 from sqlalchemy import update
 

@@ -1,4 +1,4 @@
-"""Which entries were taken back, in SQL: the reversal that stands beside an entry."""
+"""Which entries were reversed, in SQL: the reversal that belongs to an entry."""
 
 from sqlalchemy import ColumnElement
 

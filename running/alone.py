@@ -19,7 +19,7 @@ class Alone:
             yield
 
     def when_all_poll(self, tell: Callable[[], None]) -> None:
-        """Calls back at once, since the worker polls from the start."""
+        """Calls back immediately, since the worker polls from the start."""
         tell()
 
     def not_polling(self) -> list[str]:

@@ -36,7 +36,7 @@ from web.health import STANDS_STILL_AFTER_S, Health
 from web.pages.samples import make_samples
 
 KILLED_AFTER = GRACEFUL_SHUTDOWN + timedelta(seconds=5)
-"""The time after which one of several worker processes is killed if it was told to stop and has not ended."""
+"""The time after which one of several worker processes is killed if it was asked to stop and has not ended."""
 STOPPED_WITHIN = GRACEFUL_SHUTDOWN + timedelta(seconds=15)
 """The time after which the process ends, whatever delays it. The pages may take 5 s before the worker begins to
 drain."""
@@ -128,7 +128,7 @@ async def work(asked: Installation) -> None:
 
 
 async def _until(stop: asyncio.Event, lost: "asyncio.Future[EmbeddedServerError] | None") -> list[str]:
-    """Waits until this process is told to stop, or until its embedded server cannot run any more; then it
+    """Waits until this process is asked to stop, or until its embedded server cannot run any more; then it
     answers a sentence that says why."""
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({stopping, lost} if lost else {stopping}, return_when=asyncio.FIRST_COMPLETED)

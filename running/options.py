@@ -1,4 +1,4 @@
-"""What one worker process takes on at once, and as which version of the code."""
+"""What one worker process takes on at the same time, and as which version of the code."""
 
 import re
 from dataclasses import dataclass
@@ -18,15 +18,16 @@ class WorkerOptions:
     """Users whose workflows stay in memory. A good day is one task, replayed if its workflow is not there.
     There is always room for workflows that are executing a task; see ``workflows_in_memory``."""
     max_concurrent_workflow_tasks: int = 100
-    """Workflows that go on at once. A day's steps run in one task, which mostly waits for the ledger. The
+    """Workflows that go on at the same time. A day's steps run in one task, which mostly waits for the ledger. The
     ledger gathers users for a moment while many come, and writes 50 in one transaction."""
     max_concurrent_activities: int = 200
-    """Steps that run at once: for each of the two kinds that write, 50 in a batch being written, 50 in the next.
-    They wait in the ledger's queue and cost little there; fewer would leave batches half empty."""
+    """Steps that run at the same time: for each of the two kinds that write, 50 in a batch that is being written,
+    and 50 in the next. They wait in the ledger's queue and cost little there; fewer would leave batches half
+    empty."""
     max_polls: int = 5
-    """Requests for work that are open at once, of each kind. Each is answered within a round trip to Temporal.
-    So a process can take this number divided by the time of a round trip: 250 tasks a second at 20 ms, which is
-    as much as it can do."""
+    """Requests for work that are open at the same time, of each kind. Each is answered within a round trip to
+    Temporal. So a process can take this number divided by the time of a round trip: 250 tasks a second at 20 ms,
+    which is as much as it can do."""
     version: WorkerDeploymentVersion | None = None
     """None if the worker is unversioned: then any workflow's next task may come to it."""
 

@@ -24,7 +24,7 @@ async def reaping_orphans() -> AsyncGenerator[None]:
 
 async def reap_orphans(looked_every_s: float) -> None:
     """Reaps for ever. If a zombie is still there at the second look, nobody waits for it: code that starts a
-    process here reaps it at once."""
+    process here reaps it immediately."""
     seen = None
     while True:
         await asyncio.sleep(looked_every_s)

@@ -66,7 +66,7 @@ def run(
 
 
 def stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once."""
+    """Set by the first SIGTERM, SIGINT or SIGHUP; a second one ends the process immediately."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     counts_again_at = 0.0
 
@@ -77,7 +77,7 @@ def stop_signal() -> asyncio.Event:
             counts_again_at = loop.time() + 1
             stop.set()
         elif loop.time() > counts_again_at:
-            say("stopped at once; what was running will be repeated safely")
+            say("stopped immediately; what was running will be repeated safely")
             exit_process(FAILED)
 
     for number in stop_signals():

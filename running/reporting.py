@@ -1,7 +1,7 @@
-"""What a worker process tells its parent: its state, every second, through the socket that is its stdin.
+"""How a worker process reports to its parent: its state, every second, through the socket that is its stdin.
 
 The process also learns from the socket about its parent: an end of file means that the parent is gone, for
-whatever reason. Then the process ends at once too, since nobody is left to stop it.
+whatever reason. Then the process ends immediately too, since nobody is left to stop it.
 """
 
 import asyncio

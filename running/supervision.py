@@ -1,7 +1,7 @@
 """Several worker processes under one parent: started, watched, replaced when they end, and stopped together.
 
 Each has an interpreter of its own, since the SDK's threads do not survive a fork. Each leads a session of its own,
-since Ctrl-C in a terminal reaches the whole foreground process group, and only the parent is to tell them to stop.
+since Ctrl-C in a terminal reaches the whole foreground process group, and only the parent may ask them to stop.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from running.reporting import ProcessState
 
 _REPLACED_AFTER_S = 1.0
 """A process that ended is started again after this time, and then after twice as long each time, up to the
-maximum. Otherwise a process that ends at once would be started all the time."""
+maximum. Otherwise a process that ends soon after its start would be started all the time."""
 _REPLACED_AFTER_S_MAX = 60.0
 _RAN_WELL_S = 60.0
 """If a process ran for so long, its end has a new cause, and the pauses begin anew."""
@@ -71,7 +71,8 @@ class Fleet:
             await asyncio.gather(*keeping)
 
     def when_all_poll(self, tell: Callable[[], None]) -> None:
-        """Calls back when every process polls: at once if all do already, and again when all do so again."""
+        """Calls back when every process polls: immediately if all poll already, and again each time when all poll
+        again."""
         self._all_polling = tell
         if not self.not_polling():
             tell()
@@ -94,7 +95,7 @@ class Fleet:
         ]
 
     def ended_badly(self) -> list[str]:
-        """A sentence for each process that did not drain when it was told to stop."""
+        """A sentence for each process that did not drain when it was asked to stop."""
         return self._ended_badly
 
     async def _keep(self, place: _Place) -> None:
@@ -155,7 +156,7 @@ def _stop(place: _Place) -> None:
         return
     if place.state is ProcessState.STARTING:
         place.process.kill()  # nothing runs in it, and it may not be able to end in order yet
-    elif place.state is not ProcessState.DRAINING:  # a second signal would end it at once
+    elif place.state is not ProcessState.DRAINING:  # a second signal would end it immediately
         place.process.terminate()
 
 

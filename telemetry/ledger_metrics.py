@@ -27,7 +27,7 @@ _log = logging.getLogger("soft_staking.ledger")
 
 
 class LedgerMetrics:
-    """Is told what a ledger does. It counts each credit once, in the process that committed it."""
+    """Counts what a ledger does. Each credit counts once, in the process that committed it."""
 
     def __init__(self, meter: MetricMeter) -> None:
         self._transaction = meter.create_histogram_float(

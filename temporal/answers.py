@@ -46,7 +46,7 @@ class Undecided(Exception):
 async def decided(what: str, send: Callable[[bool], Awaitable[_Answer]], timeout: timedelta) -> _Answer:
     """The answer to a request, which is sent again for as long as nobody decides.
 
-    ``send`` is told whether the run that had the request before has closed: it may take a new id for it then.
+    The argument of ``send`` is whether the run that had the request before has closed; then it may use a new id.
     Raises ServiceError for what was decided, and Undecided after ``timeout``.
     """
     clock = asyncio.get_running_loop().time
@@ -114,7 +114,7 @@ def not_taken(what: str, error: RPCError) -> NotTaken:
 
 
 def _decision(what: str, error: Exception) -> ServiceError | None:
-    """The decision that a failure tells of; None where it leaves open what becomes of the request."""
+    """The decision that a failure shows; None if it leaves open what becomes of the request."""
     if isinstance(error, RuntimeError):
         if not str(error).startswith(_NO_CONNECTION):
             raise error

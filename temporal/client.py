@@ -99,9 +99,10 @@ class SoftStakingClient:
         operator: str | None = None,
         tell: str | None = None,
     ) -> End:
-        """Ends a user's enrolment at once; owed days are still paid. A repeat gets the first answer (rule 10).
+        """Ends a user's enrolment immediately; owed days are still paid. A repeat gets the first answer (rule 10).
 
-        ``operator`` is who ends it, where it is not the user, and ``tell`` what the user is told of it.
+        ``operator`` is the operator who ends it, or None for the user; ``tell`` is the operator's text for the
+        user.
         """
         words = [reason, operator, tell]
         while words[-1] is None:  # a worker with older code knows no more than it is sent

@@ -124,7 +124,7 @@ def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The pydantic data converter. With keys it encrypts payloads, and what failures say."""
     converter = replace(PYDANTIC, payload_codec=PayloadEncryption(keys))
     if not keys:
-        # Still with its codec: whoever lacks the keys is told so where an encrypted payload is met.
+        # The codec stays in place. So a process without the keys says so when it meets an encrypted payload.
         return converter
     return replace(converter, failure_converter_class=BriefFailures)
 

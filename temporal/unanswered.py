@@ -47,7 +47,8 @@ class Unanswered:
     missing: str
     workflow: str
     is_certain: bool = False
-    """Whether Temporal itself tells of a failure. If not, ``missing`` is concluded from who has been silent."""
+    """Whether Temporal itself reports a failure. If not, ``missing`` is concluded from which part has been
+    silent."""
 
 
 @dataclass(frozen=True)

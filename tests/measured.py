@@ -42,7 +42,7 @@ class Sample:
 
 
 class Metrics:
-    """Everything that was scraped at once."""
+    """Everything that one scrape brought."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -29,7 +29,8 @@ async def time_skipping() -> AsyncGenerator[WorkflowEnvironment]:
 
 @asynccontextmanager
 async def fleet_skipping() -> AsyncGenerator[WorkflowEnvironment]:
-    """The full server with a clock per workflow, stepped with ``fast_forward``: for many workflows at once."""
+    """The full server with a clock per workflow, stepped with ``fast_forward``: for many workflows at the same
+    time."""
     settings = {
         "frontend.WorkflowTimeSkippingEnabled": "true",
         "history.timerProcessorMaxTimeShift": '"10ms"',

@@ -15,7 +15,7 @@ def address_of(client: Client) -> str:
 
 
 async def impatient(client: Client, address: str | None = None, namespace: str = "default") -> Client:
-    """A client to the same server, by another way if there is one, whose SDK tells of each failure at once."""
+    """A client to the same server, through a proxy if there is one, whose SDK reports each failure immediately."""
     return await Client.connect(
         address or address_of(client),
         namespace=namespace,

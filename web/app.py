@@ -20,7 +20,7 @@ Errors are a code and a message.
 
 Every request is safe to repeat. A query parameter that an endpoint does not have is refused."""
 _SERVERS = [
-    {"url": "/", "description": "Where this document came from."},
+    {"url": "/", "description": "The address from which this document came."},
     {"url": "http://127.0.0.1:8080", "description": "An installation on this machine, as `make run` serves it."},
 ]
 

@@ -16,7 +16,7 @@ def route_with_bodies_up_to(bytes_max: int) -> type[APIRoute]:
 
             async def handle_if_small(request: Request) -> Response:
                 if "transfer-encoding" in request.headers:
-                    raise HTTPException(411, "the length of a body is told before it is sent")
+                    raise HTTPException(411, "a request with a body needs a Content-Length header")
                 length = request.headers.get("content-length", "0")
                 if not length.isdecimal() or int(length) > bytes_max:
                     raise HTTPException(413, f"a body has at most {bytes_max} bytes")

@@ -1,6 +1,6 @@
 """Temporal's remote codec: the web UI and the `temporal` command send payloads and get them back readable.
 
-It only decodes (decision 0008), and tells Temporal nothing: plain text goes to the one who asked.
+It only decodes (decision 0008), and sends nothing to Temporal: plain text goes only to the one who asked.
 """
 
 import json
@@ -53,7 +53,7 @@ def _routes(codec: PayloadCodec, callers: Bearers | Anyone, origins: frozenset[s
         # point here.
         if (origin := request.headers.get("origin")) is not None and origin not in origins:
             raise HTTPException(
-                HTTPStatus.FORBIDDEN, "pages of this origin may not ask; --origin names those that may"
+                HTTPStatus.FORBIDDEN, "pages of this origin may not ask; name the origins that may with --origin"
             )
         try:
             return Parse(await request.body(), Payloads(), ignore_unknown_fields=True)

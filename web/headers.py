@@ -1,4 +1,4 @@
-"""What every page tells the browser not to allow."""
+"""Headers with which every page forbids the browser what it does not need."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

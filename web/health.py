@@ -98,7 +98,7 @@ def _in_time(ask: _Check | Callable[[], Awaitable[None]], otherwise: str) -> _Ch
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 return await ask()
-        # Any error counts. Its text is not told, since it may contain addresses.
+        # Any error counts. Its text is not shown, since it may contain addresses.
         except Exception:
             return otherwise
 

@@ -21,7 +21,7 @@ def install(app: FastAPI, health: Health) -> None:
 
 
 def health_app(health: Health) -> FastAPI:
-    """An application of nothing else."""
+    """An application that answers these two paths and nothing else."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install(app, health)
     return app

@@ -40,8 +40,8 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     instance: str
-    reasons: list[RefusalReason] | None = Field(default=None, description="Of a refusal: every reason.")
-    errors: list[InvalidField] | None = Field(default=None, description="Of an invalid request: every fault.")
+    reasons: list[RefusalReason] | None = Field(default=None, description="Every reason of a refusal.")
+    errors: list[InvalidField] | None = Field(default=None, description="Every fault of an invalid request.")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -105,7 +105,7 @@ def _with_media_type_of_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI tells of statuses that are problems."""
+    """The OpenAPI description of statuses that are problems."""
     return {status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase} for status in statuses}
 
 

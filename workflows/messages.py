@@ -109,9 +109,10 @@ class Messages:
 
     @workflow.update
     async def deactivate(self, reason: str, operator: str | None = None, tell: str | None = None) -> End:
-        """Rule 10: ends the enrolment at once; owed days are still paid. A repeat gets the first answer.
+        """Rule 10: ends the enrolment immediately; owed days are still paid. A repeat gets the first answer.
 
-        ``operator`` is who ended it, where it was not the user, and ``tell`` what the user reads of it.
+        ``operator`` is the operator who ended it, or None for the user; ``tell`` is the operator's text for the
+        user.
         """
         ended_at = workflow.now()
         return await self._answer(lambda: self._end(ended_at, reason, operator, tell))

@@ -63,7 +63,7 @@ _WAITING_FOR_POOL = "waiting for pool"
 
 
 def state_of(user: Recollection, loop: LoopState) -> UserState:
-    """How the user stands. A hold is seen at once, although the loop may still wait for something else."""
+    """How the user stands. A hold is seen immediately, although the loop may still wait for something else."""
     if user.first_unfinished is None:
         return Idle()
     return Held(user.hold) if user.hold is not None else loop
@@ -169,7 +169,7 @@ def _state_to_note(user: Recollection, loop: LoopState, before: str | None) -> s
 
 
 def _what_it_waits_for(state: UserState, hold: Hold | None) -> str | None:
-    """A hold is told of a user without an enrolment too, since the next enrolment will wait for its release."""
+    """A hold is shown for a user without an enrolment too, since the next enrolment will wait for its release."""
     if hold is not None:
         return f"a release: {hold_text(hold)}"
     match state:

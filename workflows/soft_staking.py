@@ -41,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.showing import Processing, Refused, Sleeping, state_text
 
 FIRST_MESSAGE_WITHIN = timedelta(minutes=1)
-"""A run that was started but not yet told anything waits this long for its activation."""
+"""A run that was started and has not got a message yet waits this long for its activation."""
 POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
 POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
@@ -51,11 +51,11 @@ _log = workflow.LoggerAdapter(logging.getLogger("soft_staking.loop"), None)
 _log.workflow_info_on_message = False
 
 
-class DayTakenBack(Exception):
+class DayDropped(Exception):
     """The loop must not go on with the day that it is at, and looks anew at what is unfinished.
 
     Either the enrolment has ended, so that the day is no accrual day; or the run has recalled, and the ledger has
-    another state than the loop believed. Nothing that was paid is taken back.
+    another state than the loop believed. Nothing that was paid changes.
     """
 
 
@@ -75,7 +75,7 @@ class SoftStakingWorkflow(Messages):
         """Pays the user day by day, until no enrolment is open and no day is owed.
 
         Each step of a day waits while an operator holds the user, and parks while something blocks it
-        (``_take_step``); a credit parks while its pool is empty, too. A day that is taken back is left as it is,
+        (``_take_step``); a credit parks while its pool is empty, too. A day that is dropped is left as it is,
         and the loop looks anew at what is unfinished. A run continues as new after some credited days, and during
         any wait (``_wait``) for which its history has grown too long.
         """
@@ -85,14 +85,14 @@ class SoftStakingWorkflow(Messages):
         while await self._wait_for_something_unfinished():
             enrolment = self._turn_to_the_oldest()
             day = enrolment.next_day
-            with suppress(DayTakenBack):
+            with suppress(DayDropped):
                 await self._sleep_until_over(day)
                 snapshot = await self._snapshot(day, enrolment)
                 if day != enrolment.activation_day:  # which earns nothing, and gives the next day its opening
                     rewards = await self._compute(snapshot, enrolment)
                     if isinstance(rewards, EndsHere):
                         await self._end_before(day, rewards.reason, enrolment)
-                        raise DayTakenBack
+                        raise DayDropped
                     await self._credit(rewards, enrolment)
                 self._go_on_after(day, enrolment)
             if self._credited_in_this_run >= self._user.settings.days_per_run and self._user.first_unfinished:
@@ -119,13 +119,13 @@ class SoftStakingWorkflow(Messages):
         wakes_at = end_of(day) + self._user.settings.wake_offset
         if workflow.now() >= wakes_at:
             await self._begin_another_task(day)
-        while workflow.now() < wakes_at and not self._is_taken_back():
+        while workflow.now() < wakes_at and not self._day_is_dropped():
             self._state = Sleeping(day, wakes_at)
             self._publish()
-            await self._wait(self._is_taken_back, wakes_at - workflow.now(), f"{day} · until its boundary")
+            await self._wait(self._day_is_dropped, wakes_at - workflow.now(), f"{day} · until its boundary")
         # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
-        self._raise_if_taken_back()
+        self._raise_if_dropped()
 
     async def _snapshot(self, day: date, enrolment: Enrolment) -> Snapshot:
         """A day is not closed while a source is late; the loop parks, and asks again by itself."""
@@ -148,7 +148,7 @@ class SoftStakingWorkflow(Messages):
                 waits_for = answer.sources
                 _tell(logging.INFO, f"waits for source {', '.join(waits_for)}", day)
             await self._park(answer, SOURCES_ASKED_AGAIN_AFTER)
-            self._raise_if_taken_back()
+            self._raise_if_dropped()
 
     async def _compute(self, snapshot: Snapshot, enrolment: Enrolment) -> Rewards | EndsHere:
         return await self._take_step(
@@ -209,7 +209,7 @@ class SoftStakingWorkflow(Messages):
     def _go_on_after(self, day: date, enrolment: Enrolment) -> None:
         self._user = self._user.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY)
 
-    # What may come between the steps of a day: a hold, a block, an empty pool, and that the day is taken back.
+    # What may come between the steps of a day: a hold, a block, an empty pool, and that the day is dropped.
 
     async def _take_step(
         self,
@@ -224,7 +224,7 @@ class SoftStakingWorkflow(Messages):
         while True:
             await self._wait_while_held(day)
             if self._found_elsewhere:
-                raise DayTakenBack
+                raise DayDropped
             self._state = Processing()
             generation = self._user.generation
             try:
@@ -232,19 +232,19 @@ class SoftStakingWorkflow(Messages):
                 summary = summaries.step_text(day, step.name, asked)
                 answer = await self._execute(step, asked, summary, at_once=at_once)
                 if self._found_elsewhere:
-                    raise DayTakenBack
+                    raise DayDropped
                 return answer
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
                 if type_of(error) == SUPERSEDED:
                     await self._recall_since(generation)
-                    raise DayTakenBack from error
+                    raise DayDropped from error
                 await self._park(Blocked(step=step.name, day=day, message=message_of(error)))
-                self._raise_if_taken_back()
+                self._raise_if_dropped()
                 if type_of(error) in FOUND_ELSEWHERE and workflow.patched("recall-before-retry"):
                     await self._recall_since(generation)
-                    raise DayTakenBack from error
+                    raise DayDropped from error
                 at_once = False
 
     async def _wait_while_held(self, day: date) -> None:
@@ -253,10 +253,10 @@ class SoftStakingWorkflow(Messages):
             # What is shown is the hold, for as long as there is one.
             self._state = Processing()
             self._publish()
-            await self._wait(lambda: self._user.hold is None or self._is_taken_back())
-            self._raise_if_taken_back()
+            await self._wait(lambda: self._user.hold is None or self._day_is_dropped())
+            self._raise_if_dropped()
             await self._begin_another_task(day)
-            self._raise_if_taken_back()
+            self._raise_if_dropped()
 
     async def _park(
         self, state: Blocked | PoolShort | SourceLate, ask_again_after: timedelta | None = None
@@ -266,7 +266,7 @@ class SoftStakingWorkflow(Messages):
         self._publish()
         self._retry_asked = False
         summary = f"{state.day} · {state_text(state)}"
-        await self._wait(lambda: self._retry_asked or self._is_taken_back(), ask_again_after, summary)
+        await self._wait(lambda: self._retry_asked or self._day_is_dropped(), ask_again_after, summary)
 
     @workflow.update
     def retry(self, act: Act | None = None) -> bool:
@@ -277,13 +277,13 @@ class SoftStakingWorkflow(Messages):
         self._retry_asked = isinstance(self._state, Blocked | PoolShort | SourceLate)
         return self._retry_asked
 
-    def _is_taken_back(self) -> bool:
+    def _day_is_dropped(self) -> bool:
         """Whether the day that the loop is at is not to be processed any more."""
         return self._found_elsewhere or self._user.enrolments[0].is_finished
 
-    def _raise_if_taken_back(self) -> None:
-        if self._is_taken_back():
-            raise DayTakenBack
+    def _raise_if_dropped(self) -> None:
+        if self._day_is_dropped():
+            raise DayDropped
 
     # How a run begins, waits, and ends.
 

@@ -63,7 +63,7 @@ class Workers:
         self._listening = [asyncio.create_task(self._listen(worker)) for worker in self._children]
 
     async def stop(self) -> None:
-        """In good order, all at once."""
+        """Stops all of them in good order, at the same time."""
         await asyncio.gather(*(worker.stop() for worker in self._children))
         await self._running.aclose()
         await asyncio.gather(*self._listening)

@@ -31,7 +31,7 @@ _POSTGRESQL_SETTINGS = (
 )
 
 Progress = Callable[[str, int, int], None]
-"""Is told which promise is checked next, its number from 1 on, and how many promises there are."""
+"""Called before each promise is checked, with its name, its number from 1 on, and how many promises there are."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Audit:
     postings: int
     credited_days: int
     reversed_rewards: int
-    """Rewards that were credited and then taken back by a correction. They are not a breach."""
+    """Rewards that were credited and then reversed by an operator. They are not a breach."""
     refused_movements: int
     """Movements of feeds that could not be posted, and wait. No breach."""
     owed: list[OwedDays]

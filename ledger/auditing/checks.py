@@ -4,7 +4,7 @@ The name of a column says what its values are: ``day``, ``…_day`` and ``effect
 ``closed_through`` instants. The columns of AMOUNTS are units, and those of FLAGS yes or no. Two habits keep the
 time of every check proportional to the number of rows, whatever plan the database prefers. A lookup by a range is
 a scalar subquery, since PostgreSQL may execute a join by comparing all rows of an account with each other. CROSS
-JOIN tells SQLite the order of the tables where it would begin with the smallest one.
+JOIN fixes the order of the tables for SQLite, which would otherwise begin with the smallest one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -713,7 +713,7 @@ _COMPLETENESS = (
 _CORRECTIONS = (
     Check(
         "corrections",
-        "a reversal takes back exactly what it reverses",
+        "a reversal moves exactly what its entry moved, the other way",
         "postings",
         ("entry_id", "account_id"),
         "entry {entry_id} reverses entry {reverses}, but in account {account_id} it moves {amount} for {reversed_amount}",
@@ -799,8 +799,8 @@ _ACTS = (
         "what an operator did has its act, which says the same",
         "acts",
         ("act_id",),
-        "{operator} did {act_id}, user {user_id}, for: {reason}, and told: {tell}; its act says {act_operator}, user "
-        "{act_user_id}, for: {act_reason}, and told: {act_tell}",
+        "{operator} did {act_id}, user {user_id}, reason: {reason}, text: {tell}; its act says {act_operator}, user "
+        "{act_user_id}, reason: {act_reason}, text: {act_tell}",
         f"""SELECT d.act_id, d.user_id, d.operator, d.reason, d.tell, a.user_id AS act_user_id,
                    a.operator AS act_operator, a.reason AS act_reason, a.tell AS act_tell
             FROM ({_DEEDS}) d LEFT JOIN acts a ON a.act_id = d.act_id

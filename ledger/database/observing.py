@@ -1,4 +1,4 @@
-"""What a ledger tells an observer. The ledger itself counts nothing, and does not depend on metrics."""
+"""What a ledger reports to an observer. The ledger itself counts nothing, and does not depend on metrics."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -7,7 +7,7 @@ from staking.models import CreditReceipt, RewardLine
 
 
 class Observer(Protocol):
-    """Is told what has happened, afterwards. It must neither wait nor raise."""
+    """Its methods are called after something has happened. They must neither wait nor raise."""
 
     def transaction(self, kind: Literal["read", "write"], duration_s: float) -> None:
         """One transaction, committed or not, with its waiting for a turn and a connection."""
@@ -18,7 +18,7 @@ class Observer(Protocol):
         ...
 
     def credited(self, receipt: CreditReceipt, lines: Sequence[RewardLine]) -> None:
-        """A day was credited to a user, and committed. A repeat is not told again."""
+        """A day was credited to a user, and committed. A repeat is not reported again."""
         ...
 
 

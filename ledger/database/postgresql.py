@@ -170,7 +170,7 @@ class _LastResult(AsyncCursor[Any]):
 
 
 class _SilentNoLonger(DriverConnection[Any]):
-    """A connection that is closed, without telling the other side, once that side has been silent for too long.
+    """A connection that is closed without notice to the other side, if that side has been silent for too long.
 
     psycopg would ask the server to cancel, and wait for an answer on the silent connection.
     """

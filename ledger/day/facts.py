@@ -1,7 +1,7 @@
 """What is recorded of users' days: SQL in, typed facts out.
 
-Each function reads for several users at once, by the same few statements however many they are, since a statement
-costs more than the rows that it reads.
+Each function reads for several users together, by the same few statements however many users there are, since a
+statement costs more than the rows that it reads.
 """
 
 from collections import defaultdict

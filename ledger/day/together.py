@@ -1,4 +1,4 @@
-"""The days of many users at once: the only code that knows that a day's requests are answered in batches.
+"""The days of many users together: the only code that knows that a day's requests are answered in batches.
 
 A step locks its users, has the facts read, asks for each user what is decided, and writes what was decided for all
 of them by the same few statements. A refusal is the answer of its own user alone.

@@ -1,1 +1,1 @@
-"""History exports: files read, lines planned, recorded once, and taken back."""
+"""History exports: how files are read, lines planned, movements recorded once, and imports undone."""

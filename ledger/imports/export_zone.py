@@ -44,7 +44,7 @@ def zone_in_name(name: str) -> tzinfo | None:
             f"{name}: {error}; rename the file, or say --timezone and take it out of the name"
         ) from None
     if any(not _are_the_same(zone, zones[0]) for zone in zones):
-        raise ExportError(f"{name}: the name tells two time zones, {' and '.join(told)}; rename the file")
+        raise ExportError(f"{name}: the name has two time zones, {' and '.join(told)}; rename the file")
     return zones[0]
 
 
@@ -52,7 +52,7 @@ def zone_of_export(content: bytes, name: str, *, said: tzinfo | None) -> tzinfo 
     """The zone of a file's times: UTC for the heading ``UTC_Time``, else the zone in its name, else the one that a
     person gave.
 
-    None if nothing tells it. Raises ExportError if two of these contradict each other.
+    None if neither shows it. Raises ExportError if two of these contradict each other.
     """
     utc_word = header_of(content).utc_word
     in_name = zone_in_name(name)

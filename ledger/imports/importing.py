@@ -121,7 +121,8 @@ async def import_export(
 
 
 def _in_order(export: Export) -> tuple[dict[str, list[ExportLine]], str, dict[str, Span]]:
-    """The lines by user, what tells them from all others, and from when to when they know each user."""
+    """The lines by user, what identifies each of them, and the first and last instant that they cover for each
+    user."""
     by_user = lines_by_user(export)
     return by_user, digest_of(by_user), {user_id: span_of(lines) for user_id, lines in by_user.items()}
 

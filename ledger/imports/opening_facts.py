@@ -59,7 +59,7 @@ async def _recorded_openings(
 
 
 def _of_entries(entry_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """The content of some entries, without those that were taken back."""
+    """The content of some entries, without those that were reversed."""
     instant = func.coalesce(entries.c.occurred_at, entries.c.effective_at, type_=UtcInstant)
     of_user = and_(accounts.c.account_id == postings.c.account_id, accounts.c.user_id == entries.c.user_id)
     return (

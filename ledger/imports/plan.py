@@ -79,15 +79,15 @@ class ImportFacts:
     later: dict[str, Later] = field(default_factory=dict[str, Later])
     """By asset, the sums of what is not among ``postings``."""
     recorded: dict[Moved, list[RecordedLine]] = field(default_factory=dict[Moved, list[RecordedLine]])
-    """Movements that other imports brought before and that were not taken back."""
+    """Movements that other imports brought before and that were not reversed."""
     own: Counter[Moved] = field(default_factory=Counter[Moved])
-    """Movements that this import brought when it was run before and that were not taken back."""
+    """Movements that this import brought when it was run before and that were not reversed."""
     ever: Counter[Moved] = field(default_factory=Counter[Moved])
-    """Movements that were imported before, whether or not they were taken back."""
+    """Movements that were imported before, whether or not they were reversed."""
     spans: list[Span] = field(default_factory=list[Span])
-    """The spans of other imports that were not taken back."""
+    """The spans of other imports that were not undone."""
     openings: dict[str, RecordedOpening] = field(default_factory=dict[str, RecordedOpening])
-    """By asset, the opening balances of other imports that were not taken back."""
+    """By asset, the opening balances of other imports that were not undone."""
     held_before: dict[str, int] = field(default_factory=dict[str, int])
     """Where there is an opening balance among the lines: what was held before it, by asset, as things occurred."""
 
@@ -170,7 +170,7 @@ def digest_of(by_user: Mapping[str, Iterable[ExportLine]]) -> str:
         )
         if not said:
             continue
-        # As json.dumps writes a list of lists, but never all of a million lines at once.
+        # As json.dumps writes a list of lists, but never all of a million lines in one piece.
         user = _in_json(user_id)
         lines = [
             f'[{user}, "{instant}", {_in_json(asset)}, {change}, {_in_json(operation)}, {_in_json(remark)}]'
@@ -275,7 +275,7 @@ def _further(
 
 
 def in_balance(holding: int, changes: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The entries of some changes, each by its id and units, in an order in which they can be taken back in parts.
+    """The entries of some changes, each by its id and units, in an order in which they can be reversed in parts.
 
     The holding goes towards what it will be in the end, and then stays near.
     """

@@ -1,4 +1,4 @@
-"""Imports as a whole: which there were, from whom, and taking one back."""
+"""Imports as a whole: which there were, who made them, and how one is undone."""
 
 import asyncio
 from collections import defaultdict
@@ -36,7 +36,7 @@ from ledger.reversals import REVERSALS, is_reversal_of
 from staking.money import format_amount
 
 PART_ENTRIES = 2_000
-"""How many entries one transaction takes back. It takes well below a second, so that other writers come in
+"""How many entries one transaction reverses. It takes well below a second, so that other writers come in
 between."""
 OTHERS_TURN_S = 0.025
 """The pause between two parts if there is one writer: a process that waits for SQLite's lock asks for it every
@@ -87,11 +87,11 @@ class RecordedImport:
 
 @dataclass(frozen=True)
 class Undone:
-    """The result of taking an import back."""
+    """The result of undoing an import."""
 
     import_number: int
     taken_back: int
-    """Entries, now."""
+    """How many entries were reversed now."""
     taken_back_already: int
     users: int
     dry_run: bool = False
@@ -119,7 +119,7 @@ async def spans_of_import(connection: AsyncConnection, import_number: int) -> di
 
 
 async def import_of_content(connection: AsyncConnection, digest: str) -> RecordedImport | None:
-    """The import of the same lines, unless it was taken back."""
+    """The import of the same lines, unless it was undone."""
     row = (
         await connection.execute(
             select(imports)
@@ -182,13 +182,14 @@ async def undo_import(
     dry_run: bool = False,
     on_progress: Progress = lambda done, total: None,
 ) -> Undone:
-    """Takes back every entry of an import that is not taken back yet, each by a reversal.
+    """Undoes an import: reverses every entry of it that is not reversed yet.
 
     The reversals count from ``now``, as every correction does. They are written in parts, between which others
-    write. Idempotent, and may be taken up again where it was interrupted: what is taken back stays so. Raises
-    InsufficientBalance, with nothing taken back, naming the users and assets whose balance does not allow it, or,
-    if that is so only since it began, with what is taken back by then; UnknownImport; ValueError for what is
-    malformed. ``on_progress`` hears how many of how many entries are taken back.
+    write. Idempotent; after an interruption it may be called again, since what is reversed stays reversed. Raises
+    InsufficientBalance, which names the users and assets whose balance does not allow it: before anything is
+    reversed, or, if a balance fell only after it began, with a part of the entries reversed. Raises UnknownImport,
+    and ValueError for a malformed argument. ``on_progress`` is called with the number of reversed entries and of
+    all entries.
     """
     check_text("reason", reason)
     check_text("operator", operator)
@@ -197,7 +198,7 @@ async def undo_import(
         open_by_user = await _open_entries(connection, import_number)
         short = await _what_is_missing(connection, import_number)
     if short:
-        raise InsufficientBalance(f"import {import_number} cannot be taken back: {'; '.join(short)}")
+        raise InsufficientBalance(f"import {import_number} cannot be undone:  {'; '.join(short)}")
     open_count = sum(open_by_user.values())
     answer = Undone(import_number, open_count, found.movements - open_count, len(open_by_user), dry_run=dry_run)
     if dry_run or found.undone_at:
@@ -209,7 +210,7 @@ async def undo_import(
             taken_back += await _undo_part(ledger, import_number, user_ids, which, words, now)
         except InsufficientBalance as error:
             raise InsufficientBalance(
-                f"import {import_number} is taken back in part, {taken_back} of {open_count} movements: {error}; "
+                f"import {import_number} is undone in part, {taken_back} of {open_count} movements: {error};  "
                 "the same command again goes on with it"
             ) from None
         on_progress(taken_back, open_count)
@@ -222,7 +223,8 @@ async def undo_import(
 async def _parts(
     ledger: Ledger, import_number: int, open_by_user: Mapping[str, int]
 ) -> AsyncGenerator[tuple[list[str], ColumnElement[bool]]]:
-    """Which entries are taken back together, and whose they are: those of whole users, or some of one."""
+    """Which entries are reversed together, and whose they are: those of whole users, or some entries of one
+    user."""
     users_together: list[str] = []
     size = 0
     for user_id, count in open_by_user.items():
@@ -263,7 +265,7 @@ async def _undo_part(
     words: InCommon,
     now: datetime,
 ) -> int:
-    """One transaction. Answers how many entries it took back, without those that others took back meanwhile."""
+    """One transaction. Returns how many entries it reversed, without those that others reversed meanwhile."""
     async with ledger.write() as connection:
         locked = await lock_or_make_users(connection, user_ids)
         rows = (await connection.execute(_open(import_number, which))).all()
@@ -333,7 +335,7 @@ async def _record_act(
 
 
 async def _open_entries(connection: AsyncConnection, import_number: int) -> dict[str, int]:
-    """How many entries of each user are not taken back yet."""
+    """How many entries of each user are not reversed yet."""
     of_import = _open(import_number).subquery()
     rows = await connection.execute(
         select(of_import.c.user_id, func.count(func.distinct(of_import.c.entry_id)).label("entries"))
@@ -360,7 +362,7 @@ async def _what_is_missing(connection: AsyncConnection, import_number: int) -> l
 
 
 def _open(import_number: int, *conditions: ColumnElement[bool]):
-    """A row for each entry of an import that is not taken back, and asset of its user."""
+    """A row for each entry of an import that is not reversed, and asset of its user."""
     return (
         select(entries.c.entry_id, entries.c.user_id, accounts.c.asset, postings.c.amount)
         .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)

@@ -1,1 +1,1 @@
-"""How a user stands: every figure that is told of users, days, rewards and pools. It only reads."""
+"""How a user stands: every figure that is shown of users, days, rewards and pools. This room only reads."""

@@ -1,4 +1,4 @@
-"""What a user's loop does just now, as the workflow tells it, or as it follows from the ledger."""
+"""What a user's loop does just now, as the workflow answers, or as it follows from the ledger."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

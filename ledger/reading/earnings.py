@@ -40,14 +40,14 @@ _CREDITED_TO = (
     .where(rewards.c.user_id.in_(_users))
     .group_by(rewards.c.user_id, rewards.c.asset)
 )
-_TAKEN_BACK_FROM = (
+_REVERSED_FROM = (
     select(_line(_REVERSED), rewards.c.user_id, rewards.c.asset, _NONE, *exact_sum(rewards.c.reward))
     .join_from(days, REVERSALS, is_reversal_of(days.c.entry_id))
     .join(rewards, and_(rewards.c.user_id == days.c.user_id, rewards.c.day == days.c.day))
     .where(days.c.user_id.in_(_users))
     .group_by(rewards.c.user_id, rewards.c.asset)
 )
-_TOTALS = union_all(_CREDITED_TO, _TAKEN_BACK_FROM)
+_TOTALS = union_all(_CREDITED_TO, _REVERSED_FROM)
 # Built once, since a program may ask hundreds of times in a second.
 _POSITIONS = union_all(
     select(
@@ -66,7 +66,7 @@ _POSITIONS = union_all(
     .where(accounts.c.user_id.in_(_users))
     .group_by(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance),
     _CREDITED_TO,
-    _TAKEN_BACK_FROM,
+    _REVERSED_FROM,
 )
 _CREDITED = (
     select(rewards.c.asset, rewards.c.reward, snapshots.c.average, days.c.credited_at)
@@ -193,7 +193,7 @@ async def credited_rewards(
 
 
 def start_of_millisecond(instant: datetime) -> datetime:
-    """The millisecond in which an instant lies, as programs are told it."""
+    """The millisecond in which an instant lies, in the form in which programs get it."""
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 

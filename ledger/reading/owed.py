@@ -142,7 +142,7 @@ class OwedToUser:
     days: Sequence[date]
     """Oldest first."""
     delayed_since: date | None
-    """The oldest owed day, once the user is to be told that rewards are delayed; None before that."""
+    """The oldest owed day, if the pages must say that rewards are delayed; otherwise None."""
     restricted: Mapping[str, date]
     """By enrolment id, the first restricted day (rule 7), if it is over and the user's loop has not reached it
     yet. Neither that day nor a later one is owed."""

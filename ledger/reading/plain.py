@@ -1,6 +1,6 @@
-"""Positions and standings of users about whom there is nothing unusual to tell, read in one go.
+"""Positions and standings of users for whom nothing unusual is recorded, read in one message to the database.
 
-Most users are such users at most times, and a few small statements tell everything about them. PostgreSQL spends
+Most users are such users at most times, and a few small statements read everything about them. PostgreSQL spends
 most of its time here on planning, and it plans these statements in half the time that it needs for one statement
 that unites them. A user who is held or owed days, or has a reversed reward or a movement that counts later, is
 left out, and must be read by ``ledger.reading.earnings`` or ``ledger.reading.standing``.

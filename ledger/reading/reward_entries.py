@@ -13,7 +13,7 @@ from staking.days import end_of, start_of
 
 @dataclass(frozen=True)
 class RewardEntry:
-    """What one journal entry paid, or took back, of a day's reward in one asset."""
+    """What one journal entry paid of a day's reward in one asset, or reversed of it."""
 
     user_id: str
     entry_id: int
@@ -22,9 +22,9 @@ class RewardEntry:
     """The accrual day, also of a reversal."""
     asset: str
     amount: int
-    """Units; below zero if a reward is taken back."""
+    """Units; below zero if a reward is reversed."""
     reverses: int | None
-    """The entry that this one takes back."""
+    """The entry that this one reverses."""
 
 
 async def reward_entries(

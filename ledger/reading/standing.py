@@ -80,7 +80,7 @@ class Standing:
     end_operator: str | None
     """The operator who ended it; None if it was the user or a rule."""
     end_tell: str | None
-    """What that operator tells the user."""
+    """That operator's text for the user."""
     last_credited_day: date | None
     owed_days: list[date]
     """Accrual days that are over and not yet credited."""
@@ -111,7 +111,7 @@ class Standing:
 
     @property
     def told(self) -> list[str]:
-        """What operators tell the user, about the hold, and about the end until the next activation."""
+        """The operators' texts for the user: about the hold, and about the end until the next activation."""
         return [words for words in (self.hold and self.hold.tell, self.end_tell) if words]
 
 

@@ -47,7 +47,7 @@ class StatementLine:
     reversed_by: int | None
     """The entry that took the day's rewards back."""
     reversal_tell: str | None
-    """What the operator who took it back tells the user."""
+    """The text for the user of the operator who reversed it."""
 
     @property
     def kept(self) -> int:

@@ -63,12 +63,12 @@ def test_who_corrects_is_the_login_name_unless_named(ann: CommandLine) -> None:
     assert ann.json(*LOST, "--operator", "zoe")["operator"] == "zoe"
 
 
-def test_a_dry_run_tells_what_would_be_taken_back_and_the_balances_after_it(ann: CommandLine) -> None:
+def test_a_dry_run_shows_what_would_be_reversed_and_the_balances_after_it(ann: CommandLine) -> None:
     asked = ("ledger", "reverse", "ann", "1", "--reason", "the wrong user", "--dry-run")
     text, answer = ann.run(*asked), ann.json(*asked)
 
     assert text.out.splitlines() == [
-        "would take back entry 1: -12.00000000 SOL for user ann; nothing was done.",
+        "would reverse entry 1: -12.00000000 SOL for user ann; nothing was done.",
         "balance then: 0.00000000 SOL",
     ]
     assert (answer["dry_run"], answer["entry_id"], answer["reverses"]) == (True, None, 1)
@@ -81,7 +81,7 @@ def test_a_dry_run_tells_what_would_be_taken_back_and_the_balances_after_it(ann:
 
 
 def test_a_correction_is_an_act_that_says_what_the_user_is_told(ann: CommandLine) -> None:
-    told = ("--tell", "We took back what was paid twice.", "--operator", "zoe")
+    told = ("--tell", "We reversed what was paid twice.", "--operator", "zoe")
     ann.json("ledger", "reverse", "ann", "1", "--reason", "case 1", *told)
     for _ in range(2):
         ann.json("ledger", "adjust", "ann", "SOL", "2", "--reason", "case 2", "--operator", "zoe")
@@ -89,13 +89,13 @@ def test_a_correction_is_an_act_that_says_what_the_user_is_told(ann: CommandLine
         (act["act"], act["user"], act["subject"], act["operator"], act["reason"], act["tell"])
         for act in ann.json("acts", "ann")
     ] == [
-        ("reverse", "ann", "entry 1", "zoe", "case 1", "We took back what was paid twice."),
+        ("reverse", "ann", "entry 1", "zoe", "case 1", "We reversed what was paid twice."),
         ("adjust", "ann", "entry 3", "zoe", "case 2", None),
     ]
-    assert "the user is told: We took back what was paid twice." in ann.run("ledger", "show", "ann").out
+    assert "the user reads: We reversed what was paid twice." in ann.run("ledger", "show", "ann").out
 
 
-def test_a_pools_funding_is_found_with_who_and_why_and_is_taken_back(alone: CommandLine) -> None:
+def test_a_pools_funding_is_found_with_who_and_why_and_can_be_reversed(alone: CommandLine) -> None:
     alone.json("program", "apply", str(ROOT / "program.toml"))
     alone.json("pool", "fund", "SOL", "5", "--operator", "zoe", "--reason", "November")
     alone.json("pool", "fund", "SOL", "7", "--operator", "max")

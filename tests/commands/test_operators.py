@@ -240,7 +240,7 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
     text = cli.run("pool", "show")
     said = cli.run("pool", "fund", "NEAR", "0.00000001").out.splitlines()
     # Whoever asks by itself just then is not retried.
-    wait_until(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked at once")
+    wait_until(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked")
     cli.json("pool", "fund", "NEAR", "1")
 
     def are_paid() -> bool:

@@ -288,7 +288,7 @@ def import_rows(answer: Any) -> Rows:
             "state": one["state"],
             "movements": one["movements"],
             "users": one["users"],
-            "taken back": one["taken_back"] or "",
+            "reversed": one["taken_back"] or "",
             "operator": one["operator"],
             "files": ", ".join(one["files"]),
         }

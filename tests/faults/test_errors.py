@@ -75,7 +75,7 @@ async def test_an_error_in_a_daily_step_neither_ends_the_workflow_nor_loses_the_
 
 
 async def catch_up(world: World, client: Any, days: int) -> tuple[Receipt, list[Move]]:
-    """Ann, enrolled so many days ago; her days are owed at once."""
+    """Ann, enrolled so many days ago; so she is owed days immediately."""
     activated_at = datetime.now(UTC) - (days + 1) * ONE_DAY
     moves = movements(day_of(activated_at), days)
     await post(world, "ann", moves)

@@ -101,8 +101,8 @@ async def test_steps_that_time_out_and_answer_late_change_nothing(tmp_path: Path
         async with a_world(folder) as world:
             await a_life_with(world, folder, disturb)
 
-    # All at once, since no server skips the ten seconds of a step's timeout; and on one kind of database, since a
-    # ledger sees only a repeat.
+    # All at the same time, since no server skips the ten seconds of a step's timeout; and on one kind of database,
+    # since a ledger sees only a repeat.
     await asyncio.gather(*(a_life_with_silence_in(step) for step in STEPS))
 
 

@@ -57,7 +57,7 @@ def worker_process(client: Client, folder: Path) -> Generator[subprocess.Popen[b
 
 
 async def back_dated(world: World, client: Client, user: str, days: int) -> tuple[Receipt, list[Move]]:
-    """A user who is owed so many days at once."""
+    """A user who is owed so many days from the beginning."""
     activated_at = datetime.now(UTC) - (days + 1) * ONE_DAY
     moves = movements(day_of(activated_at), days)
     await post(world, user, moves)

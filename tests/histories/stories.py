@@ -1,8 +1,8 @@
 """The stories that golden histories tell: one of each shape that a user's workflow may have.
 
 Each is told by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin
-at one instant, and in none do two things happen at once, so that a story told again makes the same commands on the
-same days.
+at one instant, and in none do two things happen at the same time, so that a story that is run again makes the same
+commands on the same days.
 """
 
 import tempfile

@@ -39,11 +39,11 @@ START = at("2026-10-01 10:00")
 DAYS = [START.date() + number * ONE_DAY for number in range(6)]
 MOVEMENTS_A_DAY = 14
 LANES = 4
-"""Requests of one process that are under way at once."""
+"""How many requests of one process are under way at the same time."""
 LIVES_THAT_END_EARLY = (0, 1, 0, 2)
 """Of each process."""
 TERMS = {"minimum": "1", "cap": "500", "apr": "0.5"}
-TAKEN_BACK = {("Ann", DAYS[2]), ("bob", DAYS[3])}
+REVERSED = {("Ann", DAYS[2]), ("bob", DAYS[3])}
 """Whose reward is reversed."""
 
 Job = Callable[[], Awaitable[None]]
@@ -165,7 +165,7 @@ class Process:
                 break
             for asset in credit.assets:
                 await self._fund(f"{day} {asset} for {user} {attempt}", asset, 3 * owed[asset])
-        if credit is not None and credit.entry_id is not None and (user, day) in TAKEN_BACK:
+        if credit is not None and credit.entry_id is not None and (user, day) in REVERSED:
             await self._take_back(credit.entry_id, end_of(day))
 
     async def _fund(self, key: str, asset: str, units: int) -> None:

@@ -221,7 +221,7 @@ async def test_an_entry_that_there_is_not_is_named(world: World) -> None:
         await reversed_(world.ledger, 999)
 
 
-async def test_what_was_spent_since_is_not_taken_back(world: World) -> None:
+async def test_an_entry_whose_tokens_were_spent_since_is_not_reversed(world: World) -> None:
     entry_id = await a_deposit(world)
     await world.move("ann", "-1E-8", "SOL", at("2026-10-02"))
     before = await world.everything()
@@ -232,7 +232,7 @@ async def test_what_was_spent_since_is_not_taken_back(world: World) -> None:
     assert await world.everything() == before
 
 
-async def test_a_funding_that_was_paid_out_since_is_not_taken_back(world: World) -> None:
+async def test_a_funding_that_was_paid_out_since_is_not_reversed(world: World) -> None:
     await a_day_paid(world)
     ((funding,),) = await world.sql(
         "SELECT p.entry_id FROM postings p JOIN accounts a ON a.account_id = p.account_id"

@@ -147,7 +147,7 @@ async def end_and_return(world: World, user_id: str) -> None:
 
 
 async def the_daily_loop(world: World) -> None:
-    """Everything that happens to users day after day: to one alone, and to many at once."""
+    """Everything that happens to users day after day: to one alone, and to many together."""
     await begin(world, "new")
     alone = ONE_ASSET.id_of(1)
     await move_twice(world, alone, "once")

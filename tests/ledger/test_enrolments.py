@@ -325,11 +325,11 @@ async def test_an_earlier_end_for_the_region_takes_the_later_days_back(world: Wo
     await world.pay("ann", D2)
     await world.snapshot("ann", D3)
 
-    taken_back = await world.end("ann", at("2026-10-03"), reason="the region is restricted")
+    moved = await world.end("ann", at("2026-10-03"), reason="the region is restricted")
 
     assert (asked.last_accrual_day, asked.owed_days) == (D5, 4)
-    assert (taken_back.last_accrual_day, taken_back.owed_days) == (D2, 1)
-    assert (taken_back.ended_at, taken_back.reason) == (asked.ended_at, asked.reason)
+    assert (moved.last_accrual_day, moved.owed_days) == (D2, 1)
+    assert (moved.ended_at, moved.reason) == (asked.ended_at, asked.reason)
     assert (await world.recall("ann")).enrolments == []
     assert (await world.audit()).is_clean
 

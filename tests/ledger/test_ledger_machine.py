@@ -742,7 +742,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.do(standing_of(self.ledger, user, now=self.now)).owed_days == []
 
     def _everything_paid_is_told(self) -> None:
-        """A reward that was taken back stays in sight, and in no total."""
+        """A reward that was reversed stays in sight, and in no total."""
         lines = self.do(self.world.statement())
         assert {(line.user_id, line.day, line.asset): line.reward for line in lines} == self.paid
         totals: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))

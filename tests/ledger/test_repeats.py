@@ -1,4 +1,5 @@
-"""Every request may come again: at once, from another process, after a crash, much later. It has one effect."""
+"""Every request may come again: at the same time, from another process, after a crash, much later. It has one
+effect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

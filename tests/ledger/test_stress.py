@@ -1,4 +1,4 @@
-"""Several processes do the same work on one ledger at once, and some are killed in the middle of it.
+"""Several processes do the same work on one ledger at the same time, and some are killed in the middle of it.
 
 To look further, name other seeds: in what order the processes get their turns is not in a seed's hand anyway.
 """

@@ -64,7 +64,7 @@ def ended(worker: Watched) -> Generator[Watched]:
 
 
 async def a_held_step(world: World, client: Client, folder: Path, user: str, days: int) -> None:
-    """Activates a user who is owed so many days at once, and waits until the first is held."""
+    """Activates a user who is owed so many days from the beginning, and waits until the first is held."""
     (folder / "reached").unlink(missing_ok=True)
     (folder / "go").unlink(missing_ok=True)
     activated_at = datetime.now(UTC) - (days + 1) * ONE_DAY
@@ -123,7 +123,7 @@ async def test_a_second_signal_ends_several_processes_at_once(world: World, tmp_
             stopped = worker.ended()
 
     assert stopped.code == 1
-    assert stopped.sentences[-1] == "stopped at once; what was running will be repeated safely"
+    assert stopped.sentences[-1] == "stopped immediately; what was running will be repeated safely"
 
 
 @pytest.mark.parametrize(

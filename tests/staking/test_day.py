@@ -66,7 +66,7 @@ MAY_BE_CLOSED = {
     "the first accrual day, after the activation day that earned nothing": (D2, in_order(D2, ACTIVATION_DAY)),
     "a day after one that is credited": (D3, in_order(D3, CREDITED_DAY)),
     "the last accrual day": (D3, in_order(D3, CREDITED_DAY, enrolment=ENDED_AT_D3)),
-    "an activation day after a day that was taken back": (
+    "an activation day after a day that was dropped": (
         D1,
         in_order(D1, replace(OWED_DAY, last_accrual_day=D1 - 2 * ONE_DAY)),
     ),
@@ -304,7 +304,7 @@ def test_an_accrual_day_may_be_credited(closed: ClosedDay):
 NO_ACCRUAL_DAY = "2026-10-02 is no accrual day of user ann's enrolment 1"
 NOT_TO_BE_CREDITED = {
     "the activation day": (replace(CLOSED, accrues=False), OutOfOrder, NO_ACCRUAL_DAY),
-    "a day that was taken back": (replace(CLOSED, last_accrual_day=D1), OutOfOrder, NO_ACCRUAL_DAY),
+    "a day that was dropped": (replace(CLOSED, last_accrual_day=D1), OutOfOrder, NO_ACCRUAL_DAY),
     "a day of another enrolment": (
         replace(CLOSED, enrolment_id="2"),
         ContentDiffers,

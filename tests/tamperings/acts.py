@@ -24,8 +24,8 @@ ACTS = {
         ["UPDATE enrolments SET end_operator = 'olga' WHERE enrolment_id = 'enrolment of ann'"],
         [
             (
-                "acts: olga did deactivate/enrolment of ann, user ann, for: asked to stop, and told: none; its "
-                "act says none, user none, for: none, and told: none"
+                "acts: olga did deactivate/enrolment of ann, user ann, reason: asked to stop, text: none; its "
+                "act says none, user none, reason: none, text: none"
             ),
         ],
     ),
@@ -36,8 +36,8 @@ ACTS = {
         ],
         [
             (
-                "acts: tests did fund/{doge_funding}, user none, for: none, and told: none; its act says olga, "
-                "user none, for: none, and told: none"
+                "acts: tests did fund/{doge_funding}, user none, reason: none, text: none; its act says olga, "
+                "user none, reason: none, text: none"
             ),
             "acts: act {act_of_version_2} of tests, program_apply/7, is of nothing that the ledger has",
         ],

@@ -60,8 +60,8 @@ REVERSALS = {
                 "{bob_reward_5} of user bob at 2026-10-06 00:00:00+00:00"
             ),
             (
-                "acts: olga did reverse/{new}, user ann, for: paid in error, and told: none; its act says olga, "
-                "user bob, for: paid in error, and told: none"
+                "acts: olga did reverse/{new}, user ann, reason: paid in error, text: none; its act says olga, "
+                "user bob, reason: paid in error, text: none"
             ),
         ],
     ),
@@ -73,8 +73,8 @@ REVERSALS = {
         [
             ("corrections: entry {new}, a reversal, reverses entry {bob_reward_5}; operator: olga, reason: "),
             (
-                "acts: olga did reverse/{new}, user bob, for: , and told: none; its act says olga, user bob, for: "
-                "paid in error, and told: none"
+                "acts: olga did reverse/{new}, user bob, reason: , text: none; its act says olga, user bob, "
+                "reason: paid in error, text: none"
             ),
         ],
     ),

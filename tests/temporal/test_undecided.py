@@ -261,7 +261,7 @@ async def failure_of(request: Awaitable[object]) -> NoAnswer:
 
 @workflow.defn(name=WORKFLOW_TYPE, sandboxed=False)
 class Defective:
-    """Its code fails at once."""
+    """A workflow whose code fails immediately."""
 
     @workflow.run
     async def run(self, user_id: str) -> None:

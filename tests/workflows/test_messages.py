@@ -1,4 +1,5 @@
-"""Messages that are malformed, misplaced or come at once: refused with a reason, while the loop lives on."""
+"""Messages that are malformed, come at a wrong time or come together are refused with a reason, and the loop goes
+on."""
 
 import asyncio
 from contextlib import suppress

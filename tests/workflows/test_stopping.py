@@ -1,4 +1,4 @@
-"""Rule 10: stopping takes effect at once, and what is owed is paid."""
+"""Rule 10: stopping takes effect immediately, and what is owed is paid."""
 
 from datetime import timedelta
 

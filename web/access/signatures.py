@@ -49,7 +49,7 @@ def check_public_key(kind: KeyKind, pem: bytes) -> str:
     """A public key as it is stored, in PEM. Raises NotAPublicKey for anything else, in particular for a private
     key."""
     if b"PRIVATE" in pem:
-        raise NotAPublicKey("this is a private key, which nobody else should see; give the public key")
+        raise NotAPublicKey("this is a private key, which nobody but its owner should see; give the public key")
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):

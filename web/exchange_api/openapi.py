@@ -1,4 +1,4 @@
-"""What the OpenAPI tells of the endpoints that existing clients speak: their parameters and answers."""
+"""The OpenAPI description of the endpoints that existing clients speak: their parameters and answers."""
 
 from http import HTTPStatus
 from typing import Any, Literal
@@ -117,7 +117,7 @@ class SystemStatus(BaseModel):
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI tells of statuses that are errors."""
+    """The OpenAPI description of statuses that are errors."""
     return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
@@ -138,23 +138,35 @@ _OF_EVERY_REQUEST = [
         required=True,
     ),
     _parameter(
-        "signature", {"type": "string"}, "The last parameter, over all that precedes `&signature=`.", required=True
+        "signature",
+        {"type": "string"},
+        "The last parameter. It signs everything before `&signature=`.",
+        required=True,
     ),
 ]
 _OF_A_PAGE = [
-    _parameter("asset", {"type": "string", "pattern": rf"^\S{{1,{ASSET_CODE_LENGTH_MAX}}}$"}, "Only this asset."),
-    _parameter("current", {"type": "integer", "minimum": 1}, "The page, from 1; the first unless said."),
-    _parameter("size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}, "Rows on a page."),
+    _parameter(
+        "asset", {"type": "string", "pattern": rf"^\S{{1,{ASSET_CODE_LENGTH_MAX}}}$"}, "Only rows of this asset."
+    ),
+    _parameter("current", {"type": "integer", "minimum": 1}, "The number of the page; without it the first, 1."),
+    _parameter(
+        "size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}, "How many rows a page has."
+    ),
 ]
 _OF_A_SPAN = [
     _parameter(
         name,
         {"type": "integer", "minimum": 0},
-        f"The {which} `time` that is wanted: milliseconds, or microseconds, of which whole milliseconds count.",
+        f"The {which} `time` of the rows: milliseconds, or microseconds, which are cut off to milliseconds.",
     )
     for name, which in (("startTime", "first"), ("endTime", "last"))
 ]
-_SWITCH = _parameter("softStaking", {"type": "string", "enum": ["true", "false"]}, "In any case.", required=True)
+_SWITCH = _parameter(
+    "softStaking",
+    {"type": "string", "enum": ["true", "false"]},
+    "Upper and lower case are the same.",
+    required=True,
+)
 PAGE_PARAMETERS = [*_OF_A_PAGE, *_OF_EVERY_REQUEST]
 SPAN_PARAMETERS = [*_OF_A_PAGE, *_OF_A_SPAN, *_OF_EVERY_REQUEST]
 SWITCH_PARAMETERS = [_SWITCH, *_OF_EVERY_REQUEST]
@@ -163,5 +175,5 @@ TIME_UNIT: dict[str, Any] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "enum": ["MILLISECOND", "MICROSECOND"], "default": "MILLISECOND"},
-    "description": "The unit of `serverTime`, in any case.",
+    "description": "The unit of `serverTime`. Upper and lower case are the same.",
 }

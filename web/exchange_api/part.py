@@ -26,8 +26,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ExchangePart(FastAPI):
-    """An application of no routes yet. ``weight_of`` says what a call of a path weighs, even if there is no
-    such path. The response header ``header`` tells what an address has used in this minute."""
+    """An application that has no routes yet. ``weight_of`` says what a call of a path weighs, even if there is no
+    such path. The response header ``header`` shows what an address has used in this minute."""
 
     def __init__(self, service: Service, *, header: str, weight_of: Callable[[str], int]) -> None:
         super().__init__(

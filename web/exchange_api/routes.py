@@ -301,7 +301,7 @@ def _page(query: SignedQuery) -> _Page:
 def _span(query: SignedQuery, now: datetime) -> tuple[datetime, datetime]:
     """The span that was asked for: 30 days from or to the given time, by default the last 30 days.
 
-    It is in whole milliseconds, as `time` is told: a reward is within the span if its `time` is.
+    It is in whole milliseconds, as `time` is: a reward is within the span if its `time` is.
     """
     start, end = (
         None if instant is None else microseconds(instant) // 1000

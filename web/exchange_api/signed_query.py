@@ -134,7 +134,7 @@ def microseconds_of(instant: datetime) -> int:
 
 
 def milliseconds_of(instant: datetime) -> int:
-    """Whole milliseconds since 1970-01-01 UTC, which is how clients are told an instant."""
+    """Whole milliseconds since 1970-01-01 UTC, the form in which clients get an instant."""
     return (instant - _EPOCH) // MILLISECOND
 
 

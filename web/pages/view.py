@@ -202,7 +202,7 @@ async def overview(ledger: Ledger, user_id: str, now: datetime) -> Overview:
 
 
 def is_getting_started(standing: Standing, now: datetime) -> bool:
-    """Whether Day 3, of which a user is told after activation, is still to come."""
+    """Whether Day 3, which the page after an activation announces, is still to come."""
     return standing.is_on and standing.receipt is not None and now < standing.receipt.first_reward_from
 
 

@@ -205,7 +205,7 @@ def calculation(line: StatementLine) -> list[str]:
         )
     if line.reward != line.kept:
         steps.append(
-            f"It was taken back later, by entry {line.reversed_by} of the ledger, and is in no total any more."
+            f"It was reversed later, by entry {line.reversed_by} of the ledger, and is in no total any more."
             + (f" What we have to say about it: “{line.reversal_tell}”" if line.reversal_tell else "")
         )
     return steps

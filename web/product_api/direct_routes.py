@@ -16,10 +16,10 @@ _HEADERS_OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 
 class DirectRoute(Route):
-    """Answers a GET request of an APIRoute's path that has neither a query nor a body.
+    """Answers GET requests to the path of an APIRoute, if they have neither a query nor a body.
 
-    Its endpoint is asked without dependencies. ``patterns`` say what the path's parameters must be. Whatever else
-    is asked goes on to the APIRoute, which must be added after this: it refuses or reads it.
+    Its endpoint is called without dependencies. ``patterns`` say what the path's parameters must be. Every other
+    request goes on to the APIRoute, which must be added after this one, and which reads or refuses it.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class DirectRoute(Route):
         self._patterns = patterns
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As every route."""
+        """Whether the request is for this route, as every route answers it."""
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
             return Match.NONE, {}
         match, found = super().matches(scope)
@@ -39,15 +39,15 @@ class DirectRoute(Route):
         parameters = found["path_params"]
         if not all(pattern.fullmatch(parameters[name]) for name, pattern in self._patterns.items()):
             return Match.NONE, {}
-        # By it requests are counted.
+        # Requests are counted by the route in the scope.
         return match, {**found, "route": self._instead_of}
 
 
 class PartWithDirectRoutes(FastAPI):
     """An application whose direct routes answer before the rest of FastAPI sees a request.
 
-    What stands between takes more of a request's time than the answer does. Errors are answered by the handlers of
-    the application.
+    The layers of FastAPI that this leaves out take more time than the answer does. Errors are answered by the
+    handlers of the application.
     """
 
     _direct: Sequence[DirectRoute] = ()

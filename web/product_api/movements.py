@@ -1,4 +1,4 @@
-"""Movements as an exchange's systems send them: POST /v1/movements."""
+"""How an exchange's systems send movements: POST /v1/movements."""
 
 import json
 import logging
@@ -26,26 +26,26 @@ from web.service import Service
 
 _log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 1_048_576
-"""As it is sent, and as it is once it is unpacked."""
+"""The limit of a body's length, both as it is sent and after it is unpacked."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 _Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH_MAX), AfterValidator(check_id)]
 
 
 class Movement(Model):
-    """One change of a user's spot balance. What is in a field is tested for each movement alone."""
+    """One change of a user's spot balance. The content of its fields is tested for each movement by itself."""
 
-    id: _Id = Field(description="The idempotency key, your own.", examples=["wallet-81723"])
+    id: _Id = Field(description="An id of your own, the idempotency key.", examples=["wallet-81723"])
     user: str = Field(description="The user's opaque id: 1 to 64 of A-Z a-z 0-9 . _ -", examples=["1001"])
     asset: str = Field(description="1 to 32 printable characters without blanks.", examples=["SOL"])
-    amount: str = Field(description="In tokens, signed, with at most 8 decimals; not 0.", examples=["-3.5"])
+    amount: str = Field(description="A signed number of tokens with at most 8 decimals, not 0.", examples=["-3.5"])
     at: str = Field(
-        description="When it happened: RFC 3339 with Z or an offset. Finer than a microsecond is cut off.",
+        description="When it happened: RFC 3339 with Z or an offset. Digits after the microseconds are cut off.",
         examples=["2026-10-01T06:00:00.000001Z"],
     )
     group: _Id | None = Field(
         default=None,
-        description="Ties it to others of this request: they happen together or not at all (a trade).",
+        description="All movements of this request with the same group are posted, or none is (a trade).",
     )
 
 
@@ -60,13 +60,13 @@ class MovementResult(BaseModel):
 
     id: str
     status: Status = Field(
-        description="`posted` now; `repeated`: the same was posted before; `refused`, and kept until it fits."
+        description="`posted` now; `repeated`: it was posted before; `refused`: it is kept until it can be posted."
     )
     counts_from: Instant | None = Field(
-        description="From when it counts: when it happened, but in no closed day; where no source is registered "
-        "not before the user's latest."
+        description="The instant from which it counts: when it happened, but not in a closed day. If no source is "
+        "registered, it does not count before the user's latest movement either."
     )
-    reason: RefusalReason | None = Field(description="Of a refused one.")
+    reason: RefusalReason | None = Field(description="Why it was refused.")
 
 
 class MovementsAnswer(BaseModel):
@@ -135,7 +135,7 @@ class _UnpackedRequest(Request):
     _unpacked: bytes | None = None
 
     async def body(self) -> bytes:
-        """What the body says. Raises HTTPException if it cannot be unpacked, or would be too long."""
+        """The unpacked body. Raises HTTPException if it cannot be unpacked, or would be too long."""
         if self._unpacked is None:
             self._unpacked = _unpack(await super().body(), self.headers.get("content-encoding", "identity"))
         return self._unpacked
@@ -191,8 +191,8 @@ def routes(service: Service, bearers: Bearers) -> APIRouter:
         response_model=MovementsAnswer,
         operation_id="postMovements",
         summary="Deposits, withdrawals and trades of any users, in order; a repeat changes nothing",
-        description="Durable once answered. One that cannot be taken is refused alone, is kept, and holds up no "
-        "other. The body may be sent with `Content-Encoding: gzip`.",
+        description="Durable after the answer. A movement that cannot be posted is refused and kept. It does not "
+        "hold up the others. The body may be sent with `Content-Encoding: gzip`.",
     )
     return router
 
@@ -218,7 +218,7 @@ class _Movements:
 
 
 def _unanswered(error: LedgerUnavailable) -> Problem:
-    """The ledger may have recorded what was asked, if it was its answer that did not come."""
+    """The problem for a request whose answer from the ledger did not come: the ledger may have recorded it."""
     _log.error("%s", error)
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,

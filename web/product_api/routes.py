@@ -46,7 +46,7 @@ ENDED_BY_OPERATOR = "ended by an operator"
 """What is shown instead of the operator's reason, which is for colleagues only."""
 _END_REASON = (
     "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
-    f"`{ENDED_BY_OPERATOR}` where an operator ended it, whose own reason is not told."
+    f"`{ENDED_BY_OPERATOR}` if an operator ended it, whose own reason is not shown."
 )
 _USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -69,8 +69,10 @@ _NOBODY: _Reading = (None, None)
 class ActivationRequest(Model):
     """What a user did and saw when pressing Start Earning."""
 
-    region: str = Field(description="ISO 3166-1 or 3166-2.", examples=["FR"])
-    channel: Literal["web", "app", "api"] = Field(description="Where; on `app` the app's version is tested.")
+    region: str = Field(description="A code of ISO 3166-1 or 3166-2.", examples=["FR"])
+    channel: Literal["web", "app", "api"] = Field(
+        description="Where the user pressed Start Earning. On `app` the app's version is tested."
+    )
     app_version: str | None = Field(default=None, examples=["3.1.0"])
     documents: dict[str, str] = Field(
         default_factory=dict[str, str], description="The document versions that were shown and accepted, by name."
@@ -81,7 +83,10 @@ class DeactivationRequest(Model):
     """Why an enrolment is ended."""
 
     reason: Annotated[str, AfterValidator(_reason)] = Field(
-        default="asked by the user", min_length=1, max_length=500, description="Kept with the enrolment."
+        default="asked by the user",
+        min_length=1,
+        max_length=500,
+        description="The reason, which is recorded with the enrolment.",
     )
 
 
@@ -96,22 +101,22 @@ class EndAnswer(BaseModel):
 
     enrolment_id: str
     ended_at: Instant
-    last_accrual_day: date | None = Field(description="Null: no day was accrued.")
+    last_accrual_day: date | None = Field(description="Null if no day has earned.")
     owed_days: int = Field(description="Accrual days that were not credited yet; they are still paid.")
     reason: str = Field(description=_END_REASON)
-    message: str | None = Field(description="What an operator who ended it has for the user.")
+    message: str | None = Field(description="The text for the user of the operator who ended it.")
 
 
 class Tag(BaseModel):
     """Rule 8: the one asset beside which the tag stands."""
 
     asset: str
-    colour: TagColour = Field(description="Yellow while Soft Staking is on, else grey.")
+    colour: TagColour = Field(description="Yellow while Soft Staking is on, grey otherwise.")
 
 
 class TagAnswer(BaseModel):
     user: str
-    tag: Tag | None = Field(description="Null: no program asset is held at or above its minimum.")
+    tag: Tag | None = Field(description="Null if no program asset is held at or above its minimum.")
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"user": "1001", "tag": {"asset": "SOL", "colour": "yellow"}}]}
@@ -124,12 +129,14 @@ class AccountStatus(BaseModel):
     user: str
     enrolled: bool
     state: str = Field(
-        description="Where nothing is to do before the next boundary: `sleeping`, `ended` or `not enrolled`. "
-        "Else of the workflow: `starting`, `processing`, `waiting for pool …`, `blocked`, `held`, `idle`; "
-        "`not running` if there is none; `unknown` while it does not answer."
+        description="If nothing is to be done before the next boundary: `sleeping`, `ended` or `not enrolled`. "
+        "Otherwise the workflow's state: `starting`, `processing`, `waiting for pool …`, `waiting for source …`, "
+        "`blocked`, `held`, `idle`; `not running` if there is no workflow; `unknown` while it does not answer."
     )
     tag: Tag | None
-    enrolment_id: str | None = Field(description="Of the open enrolment, or else the latest.")
+    enrolment_id: str | None = Field(
+        description="The id of the open enrolment, or of the latest one if none is open."
+    )
     activated_at: Instant | None
     first_snapshot_at: Instant | None
     first_reward_from: Instant | None
@@ -137,7 +144,7 @@ class AccountStatus(BaseModel):
     ended_at: Instant | None
     end_reason: str | None = Field(description=_END_REASON)
     message: str | None = Field(
-        description="What an operator has for the user, of a hold or of an end, to be shown as it is."
+        description="An operator's text for the user about a hold or an end. Show it as it is."
     )
     last_credited_day: date | None
     owed_days: list[date]
@@ -145,7 +152,9 @@ class AccountStatus(BaseModel):
     next_boundary: Instant | None
     blocked: Blocked | None
     holdings: dict[str, Units]
-    totals: dict[str, Units] = Field(description="Rewards ever credited and not reversed, by asset.")
+    totals: dict[str, Units] = Field(
+        description="For each asset, the sum of all rewards that were credited and not reversed."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -198,8 +207,10 @@ class Reward(BaseModel):
 
 class RewardsPage(BaseModel):
     user: str
-    rewards: list[Reward] = Field(description="Ordered by day and asset; days on which nothing was earned too.")
-    next_from: date | None = Field(description="`from` of the next page; null on the last.")
+    rewards: list[Reward] = Field(
+        description="Ordered by day and asset. Days on which nothing was earned have lines too."
+    )
+    next_from: date | None = Field(description="The `from` of the next page; null on the last page.")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -331,7 +342,7 @@ def _routes(accounts: "_Accounts", bearers: Bearers) -> APIRouter:
         responses=of_a_body,
         dependencies=for_callers_with(Scope.DEACTIVATE),
         operation_id="deactivateAccount",
-        summary="Stop at once; owed days are still paid, a repeat answers the first end",
+        summary="Stop immediately; owed days are still paid, a repeat answers the first end",
         description="Durable once answered. The day of the end earns nothing. A body may be left out.",
     )
     return router
@@ -474,7 +485,7 @@ class _Direct:
     async def _read(
         self, connection: AsyncConnection, asked: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], _Reading]:
-        """By token and user."""
+        """The reading for each token and user that were asked for."""
         tokens = await tokens_in_use(connection, sorted({token_id for token_id, _ in asked}))
         for token_id, token in tokens.items():
             if token is not None:

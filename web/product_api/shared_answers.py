@@ -39,7 +39,7 @@ class SharedAnswers(Generic[Answer]):
             # This happens in the same step in which nobody was found waiting, so a later question starts another
             # task.
             del self._finding[question]
-            for answer in waiting:  # some are left only if the process is being stopped
+            for answer in waiting:  # Tasks are left here only if the process is being stopped.
                 answer.cancel()
 
     async def _find_for(self, question: str, waiting: list[asyncio.Future[Answer]]) -> None:

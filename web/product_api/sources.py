@@ -1,4 +1,4 @@
-"""How far an exchange's systems are complete: PUT /v1/sources/{name}, GET /v1/sources."""
+"""Sources report up to which instant they have sent everything: PUT /v1/sources/{name}, GET /v1/sources."""
 
 from datetime import datetime
 from typing import Annotated
@@ -23,29 +23,31 @@ SourceName = Annotated[
 
 
 def _text(value: object) -> object:
-    # pydantic would also read a number, of seconds or of milliseconds.
+    # Pydantic would also accept a number of seconds or milliseconds.
     if not isinstance(value, str | datetime):
         raise ValueError("an instant is text such as 2026-10-02T00:00:00Z")
     return value
 
 
 class SourceWord(Model):
-    """A source's word that it has sent everything that happened before an instant."""
+    """A source's report that it has sent everything that happened before an instant."""
 
     complete_through: Annotated[Instant, BeforeValidator(_text)] = Field(
-        description="With Z or an offset. It only rises: an earlier one changes nothing.",
+        description="With Z or an offset. It only rises: an earlier instant changes nothing.",
         examples=["2026-10-02T00:00:00Z"],
     )
 
 
 class SourceAnswer(BaseModel):
-    """A source as it stands."""
+    """A source and how far it is complete."""
 
     name: str
     complete_through: Instant
-    told_at: Instant = Field(description="When it last gave its word.")
+    told_at: Instant = Field(description="When the source last reported.")
     registered_at: Instant
-    released_through: Instant | None = Field(description="Up to here an operator let days close without it.")
+    released_through: Instant | None = Field(
+        description="Days up to this instant are closed without waiting for the source: an operator released them."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -82,8 +84,8 @@ def routes(service: Service, bearers: Bearers) -> APIRouter:
         response_model=SourcesAnswer,
         dependencies=[bearers.may(Scope.MOVE, Scope.READ), only_known_parameters()],
         operation_id="getSources",
-        summary="The sources without whose word no day is closed",
-        description="By name. Empty where there are none: then days are closed as soon as they are over.",
+        summary="The sources that must report a day's end before it is closed",
+        description="Ordered by name. If there are none, days are closed as soon as they are over.",
     )
     router.add_api_route(
         "/v1/sources/{name}",
@@ -93,9 +95,9 @@ def routes(service: Service, bearers: Bearers) -> APIRouter:
         responses=problem_responses(400, 409, 411, 413),
         dependencies=[bearers.may(Scope.MOVE), only_known_parameters()],
         operation_id="putSource",
-        summary="A source's word that it has sent everything that happened before an instant",
+        summary="Report that a source has sent everything that happened before an instant",
         description="A new name registers a source: from then on no day is closed for anyone before it is "
-        "complete through the day's end. A repeat, or an earlier instant, answers what stands.",
+        "complete through the day's end. A repeat, or an earlier instant, changes nothing.",
     )
     return router
 

@@ -174,7 +174,7 @@ async def test_an_operation_whose_serialization_fails_is_run_five_times_at_most(
 ) -> None:
     databases.raw(
         tmp_path,
-        "CREATE SEQUENCE tries",  # which no rollback takes back
+        "CREATE SEQUENCE tries",  # A rollback does not reset it.
         f"""CREATE FUNCTION give_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('tries') <= {failures} THEN
                 RAISE EXCEPTION 'could not serialize' USING ERRCODE = 'serialization_failure';

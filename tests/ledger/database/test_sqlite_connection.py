@@ -1,4 +1,4 @@
-"""A statement and its rows come from SQLite's thread at once, and many more rows in parts."""
+"""A statement and its first rows come from SQLite's thread in one step; further rows come in parts."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path

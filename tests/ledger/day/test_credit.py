@@ -49,7 +49,7 @@ async def test_the_activation_day_is_not_credited(world: World) -> None:
         await world.credit("ann", await world.compute(await world.snapshot("ann", D1)))
 
 
-async def test_a_day_that_was_taken_back_is_not_credited(world: World) -> None:
+async def test_a_day_that_is_no_accrual_day_any_more_is_not_credited(world: World) -> None:
     await started(world)
     rewards = await world.compute(await world.snapshot("ann", D2))
     await world.end("ann", at("2026-10-02"), reason="the region is restricted")

@@ -74,7 +74,7 @@ async def test_a_taking_back_that_was_killed_is_taken_up_again(world: World, tmp
     assert (await world.audit()).is_clean
 
 
-async def test_an_unfinished_import_can_be_taken_back(world: World, tmp_path: Path, file: Path) -> None:
+async def test_an_unfinished_import_can_be_undone(world: World, tmp_path: Path, file: Path) -> None:
     in_a_process(tmp_path, "import", file, killed_in_part=4)
     await undo_import(world.ledger, 1, reason="a mistake", operator="zoe", now=at("2026-10-05"))
     assert await told(world) == [("undone", 60, 60)]

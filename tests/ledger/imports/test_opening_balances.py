@@ -88,7 +88,7 @@ async def test_the_same_command_again_posts_nothing_and_a_longer_export_goes_on(
     assert await world.balances("ann") == {"SOL": units("8")}
 
 
-async def test_an_opening_balance_is_taken_back_with_its_import(world: World) -> None:
+async def test_an_opening_balance_is_reversed_with_its_import(world: World) -> None:
     await begun_with(world, LATER, "ann,SOL,7")
     await undo_import(world.ledger, 1, reason="a mistake", operator="zoe", now=at("2026-10-02"))
     assert await world.balances("ann") == {"SOL": 0}

@@ -142,7 +142,7 @@ async def test_lines_that_another_export_has_too_are_posted_once_when_both_are_w
     assert (await world.audit()).is_clean
 
 
-async def test_what_is_left_of_an_import_that_is_taken_back_meanwhile_is_an_import_of_its_own(
+async def test_what_is_left_of_an_import_that_is_undone_meanwhile_is_an_import_of_its_own(
     world: World, importing: Importing
 ) -> None:
     async with importing(*LINES[:4]) as finish:

@@ -10,7 +10,7 @@ from ledger.imports.plan import in_balance
     start=st.integers(0, 100),
     changes=st.lists(st.integers(-50, 50).filter(bool), min_size=1, max_size=30),
 )
-def test_a_balance_that_is_taken_back_in_parts_is_never_far_from_what_it_will_be(
+def test_a_balance_that_is_reversed_in_parts_is_never_far_from_what_it_will_be(
     start: int, changes: list[int]
 ) -> None:
     last = start - sum(changes)

@@ -1,4 +1,4 @@
-"""A movement is its user, instant, asset and amount; an import is known as a whole, and can be taken back."""
+"""A movement is its user, instant, asset and amount; an import is known as a whole, and can be undone."""
 
 import asyncio
 from itertools import pairwise
@@ -96,7 +96,7 @@ async def test_what_another_export_knows_wholly_is_not_doubtful(world: World) ->
     assert (await world.import_lines(line("09:00:00", "12"))).imported == 0
 
 
-async def test_a_movement_that_was_taken_back_may_be_imported_again(world: World) -> None:
+async def test_a_movement_that_was_reversed_may_be_imported_again(world: World) -> None:
     await world.import_lines(*FIRST_PART)
     ((entry_id,),) = await world.sql("SELECT max(entry_id) FROM entries WHERE kind = 'movement'")
     await reverse(world.ledger, entry_id, reason="a mistake", operator="zoe", now=at("2026-10-01 12:00"))
@@ -157,7 +157,7 @@ async def states(world: World) -> list[tuple[str, int, int]]:
         return [(one.state, one.movements, one.taken_back) for one in await list_imports(connection)]
 
 
-async def test_an_import_is_taken_back_whole_and_may_be_imported_again(world: World) -> None:
+async def test_an_import_is_undone_whole_and_may_be_imported_again(world: World) -> None:
     await world.move("ann", "1", "SOL", at("2026-10-01 08:00"))
     lines = [line("09:00:00", "12"), line("10:00:00", "-3"), line("10:00:00", "4", user="bob")]
     await world.import_lines(*lines)
@@ -182,7 +182,7 @@ async def test_an_import_is_taken_back_whole_and_may_be_imported_again(world: Wo
     assert (await world.audit()).is_clean
 
 
-async def test_an_import_whose_tokens_are_gone_is_not_taken_back_at_all(world: World) -> None:
+async def test_an_import_whose_tokens_are_gone_is_not_undone_at_all(world: World) -> None:
     await world.import_lines(
         line("09:00:00", "12"), line("09:00:00", "5", "SUI"), line("09:00:00", "4", user="bob")
     )

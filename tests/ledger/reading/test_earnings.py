@@ -48,7 +48,7 @@ async def test_a_movement_counts_from_its_instant_on(ann: World) -> None:
     assert before.holdings["SOL"] - after.holdings["SOL"] == units("2")
 
 
-async def test_a_reward_that_was_taken_back_is_in_no_total_and_was_credited_all_the_same(ann: World) -> None:
+async def test_a_reward_that_was_reversed_is_in_no_total_and_was_credited_all_the_same(ann: World) -> None:
     first, *_ = [line for line in await ann.statement("ann") if line.reward]
     assert first.entry_id is not None
     await reverse(ann.ledger, first.entry_id, reason="wrong", operator="tests", now=NOW)

@@ -1,4 +1,5 @@
-"""Who has owed days and since when, and whose loop has something to do: from the ledger, for all users at once."""
+"""Who has owed days and since when, and whose loop has something to do: from the ledger, for all users
+together."""
 
 from datetime import date
 

@@ -17,7 +17,7 @@ from staking.days import ONE_DAY
 
 NOW = at("2026-10-05 10:00")
 _OPEN_SOME = "for (const each of [...document.querySelectorAll('details')].slice(0, 5)) each.open = true"
-"""The table of the chart, and lines of the history with one that was taken back."""
+"""The table of the chart, and lines of the history with one that was reversed."""
 PIECE_BYTES, PIECES, PIECE_SECONDS = 256, 40, 0.02
 """How the beginning of a page arrives on a slow line: in pieces with time for a browser to paint in between."""
 PAGES = {
@@ -90,7 +90,7 @@ async def test_every_page_is_accessible_fits_and_stands_still(
 
 
 class SlowLine:
-    """What is between the application and a browser when a page comes piece by piece, its style sheet at once."""
+    """A middleware that sends a page piece by piece, and its style sheet immediately."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -105,7 +105,7 @@ async def test_someone_who_was_never_heard_of_sees_the_offer(web: Web) -> None:
     assert {(row["stakedAmount"], row["totalProfit"]) for row in answer["rows"]} == {("0", "0")}
 
 
-async def test_a_reward_that_was_taken_back_is_no_profit(web: Web, ann: Program) -> None:
+async def test_a_reward_that_was_reversed_is_no_profit(web: Web, ann: Program) -> None:
     _, second = await web.world.statement("ann")
     assert second.entry_id is not None
     await reverse(web.world.ledger, second.entry_id, reason="wrong", operator="tests", now=NOW)

@@ -157,7 +157,7 @@ async def test_a_reversed_line_says_so_and_counts_no_more(example: World) -> Non
     )
     page = await page_of(example, "ann", "/soft-staking")
     reversed_line = page.lines()[1]
-    assert "Taken back" in reversed_line
+    assert "Reversed" in reversed_line
     assert f"by entry {taken.entry.entry_id} of the ledger, and is in no total any more" in reversed_line
     assert "What we have to say about it: “Paid by mistake.”" in reversed_line
     assert "case 4711" not in page.html
@@ -352,7 +352,7 @@ async def test_stopping_asks_first_and_says_what_happens_to_today(example: World
     assert page.title == "Stop Soft Staking?"
     assert "Today, 5 Oct 2026 (UTC), earns nothing" in page.text
     assert "nothing is owed at the moment" in page.text
-    assert "at once, for all assets. Your balances do not change." in page.text
+    assert "immediately, for all assets. Your balances do not change." in page.text
 
 
 @pytest.mark.parametrize(

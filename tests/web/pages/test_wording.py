@@ -259,11 +259,11 @@ def test_a_late_and_a_reversed_line_say_so() -> None:
     sentences = wording.calculation(reversed_line)
     assert "credited late, after 08:00 UTC" in sentences[-2]
     assert sentences[-1] == (
-        "It was taken back later, by entry 9 of the ledger, and is in no total any more. "
+        "It was reversed later, by entry 9 of the ledger, and is in no total any more. "
         "What we have to say about it: “paid twice by mistake”"
     )
     assert wording.calculation(replace(reversed_line, reversal_tell=None))[-1] == (
-        "It was taken back later, by entry 9 of the ledger, and is in no total any more."
+        "It was reversed later, by entry 9 of the ledger, and is in no total any more."
     )
 
 

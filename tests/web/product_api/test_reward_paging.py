@@ -100,7 +100,7 @@ class Client:
 
 @pytest.fixture
 async def client(world: World, tmp_path: Path) -> Client:
-    """A program of ann's, who earns in three assets and was credited many days almost at once."""
+    """A program of ann's, who earns in three assets and was credited many days at almost the same time."""
     web = await a_web(world, tmp_path, weight_per_minute=10**9)
     web.clock.instant = BEGAN + timedelta(days=5)
     for asset, amount in ASSETS.items():

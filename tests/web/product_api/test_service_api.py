@@ -107,7 +107,7 @@ async def test_rewards_tell_everything_that_recomputes_them(web: Web, reader: di
     }
 
 
-async def test_a_reward_that_was_taken_back_says_so(web: Web, reader: dict[str, str], ann: str) -> None:
+async def test_a_reward_that_was_reversed_says_so(web: Web, reader: dict[str, str], ann: str) -> None:
     first, _ = await web.world.statement(ann)
     assert first.entry_id is not None
     reversal = await reverse(web.world.ledger, first.entry_id, reason="wrong", operator="tests", now=NOW)
