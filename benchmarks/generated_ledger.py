@@ -31,11 +31,11 @@ from staking.rewards import formula_on, outcome_and_reward
 FIRST_DAY = date(2026, 1, 1)
 """The day of every activation."""
 ASSETS = ("SOL", "BNB", "ADA", "SUI")
-"""What a user holds: earned, capped and, in SUI, below the minimum."""
+"""What every user holds. Some assets earn, some are capped, and SUI is below the minimum."""
 OUTSIDE_THE_PROGRAM = "SHIB"
 _TOKENS = {"SOL": 12, "BNB": 1500, "ADA": 5000, "SUI": 20, OUTSIDE_THE_PROGRAM: 1_000_000}
 _POSTINGS_PER_DAY = 2 * 3 + 2 / 4
-"""Of a user: the rewards of three assets, and a movement every fourth day."""
+"""How many postings a user has on a day: the rewards of three assets, and a movement every fourth day."""
 _ROWS_AT_ONCE = 10_000
 _FUNDED_TOKENS = 1_000_000_000
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Size:
 
     users: int
     days: int
-    """Including the day of activation."""
+    """The number of days, with the day of activation."""
 
     @classmethod
     def of_postings(cls, wanted: int, *, days: int = 60) -> "Size":
@@ -64,15 +64,16 @@ class Size:
 
     @property
     def now(self) -> datetime:
-        """Shortly after the last day."""
+        """An instant shortly after the last day."""
         return start_of(FIRST_DAY) + self.days * ONE_DAY + timedelta(hours=1)
 
     def ends_after(self, user: int) -> int | None:
-        """The number of days after which the user's enrolment ends: that of every 50th, after half of them."""
+        """The number of days after which the user's enrolment ends; None if it does not end. Every 50th user's
+        enrolment ends after half of the days."""
         return self.days // 2 if user % 50 == 7 else None
 
     def is_owed(self, user: int, day: int) -> bool:
-        """Every 50th user waits for the rewards of the last two days."""
+        """Whether the user is still owed the day. Every 50th user waits for the rewards of the last two days."""
         return user % 50 == 9 and day >= self.days - 2
 
 
@@ -81,9 +82,9 @@ class _User:
     number: int
     accounts: dict[str, int]
     holdings: dict[str, int]
-    """At the end of the last day that was played, by asset."""
+    """The holding of each asset at the end of the last day that was generated."""
     movements: defaultdict[str, list[tuple[datetime, int]]] = field(default_factory=lambda: defaultdict(list))
-    """Of the day that comes next, by asset."""
+    """The movements of the next day, by asset."""
 
     @property
     def user_id(self) -> str:
@@ -108,7 +109,7 @@ async def generate(ledger: Ledger, size: Size, program: Program) -> None:
 
 
 def _second_version(program: Program, size: Size) -> Program:
-    """From half of the days on: one asset's APR is another."""
+    """The program from half of the days on: one asset has another APR."""
     content = program.model_dump(mode="json")
     content["effective_from"] = (FIRST_DAY + size.days // 2 * ONE_DAY).isoformat()
     content["assets"]["SOL"]["apr"] = "0.0091"
@@ -116,7 +117,8 @@ def _second_version(program: Program, size: Size) -> Program:
 
 
 class _Generator:
-    """Plays the days one after the other for all users, as they happen, so that rows lie as they would."""
+    """Generates the days one after the other for all users, so that rows are stored in the order in which they
+    would come."""
 
     def __init__(self, ledger: Ledger, size: Size, versions: list[Program]) -> None:
         self._ledger = ledger
@@ -191,7 +193,8 @@ class _Generator:
         return user
 
     def _move(self, user: _User, number: int) -> None:
-        """Every fourth day: within the day for the one half of users, at its 00:00 for the other."""
+        """Makes a movement every fourth day: within the day for one half of the users, and at its 00:00 for the
+        other half."""
         if number and number % 4 == user.number % 4:
             midnight = start_of(FIRST_DAY + number * ONE_DAY)
             moved_at = midnight + (user.number % 2) * timedelta(hours=6, seconds=user.number, microseconds=number)

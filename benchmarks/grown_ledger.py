@@ -15,21 +15,21 @@ from staking.program import Program
 FIRST_DAY = date(2026, 1, 1)
 """The day of every activation."""
 NEXT_DAY = FIRST_DAY + 2 * ONE_DAY
-"""The day that is closed next; the one before is everyone's first accrual day, and credited."""
+"""The day that is closed next. The day before is the first accrual day of every user, and it is credited."""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _HELD = 1000 * UNITS_PER_TOKEN
-"""Units of each asset, above every minimum of the shipped program."""
+"""What a user holds of each asset, in units. It is above every minimum of the shipped program."""
 
 
 @dataclass(frozen=True)
 class Users:
-    """Users who are alike, by the beginning of their ids."""
+    """Users who are alike. Their ids begin with the same text."""
 
     name: str
     count: int
     assets: int = 1
     movements: int = 1
-    """Of each account, in the past; they add up to the same balance however many they are."""
+    """How many movements each account has in the past. However many they are, they sum to the same balance."""
 
     @property
     def ids(self) -> list[str]:
@@ -37,12 +37,12 @@ class Users:
         return [self.id_of(number) for number in range(1, self.count + 1)]
 
     def id_of(self, number: int) -> str:
-        """In the order of the numbers."""
+        """The id of a user. Ids are sorted as their numbers are."""
         return f"{self.name}-{10_000_000 + number}"
 
 
 def sync_url(url: str) -> URL:
-    """A ledger's URL, for an engine of one's own that is not async."""
+    """A ledger's URL for a synchronous engine."""
     return make_url(url).set(drivername="sqlite" if url.startswith("sqlite") else "postgresql+psycopg")
 
 
@@ -61,7 +61,7 @@ async def furnish(ledger: Ledger, program: Program) -> None:
 def add_users(url: str, users: Users, program: Program) -> None:
     """Adds users to a furnished ledger, each enrolled and paid so far.
 
-    Foreign keys are not checked meanwhile, row by row; every other guard is.
+    Foreign keys are not checked meanwhile, since that would be done row by row. Every other guard is in force.
     """
     assets = list(program.assets)[: users.assets]
     engine = create_engine(sync_url(url))
@@ -113,9 +113,9 @@ _IN_HASTE = {
     "sqlite": ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA cache_size = -500000"),
     "postgresql": ("SET session_replication_role = replica", "SET synchronous_commit = off"),
 }
-"""For this connection alone; a SQLite ledger returns to its own journal when it is opened."""
+"""Settings of this connection alone. A SQLite ledger returns to its own journal mode when it is opened."""
 _BETWEEN_MOVEMENTS = 1_000_000
-"""Microseconds between two of a user; there lies one of every other user."""
+"""The microseconds between two movements of a user. In this time there is a movement of every other user."""
 _USERS = "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :count)"
 _USER_ID = ":name || '-' || CAST(10000000 + i AS TEXT)"
 _OF_EVERYONE = (

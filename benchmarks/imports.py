@@ -1,14 +1,11 @@
 """How fast an export becomes movements, and who waits meanwhile: ``python -m benchmarks.imports``.
 
-A file is generated and imported into a new ledger in a folder that is thrown away, then undone, by a process
-of its own, so that the memory is the import's alone. Meanwhile this process and another one post a deposit for a
-user of the file and one for somebody else, over and over, and note how long each took. What is told is the median
-of three.
+A file is generated and imported into a new ledger in a folder that is thrown away, then undone, by a process of
+its own, so that the memory is the import's alone. Meanwhile this process and another one again and again post a
+deposit for a user of the file and one for somebody else, and measure how long each took. The results are the
+medians of three runs.
 
-Measured on two cores with the deposits, 150,000 lines of one user (9 MB), medians of three: 25,300 lines/s on
-SQLite, 37 µs of CPU a line; 23,200 on PostgreSQL, 23 µs of CPU a line here and some 35 in the server; no deposit
-was refused, and none waited for longer than 0.3 s. 1,000,000 lines on SQLite, without deposits, on a busier
-machine: 18,500 lines/s, 926 MB of memory, as much CPU for the last lines as for the first.
+docs/benchmarks.md has the results.
 """
 
 import asyncio
@@ -52,25 +49,25 @@ _HEADER = "User_ID,UTC_Time,Account,Operation,Coin,Change,Remark"
 _ASSETS = ("SOL", "BNB", "USDT", "ADA", "SUI")
 _STRANGER = "somebody-else"
 _PAUSE_S = 0.05
-"""Between two deposits."""
+"""The pause between two deposits."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run came to."""
+    """The figures of one run."""
 
     lines: int
     parse_s: float
     plan_s: float
-    """Checking all of it, before anything is written."""
+    """The time for checking the whole file, before anything is written."""
     write_s: float
     undo_s: float
     lines_per_s: float
-    """Parsed, checked and written."""
+    """How many lines were parsed, checked and written in a second."""
     cpu_us_per_line: float
-    """Of the process that imports, for the same; a PostgreSQL server's is its own."""
+    """CPU of the importing process for the same work. The CPU of a PostgreSQL server is not counted."""
     memory_mb: float
-    """At most, of the process that imports."""
+    """The largest memory of the importing process."""
     waited_here_s: float
     """The longest deposit of the importing process during the import."""
     waited_elsewhere_s: float
@@ -83,10 +80,10 @@ def main(
     lines: Annotated[int, typer.Option(min=1, help="Lines of the file.")] = 350_000,
     users: Annotated[int, typer.Option(min=1, help="Users in the file, with equally many lines.")] = 1,
     database: Annotated[Database, typer.Option(help="Where the ledger is kept.")] = Database.SQLITE,
-    times: Annotated[int, typer.Option(min=1, help="Runs, of whose figures the medians are told.")] = 3,
+    times: Annotated[int, typer.Option(min=1, help="How many runs; the results are their medians.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")] = False,
 ) -> None:
-    """Import a generated export while deposits go on, and take it back."""
+    """Import a generated export while deposits go on, and undo the import."""
     with TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
         file = Path(folder) / "export.csv"
         file.write_bytes(generated(lines, users))
@@ -102,7 +99,7 @@ def main(
 
 
 def generated(lines: int, users: int) -> bytes:
-    """An export, in the order of time, in which no balance is ever below zero."""
+    """An export whose lines are in the order of time, and in which no balance is ever below zero."""
     step = _SPAN / lines
     rows = [_HEADER]
     for number in range(lines):

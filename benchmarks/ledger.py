@@ -1,4 +1,5 @@
-"""What a user's day costs in the ledger alone, at both ends of its growth: ``python -m benchmarks.ledger``.
+"""What a user's day costs in the ledger alone, when it is small and when it has grown: ``python -m
+benchmarks.ledger``.
 
 Ledgers are grown in a folder that is thrown away. Then users' days are closed, computed and credited by this one
 process, through the same functions and with as many simultaneous requests as a worker has, and nothing else runs.
@@ -37,7 +38,7 @@ from staking.program import Program, parse_program
 REFERENCE_USER_DAYS_PER_S = {"postgresql": 429, "sqlite": 158}
 """What a straightforward build reached on two cores: 8 connections on PostgreSQL, full durability on SQLite."""
 _BUSY_USERS = 10
-"""With many movements each; and as many with few, to compare with."""
+"""How many users have many movements. As many users with few movements are compared with them."""
 _ASSETS_MAX = 10
 _BALANCES_READ = 500
 
@@ -61,31 +62,31 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a case cost."""
+    """The costs of one measurement."""
 
     at_once: int
     user_days: int
     user_days_per_s: float
     us_per_user_day: float
     cpu_us_per_user_day: float
-    """Of this process alone, without the server's."""
+    """CPU of this process alone, without that of the server."""
     bytes_per_user_day: float
-    """By which the database grew."""
+    """By how much the database grew."""
     us_per_balance: float
-    """Reading a user's balances, one user after the other."""
+    """The time for reading a user's balances, one user after the other."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A cost, and what the ledger and the users measured were like."""
+    """A cost, and the size of the ledger and the kind of users for which it was measured."""
 
     database: str
     accounts: int
-    """In the ledger, about."""
+    """About how many accounts the ledger has."""
     movements: int
-    """Of each account of the users measured, in the past."""
+    """How many movements each account of the measured users has in the past."""
     assets: int
-    """Held by each of them."""
+    """How many assets each of them holds."""
     cost: Cost
 
 
@@ -113,7 +114,7 @@ def main(
 
 @dataclass(frozen=True)
 class Ends:
-    """From few to many."""
+    """The smallest and the largest number of accounts and of movements."""
 
     accounts: tuple[int, int]
     movements: tuple[int, int]
@@ -130,7 +131,7 @@ def _numbers(given: str, option: str) -> tuple[int, int]:
 
 
 def _measure_database(kind: Database, ends: Ends, users: int, at_once: int) -> Generator[Line]:
-    """One ledger, which grows from end to end."""
+    """Measures one ledger while it grows from the smallest size to the largest."""
     program = parse_program(SHIPPED_PROGRAM_FILE.read_text(encoding="utf-8"))
     few, many = ends.movements
     together, in_a_pair, alone = (
@@ -165,7 +166,8 @@ async def _create(url: str, program: Program) -> None:
 
 
 async def _measure(url: str, users: Users, cases: Sequence[Case]) -> list[Cost]:
-    """Case after case, each from the day on at which the one before stopped; its first day is not measured."""
+    """Measures one case after the other. Each begins at the day at which the case before stopped, and its first
+    day is not measured."""
     costs: list[Cost] = []
     day = NEXT_DAY
     prepared_statements = Settings().prepared_statements
@@ -204,7 +206,7 @@ async def _pay_all(ledger: Ledger, user_ids: Sequence[str], day: date, at_once: 
 
 
 async def _pay(ledger: Ledger, user_id: str, day: date) -> None:
-    """One user's day, as the workflow goes through it."""
+    """Pays one user's day with the same calls as the workflow."""
     enrolment_id, now = enrolment_of(user_id), end_of(day) + timedelta(minutes=1)
     snapshot = await close_day(
         ledger, SnapshotRequest(user_id=user_id, enrolment_id=enrolment_id, day=day, now=now)
@@ -229,7 +231,8 @@ async def _seconds_per_balance(ledger: Ledger, user_ids: Sequence[str]) -> float
 
 
 def _settle(url: str) -> None:
-    """What a database in use has behind it: PostgreSQL's own upkeep, and nothing left to write."""
+    """Brings a new database into the state of one that is in use: PostgreSQL's upkeep is done, and nothing is left
+    to write."""
     if url.startswith("postgresql"):
         _run(url, "VACUUM ANALYZE", "CHECKPOINT")
 
@@ -243,7 +246,7 @@ def _stored_bytes(url: str) -> int:
 
 
 def _run(url: str, *statements: str) -> Any:
-    """Answers the last one's value."""
+    """Runs statements and returns the value of the last one."""
     engine = create_engine(sync_url(url), isolation_level="AUTOCOMMIT")
     value = None
     with engine.connect() as connection:

@@ -36,4 +36,4 @@ def misspelt(asset: str, assets: Collection[str]) -> str | None:
     if right is None:
         return None
     how = "case" if right.casefold() == asset.casefold() else "each character"
-    return f"there is no asset {asset}: the program has {right}, and asset codes differ by {how}"
+    return f"there is no asset {asset}: the program has {right}, and asset codes are distinguished by {how}"

@@ -46,7 +46,11 @@ ROOMS = (
         "Whoever speaks with Temporal from outside needs no ledger: product services are such.",
     ),
     Room("diary", "staking contract workflows temporal", "A history tells by itself what happened."),
-    Room("ledger/errors.py", "staking", "A database that is away and a request that is refused are told apart."),
+    Room(
+        "ledger/errors.py",
+        "staking",
+        "A database that is away and a refused request are different errors.",
+    ),
     Room("ledger/database/migrations", "ledger/errors.py", "A revision does in ten years what it does today."),
     Room(
         "ledger/database",
@@ -101,7 +105,7 @@ ROOMS = (
     Room(
         "telemetry",
         "staking contract settings temporal ledger/errors.py ledger/database ledger/reading",
-        "The service is told of in one place; what it tells of knows nothing of that.",
+        "What the service reports of itself is in one place, and no other room knows of it.",
     ),
     Room(
         "web",

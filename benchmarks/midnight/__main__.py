@@ -8,20 +8,22 @@
     python -m benchmarks.midnight --run-lengths 1,3,7,14,30          warm and cold, for each length of a run
     python -m benchmarks.midnight --sleepers 1000,10000              memory of a worker by sleeping users
 
-Users are put into a new ledger as enrolled and paid so far, and the runs of their workflows begin on a new
-in-memory Temporal server as runs do that continue others: with the ledger's memory of the user, whose wake alone
-is put seconds away. Each processes ``--days-behind`` days before that wake, which are then in its history. Then
-CPU is read from /proc before the wave and after it: of the worker processes, of the Temporal server, and of
-PostgreSQL with all its backends. What loads and watches is another process, and is no part of it.
+Users are written to a new ledger, enrolled and paid so far. Their workflows run on a new in-memory Temporal
+server. The runs begin like runs that continue others: with what the ledger knows of the user. Only the wake is set
+to an instant that is seconds away. Each run processes ``--days-behind`` days before that wake, which are then in
+its history. CPU is read from /proc before the wave and after it: of the worker processes, of the Temporal server,
+and of PostgreSQL with all its backends. The process that loads the users and watches them is another one, and is
+not counted.
 
-A checkout is measured with its own code and the interpreter of its own ``.venv``, or else with this one.
-``--processes`` starts so many workers of one process each. References are never cold, so that ``× floor`` is
-always the ratio to a warm one; where a checkout is cold, a floor that is as cold stands beside it. A ``--cache``
-smaller than the number of users is in force once they sleep: the workers are restarted with it, and all wakes are
-cold. The floor is a day without work: its timer fires, and the next one starts. The row ``ends`` is a workflow
-that has one timer and is over then: closing it costs more than a further timer, so ``× ends`` is the milder ratio.
-DBOS runs in one process, and keeps its own state in the database. How late a user is: when the day was credited,
-or the last step was done, after the instant of the wake. Billed actions are counted as ``histories.py`` says.
+A checkout is measured with its own code and with the interpreter of its own ``.venv``; if it has none, with this
+interpreter. ``--processes`` starts that many workers of one process each. References are never cold, so ``×
+floor`` is always the ratio to a warm floor; if a checkout is cold, the table also has a floor that is as cold. A
+``--cache`` smaller than the number of users takes effect after they fell asleep: the workers are restarted with
+it, and all wakes are cold. The floor is a day without work: its timer fires, and the next one starts. The row
+``ends`` is a workflow that has one timer and then ends. Closing it costs more than a further timer, so ``× ends``
+is the smaller ratio. DBOS runs in one process, and keeps its own state in the database. A user's lateness is the
+time from the instant of the wake until the day was credited, or until the last step was done. Billed actions are
+counted as ``histories.py`` says.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ HERE = Path(__file__).parents[2]
 _LOADER = Path(__file__).with_name("in_checkout") / "loader.py"
 _LOOKED_EVERY_S = 0.25
 _ASKED_FOR = 100
-"""Users, in one question to the loader."""
+"""About how many users one question to the loader may be."""
 _PROGRAM = """
 effective_from = 2025-01-01
 minimum_app_version = "3.1.0"
@@ -49,18 +49,18 @@ reference_price = "{number}"
 
 @dataclass(frozen=True)
 class Given:
-    """What a checkout's fleet is given."""
+    """The settings of a checkout's fleet."""
 
     processes: int = 1
     cache: int | None = None
-    """Users whose workflows a worker process keeps in memory; None: as many as it does by itself."""
+    """How many users' workflows a worker process keeps in memory; None for its default."""
     cache_once_restarted: int | None = None
-    """The same of workers that were restarted."""
+    """The same for workers that were restarted."""
     assets: int = 1
-    """In the program, each of which every user holds."""
+    """How many assets the program has. Every user holds all of them."""
     database: Database = Database.POSTGRESQL
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Further settings of the worker."""
+    """Further environment variables of the worker."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,19 @@ class CheckoutFleet:
     others: dict[Part, list[int]]
     given: Given
     day: str
-    """The day that is measured: yesterday, as everything began."""
+    """The day that is measured: the day before the one on which the measurement began."""
 
     def pids(self) -> dict[Part, list[int]]:
-        """The processes of each part that it has."""
+        """The processes of each part of the fleet."""
         return {Part.WORKER: self.workers.pids, **self.others}
 
     def workflow_id(self, user: str) -> str:
-        """Of a user."""
+        """The id of a user's workflow."""
         return workflow_id(user)
 
     async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
-        """Users who are enrolled and paid by the ledger, and whose runs catch up until the measured day."""
+        """Adds users whom the ledger has enrolled and paid, and starts their runs, which catch up until the
+        measured day."""
         day = date.fromisoformat(self.day)
         for alike in group.alike:
             await self.add(alike, day)
@@ -96,18 +97,19 @@ class CheckoutFleet:
         await self.settled(group.users)
 
     async def sleep_until_midnight(self, alike: Alike) -> None:
-        """Users who have been paid so far, and whose next day is today."""
+        """Adds users who have been paid so far and whose next day is today, and starts their runs."""
         await self.add(alike, date.fromisoformat(self.day) + ONE_DAY)
         await self.start(alike.users, timedelta())
         await self.settled(alike.users)
 
     async def add(self, alike: Alike, day: date) -> None:
-        """Users to the ledger, who have so many days to make up before a day. Nothing may be written meanwhile."""
+        """Adds users to the ledger who have some days to make up before a day. Nothing else may write
+        meanwhile."""
         next_day = day - alike.days_behind * ONE_DAY
         await self.loader.ask({"do": "add", "name": alike.name, "count": alike.count, "next_day": str(next_day)})
 
     async def start(self, users: Sequence[str], wake_offset: timedelta) -> None:
-        """Runs of users who are in the ledger, as if each were to continue another."""
+        """Starts the runs of users who are in the ledger, as if each run continued another one."""
         progress = Progress("have a workflow", len(users))
         for first in range(0, len(users), _ASKED_FOR):
             some = users[first : first + _ASKED_FOR]
@@ -115,25 +117,25 @@ class CheckoutFleet:
             progress.reaches(first + len(some))
 
     async def settled(self, users: Sequence[str]) -> None:
-        """Waits until no workflow of those of these users who began last has a task under way."""
+        """Waits until none of the workflows that were started last has a task under way."""
         last = users[-_ASKED_FOR:]
         while await self.loader.ask({"do": "settled", "users": last}) < len(last):  # noqa: ASYNC110  # it is elsewhere
             await asyncio.sleep(_LOOKED_EVERY_S)
 
     async def restart_workers(self) -> None:
-        """Stops them in good order and starts them again."""
+        """Stops the workers in good order and starts them again."""
         await self.workers.restart(*_cache(self.given.cache_once_restarted))
 
     async def finished(self, group: Group) -> int:
-        """How many users of a group are credited the measured day."""
+        """How many users of a group have been credited the measured day."""
         return await self._count(group, self.day)
 
     async def finished_at(self, group: Group) -> list[float]:
-        """When each of those was, as the ledger recorded it."""
+        """When each of these users was credited, as the ledger recorded it."""
         return await self.loader.ask({"do": "credited", "group": group.name, "day": self.day})
 
     async def left(self, group: Group) -> int:
-        """How many users of a group are neither credited the measured day nor held."""
+        """How many users of a group have not been credited the measured day and are not held."""
         asked = {"do": "left", "group": group.name, "users": len(group.users), "day": self.day}
         return await self.loader.ask(asked)
 
@@ -143,7 +145,7 @@ class CheckoutFleet:
 
 @asynccontextmanager
 async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFleet]:
-    """A throw-away Temporal server and ledger, and the workers of a checkout."""
+    """Runs a throw-away Temporal server and ledger, and the workers of a checkout."""
     path, python = _interpreter(path)
     with ExitStack() as stack:
         url = stack.enter_context(throwaway_database(given.database))
@@ -159,7 +161,7 @@ async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFle
                 "TEMPORAL_ADDRESS": address,
                 **given.variables,
             }
-            # -P: beside this script lie modules of this package, which are none of the checkout's.
+            # -P: the folder of this script has modules of this package, which do not belong to the checkout.
             load = [python, "-P", _LOADER, program]
             work = [python, "worker.py"]
             others = {Part.SERVER: [server_pid(address)]}
@@ -180,7 +182,7 @@ async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFle
 
 
 def name_of(path: Path) -> str:
-    """The commit of a checkout, or else its folder."""
+    """The commit of a checkout; its folder if it has none."""
     asked = ["git", "-C", str(path), "describe", "--always", "--dirty"]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     return answer.stdout.strip() or path.resolve().name
@@ -195,7 +197,7 @@ def _cache(users: int | None) -> list[str]:
 
 
 def _interpreter(path: Path) -> tuple[Path, str]:
-    """A checkout's whole path, and its own interpreter or else this one."""
+    """A checkout's absolute path, and its own interpreter; this interpreter if it has none."""
     path = path.resolve()
     own = path / ".venv" / "bin" / "python"
     return path, str(own) if own.exists() else sys.executable

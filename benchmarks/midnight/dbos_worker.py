@@ -15,7 +15,7 @@ _STEPS = 3
 
 @DBOS.step()
 async def nothing(step: int) -> int:
-    """A step that costs what a step costs."""
+    """A step that does nothing, so that only the cost of a step remains."""
     return step
 
 
@@ -38,7 +38,7 @@ async def _main(database_url: str) -> None:
     DBOS(config=config)
     DBOS.launch()
     print(POLLING, file=sys.stderr, flush=True)
-    # Asked for so many users who wake at an instant, until it is stopped.
+    # Each question names users and the instant at which they wake. The process runs until it is stopped.
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         for user in asked["users"]:

@@ -1,4 +1,4 @@
-"""What a user's day left in Temporal's history, and what Temporal Cloud would bill for it.
+"""What a user's day writes to Temporal's history, and what Temporal Cloud would bill for it.
 
 Actions are counted from the events by Temporal's published rule (its page "Temporal Cloud Actions"): one for each
 start of a run (also by continue-as-new), timer, activity and retry of it, signal, update that is not rejected, and
@@ -25,7 +25,7 @@ _OF_A_TASK_THAT_IS_OPEN = frozenset(
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
     }
 )
-"""A history that ends in one of these goes on by itself."""
+"""After one of these events a history goes on by itself."""
 _ONE_ACTION = frozenset(
     {
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
@@ -40,19 +40,19 @@ _FREE_ATTRIBUTE = "TemporalChangeVersion"
 
 @dataclass(frozen=True)
 class DayInHistory:
-    """Means of some users."""
+    """The means of some users."""
 
     events: float
     bytes: float
     actions: float
     stored_bytes: float
-    """The run's whole history: Temporal's active storage."""
+    """The size of the run's whole history, which is Temporal's active storage."""
     carried_bytes: float
-    """What the run began with."""
+    """The size of what the run began with."""
 
 
 async def days_in_history(client: Client, workflow_ids: Sequence[str], since: datetime) -> DayInHistory:
-    """What was written since an instant, in the runs that these workflows had meanwhile."""
+    """What these workflows have written since an instant, in all runs that they had since then."""
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def read(workflow_id: str) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ async def days_in_history(client: Client, workflow_ids: Sequence[str], since: da
 
 
 async def _runs(client: Client, workflow_id: str, since: datetime) -> list[list[HistoryEvent]]:
-    """The latest run, and those before it that reach into the time since then, the oldest first."""
+    """The runs that have events since that instant, the oldest first."""
     runs = [await _settled(client, workflow_id)]
     while _time(runs[0][0]) >= since:
         before = runs[0][0].workflow_execution_started_event_attributes.continued_execution_run_id
@@ -76,7 +76,8 @@ async def _runs(client: Client, workflow_id: str, since: datetime) -> list[list[
 
 
 async def _settled(client: Client, workflow_id: str) -> list[HistoryEvent]:
-    """The latest run's events, once no workflow task is open; the last task may still be on its way."""
+    """The latest run's events. This waits until no workflow task is open, since the last task may still be on its
+    way."""
     clock = asyncio.get_running_loop().time
     until = clock() + _SETTLED_WITHIN_S
     while True:
@@ -88,7 +89,7 @@ async def _settled(client: Client, workflow_id: str) -> list[HistoryEvent]:
 
 
 def _measured(runs: Sequence[Sequence[HistoryEvent]], since: datetime) -> tuple[float, ...]:
-    """In the order of DayInHistory's fields."""
+    """The figures in the order of DayInHistory's fields."""
     written = [[event for event in run if _time(event) >= since] for run in runs]
     current = runs[-1]
     begun_with = current[0].workflow_execution_started_event_attributes.input.payloads
@@ -102,7 +103,7 @@ def _measured(runs: Sequence[Sequence[HistoryEvent]], since: datetime) -> tuple[
 
 
 def billed_actions(events: Sequence[HistoryEvent]) -> int:
-    """Of events of one run."""
+    """How many actions Temporal Cloud bills for these events of one run."""
     tasks_with_local_activities = {
         event.marker_recorded_event_attributes.workflow_task_completed_event_id
         for event in events

@@ -1,4 +1,4 @@
-"""How long people wait for an answer while all users are paid."""
+"""How long people wait for an answer while all users are being paid."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,16 +13,17 @@ from benchmarks.midnight.waves import Alike, Group, Plan, asleep, quantile, unti
 
 USERS = 2000
 _KINDS_PER_S = 3.0
-"""So many of each kind are sent in a second."""
+"""How many messages of each kind are sent in a second."""
 _OF_A_KIND_MAX = 600
 _LOOKED_EVERY_S = 0.5
 _START_EARNING, _HOLD_ASLEEP, _HOLD_WAKING = "Start Earning", "hold of one who sleeps", "hold of one who wakes"
-"""One who wakes is among those who are being paid, or have just been; who is held first is not paid."""
+"""A user who wakes is among those who are being paid, or who have just been paid. A user who is held before is not
+paid."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """To messages of one kind, sent at a steady rate during the wave."""
+    """The answers to messages of one kind, which were sent at a steady rate during the wave."""
 
     checkout: str
     message: str
@@ -31,7 +32,7 @@ class Answers:
     p99_s: float
     max_s: float
     wave_s: float
-    """How long it was until every user was paid or held."""
+    """How long it took until every user was paid or held."""
     failures: Sequence[str]
 
 

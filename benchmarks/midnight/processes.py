@@ -15,39 +15,40 @@ _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PARENT, _CPU_TICKS, _PAGES = 1, slice(11, 15), 21
-"""Words of /proc/PID/stat after the name; the ticks are its own and those of its ended children."""
+"""Positions in /proc/PID/stat after the name. The ticks are those of the process and of its ended children."""
 _STOPPED_WITHIN_S = 40
 _LOOKED_EVERY_S = 0.05
 _LINE_BYTES_MAX = 1 << 24
 
 
 class BenchmarkFailed(Exception):
-    """What is measured cannot be; the message is a sentence."""
+    """Something cannot be measured. The message is a sentence."""
 
 
 def can_be_measured() -> bool:
-    """Whether this system tells what other processes cost."""
+    """Whether this system reports the CPU and memory of other processes."""
     return (_PROC / "self" / "stat").exists()
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """Seconds of CPU that processes have used so far, with all of their children, ended ones too."""
+    """Seconds of CPU that processes and all of their children have used so far, also the children that have
+    ended."""
     stats = {pid: stat for pid in _with_descendants(pids) if (stat := _stat(pid))}
     return sum(int(word) for stat in stats.values() for word in stat[_CPU_TICKS]) / _TICKS_PER_S
 
 
 def resident_bytes(pids: Sequence[int]) -> int:
-    """Memory that processes hold, without what is swapped out."""
+    """The resident memory of processes, in bytes."""
     return sum(int(stat[_PAGES]) * _PAGE_BYTES for pid in pids if (stat := _stat(pid)))
 
 
 def parent_of(pid: int) -> int:
-    """The process that started a process of ours."""
+    """The process that started a given process."""
     return int(_stat(pid)[_PARENT])
 
 
 def child_with(word: str) -> int:
-    """The process that this one has started with a word on its command line."""
+    """The child of this process that has a word on its command line."""
     for pid in _with_descendants([os.getpid()]):
         if word in (_PROC / str(pid) / "cmdline").read_text().split("\0"):
             return pid
@@ -66,7 +67,7 @@ def _with_descendants(pids: Sequence[int]) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Empty for a process that has ended."""
+    """The fields of /proc/PID/stat; empty for a process that has ended."""
     try:
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -74,7 +75,7 @@ def _stat(pid: int) -> list[str]:
 
 
 class Child:
-    """A process that is asked and told in lines of JSON; what it writes to stderr goes to a file."""
+    """A process that reads and writes lines of JSON. Its stderr goes to a file."""
 
     def __init__(self, process: Process, log: Path) -> None:
         self._process = process
@@ -82,16 +83,17 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     async def ask(self, question: Mapping[str, Any]) -> Any:
-        """Sends a line, and answers the next one. Raises BenchmarkFailed where the process has ended."""
+        """Sends a line and returns the next line of the process. Raises BenchmarkFailed if the process has
+        ended."""
         await self.tell(question)
         return await self.heard()
 
     async def heard(self) -> Any:
-        """The next line. Raises BenchmarkFailed where the process has ended."""
+        """The next line of the process. Raises BenchmarkFailed if the process has ended."""
         line = await self.line()
         if not line:
             raise self._ended()
@@ -105,19 +107,19 @@ class Child:
             await self._process.stdin.drain()
 
     async def line(self) -> bytes:
-        """The next line, empty where there is none any more."""
+        """The next line; empty if there will be no more."""
         assert self._process.stdout is not None
         return await self._process.stdout.readline()
 
     async def has_logged(self, words: str) -> None:
-        """Waits until words are in its log. Raises BenchmarkFailed where the process has ended."""
+        """Waits until its log has these words. Raises BenchmarkFailed if the process has ended."""
         while words not in self._log.read_text():
             if self._process.returncode is not None:
                 raise self._ended()
             await asyncio.sleep(_LOOKED_EVERY_S)
 
     async def stop(self) -> None:
-        """As an operator would: it may finish what it is at."""
+        """Stops the process as an operator would, so that it may finish its work."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -146,7 +148,7 @@ async def child(
             stdout=PIPE,
             stderr=stderr,
             limit=_LINE_BYTES_MAX,
-            # A Ctrl-C is for this process, which then stops the others.
+            # Only this process gets a Ctrl-C. It then stops the others.
             start_new_session=True,
         )
     running = Child(process, log)

@@ -1,4 +1,4 @@
-"""A worker for workflows that do nothing for anybody: they sleep, and at most take three steps that do nothing."""
+"""A worker for reference workflows: they sleep, and at most take three steps that do nothing."""
 
 import argparse
 import asyncio
@@ -28,14 +28,14 @@ class Does(StrEnum):
 
     NOTHING = "nothing"
     ENDS = "ends"
-    """Nothing, and it is over."""
+    """It does nothing and ends."""
     ACTIVITIES = "activities"
     LOCAL_ACTIVITIES = "local activities"
 
 
 @activity.defn
 async def nothing(step: int) -> int:
-    """A step that costs what a step costs."""
+    """A step that does nothing, so that only the cost of a step remains."""
     return step
 
 
@@ -68,7 +68,7 @@ async def _main() -> None:
     asked = parser.parse_args()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    # As the service's workers, so that nothing but the work differs.
+    # The settings are those of the service's workers, so that only the work differs.
     worker = Worker(
         await Client.connect(asked.address),
         task_queue=TASK_QUEUE,

@@ -25,7 +25,7 @@ _AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Reference:
-    """Workflows that do nothing for anybody."""
+    """Reference workflows, which sleep and at most take steps that do nothing."""
 
     workers: Workers
     others: dict[Part, list[int]]
@@ -34,15 +34,15 @@ class Reference:
     cache_once_restarted: int = 0
 
     def pids(self) -> dict[Part, list[int]]:
-        """The processes of each part that it has."""
+        """The processes of each part of the fleet."""
         return {Part.WORKER: self.workers.pids, **self.others}
 
     def workflow_id(self, user: str) -> str:
-        """Of a user."""
+        """The id of a user's workflow."""
         return user
 
     async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
-        """Starts a workflow for each."""
+        """Starts a workflow for each user."""
         if self.client is None:
             await self.workers.tell({"users": group.users, "wakes_at": wakes_at.timestamp()})
         else:
@@ -50,7 +50,7 @@ class Reference:
         await self.workers.all_told("asleep", group.users)
 
     async def restart_workers(self) -> None:
-        """Stops them in good order and starts them again."""
+        """Stops the workers in good order and starts them again."""
         await self.workers.restart("--max-cached-workflows", str(self.cache_once_restarted))
 
     async def finished(self, group: Group) -> int:
@@ -58,7 +58,7 @@ class Reference:
         return len(await self.finished_at(group))
 
     async def finished_at(self, group: Group) -> list[float]:
-        """When each of those was, as a timestamp."""
+        """When each of these users was done, as a timestamp."""
         done = self.workers.told["done"]
         return [done[user] for user in group.users if user in done]
 
@@ -81,7 +81,7 @@ class Reference:
 async def temporal_reference(
     does: Does, *, processes: int, cache: int, cache_once_restarted: int
 ) -> AsyncGenerator[Reference]:
-    """Workflows on a throw-away Temporal server; ``cache`` is how many a process keeps in memory."""
+    """Runs workflows on a throw-away Temporal server; ``cache`` is how many a process keeps in memory."""
     with TemporaryDirectory(prefix="soft-staking-benchmark-") as folder:
         async with throwaway_server() as address:
             command = [sys.executable, "-m", "benchmarks.midnight.reference_worker", address]
@@ -99,7 +99,7 @@ def has_dbos() -> bool:
 
 @asynccontextmanager
 async def dbos_reference() -> AsyncGenerator[Reference]:
-    """DBOS in one process, on a PostgreSQL server of its own."""
+    """Runs DBOS in one process, on a PostgreSQL server of its own."""
     with (
         throwaway_database(Database.POSTGRESQL) as url,
         TemporaryDirectory(prefix="soft-staking-benchmark-") as folder,
@@ -110,12 +110,12 @@ async def dbos_reference() -> AsyncGenerator[Reference]:
 
 
 def server_pid(address: str) -> int:
-    """The process of a throw-away Temporal server of ours."""
+    """The process of a throw-away Temporal server that this program started."""
     return child_with(address.rpartition(":")[2])
 
 
 def postgresql_pid(url: str) -> int:
-    """The process that all of a PostgreSQL server's are children of."""
+    """The process whose children are all processes of a PostgreSQL server."""
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None

@@ -1,4 +1,4 @@
-"""How a reference's worker tells of its users: a line on stdout that its parent reads."""
+"""How a reference's worker reports about its users: by lines on stdout that its parent reads."""
 
 import json
 import os
@@ -8,5 +8,6 @@ _STDOUT = 1
 
 
 def report(word: str, user: str) -> None:
-    """Tells a word of a user, now; in one write, so that lines of several threads do not mix."""
+    """Reports a word about a user, with the present instant. It is one write, so that lines of several threads do
+    not mix."""
     os.write(_STDOUT, json.dumps([word, user, time.time()]).encode() + b"\n")

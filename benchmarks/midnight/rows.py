@@ -1,4 +1,5 @@
-"""The rows of the table. Each is measured in every round, so that a busy minute does not fall on one alone."""
+"""The rows of the table. Every row is measured in each round, so that a busy minute of the machine affects all
+rows."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +18,7 @@ _REFERENCE_CACHE_MIN = 1000
 
 
 class Kind(StrEnum):
-    """What a row is of."""
+    """The kinds of rows."""
 
     FLOOR = "floor"
     COLD_FLOOR = "cold floor"
@@ -31,12 +32,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Choices:
-    """What is measured."""
+    """The choices of the person who measures."""
 
     users: int = 200
     days_behind: int = 1
     cache: int | None = None
-    """Of each worker process of a checkout; None: as many as it keeps by itself."""
+    """How many workflows each worker process of a checkout keeps in memory; None for its default."""
     processes: int = 1
     assets: int = 1
     database: Database = Database.POSTGRESQL
@@ -47,7 +48,8 @@ class Choices:
 
     @property
     def given(self) -> Given:
-        """For a checkout. Users fall asleep with a cache of the usual size if it is to be small in the wave."""
+        """The settings of a checkout's fleet. If the cache is to be small in the wave, users fall asleep with a
+        cache of the usual size."""
         return Given(
             processes=self.processes,
             cache=None if self._is_cache_small else self.cache,
@@ -58,7 +60,7 @@ class Choices:
 
     @property
     def plan(self) -> Plan:
-        """For a checkout."""
+        """The plan for a checkout's fleet."""
         return Plan([self.days_behind] * self.users, cold=self.is_cold, patience_s=self.patience_s)
 
     @property
@@ -73,7 +75,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Row:
-    """One line, and how to begin what it measures."""
+    """One row, and how to start the fleet that it measures."""
 
     kind: Kind
     name: str
@@ -83,7 +85,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """What a row came to."""
+    """The figures of a row."""
 
     kind: Kind
     name: str
@@ -93,8 +95,8 @@ class Line:
 
 
 def rows(asked: Choices, kinds: Sequence[Kind]) -> list[Row]:
-    """Those of these kinds, in the order of the table. References are never cold, since they say what warm ones
-    cost; only the floor is beside a checkout that is."""
+    """The rows of these kinds, in the order of the table. References are never cold, since they show what warm
+    ones cost; only if a checkout is cold there is a cold floor too."""
     warm = replace(asked.plan, cold=False)
     cache = max(_REFERENCE_CACHE_MIN, asked.users)
     if Kind.FLOOR in kinds and asked.is_cold:
@@ -127,7 +129,7 @@ def _checkout(kind: Kind, name: str, path: Path, asked: Choices) -> Row:
 
 
 async def measured(all_rows: Sequence[Row], rounds: int) -> list[Line]:
-    """Every row in every round."""
+    """Measures every row in every round."""
     costs: dict[str, list[Cost]] = {row.name: [] for row in all_rows}
     for number in range(1, rounds + 1):
         for row in all_rows:

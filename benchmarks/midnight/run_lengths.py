@@ -1,4 +1,5 @@
-"""What the number of days in a run costs: replay is longer in long runs, and short ones begin anew more often."""
+"""What the number of days in a run costs: long runs take longer to replay, and short runs begin anew more
+often."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ _SETTING = "SOFT_STAKING_DAYS_PER_RUN"
 
 @dataclass(frozen=True)
 class RunLength:
-    """Medians of a user-day in runs of so many days, at every place in them."""
+    """The medians of a user's day in runs of some length, over all positions in a run."""
 
     days: int
     warm: Cost
@@ -24,7 +25,7 @@ class RunLength:
 async def measured_run_lengths(
     lengths: Sequence[int], given: Given, users: int, patience_s: float, rounds: int
 ) -> list[RunLength]:
-    """Of this checkout. Each user has got one day further in a run than the user before, so that the wave finds
+    """Measures this checkout. Each user is one day further in a run than the user before, so that the wave meets
     every day of a run equally often."""
     if _SETTING.removeprefix("SOFT_STAKING_").lower() not in Settings.model_fields:
         say(f"this checkout does not know {_SETTING}: every run is as long as it is by itself")

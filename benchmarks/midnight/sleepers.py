@@ -10,14 +10,14 @@ from benchmarks.midnight.waves import Alike
 
 @dataclass(frozen=True)
 class Memory:
-    """Of all worker processes, with so many users asleep."""
+    """The memory of all worker processes while some number of users sleep."""
 
     sleepers: int
     worker_rss_mb: float
 
 
 async def measured_sleepers(numbers: Sequence[int], given: Given) -> list[Memory]:
-    """More and more users of this checkout sleep until a midnight that is not near."""
+    """Measures the memory while more and more users of this checkout sleep until a distant midnight."""
     found: list[Memory] = []
     async with checkout_fleet(HERE, given) as fleet:
         there = 0

@@ -1,4 +1,4 @@
-"""Figures as a table, or as JSON."""
+"""Prints figures as a table or as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ NOTHING = "–"
 
 
 def print_lines(lines: Sequence[Line]) -> None:
-    """Every row with its figures; CPU in milliseconds for one user and day."""
+    """Prints every row with its figures. CPU is in milliseconds for one user and day."""
     floor, ends = _in_all_ms(lines, Kind.FLOOR), _in_all_ms(lines, Kind.ENDS)
     table = new_table(
         ["users/s", "worker", "server", "database", "CPU ms", "× floor", "× ends"],
@@ -49,7 +49,7 @@ def print_lines(lines: Sequence[Line]) -> None:
 
 
 def lines_json(lines: Sequence[Line]) -> str:
-    """One array: of each row its medians, and every round."""
+    """One JSON array: for each row its medians and the figures of every round."""
     floor, ends = _in_all_ms(lines, Kind.FLOOR), _in_all_ms(lines, Kind.ENDS)
     return json.dumps(
         [
@@ -72,7 +72,7 @@ def _in_all_ms(lines: Sequence[Line], kind: Kind) -> float | None:
 
 
 def print_answers(answers: Sequence[Answers]) -> None:
-    """Seconds until a message was answered, and what was not."""
+    """Prints the seconds until messages were answered, and which messages were not answered."""
     table = new_table(["sent", "p50 s", "p99 s", "max s", "failed", "wave s"])
     for one in answers:
         table.add_row(
@@ -90,7 +90,7 @@ def print_answers(answers: Sequence[Answers]) -> None:
 
 
 def print_run_lengths(lengths: Sequence[RunLength]) -> None:
-    """CPU in milliseconds for one user and day, and what a day writes."""
+    """Prints CPU in milliseconds for one user and day, and what a day writes."""
     table = new_table(
         ["warm worker", "server", "database", "in all", "cold worker", "server", "database", "in all"],
         ["events", "bytes", "actions", "stored bytes", "carried bytes"],
@@ -114,7 +114,7 @@ def print_run_lengths(lengths: Sequence[RunLength]) -> None:
 
 
 def print_memories(memories: Sequence[Memory]) -> None:
-    """Each beside the first."""
+    """Prints each memory and its difference to the first."""
     table = new_table(["RSS MB", "× first"], first="users asleep")
     for memory in memories:
         times = memory.worker_rss_mb / memories[0].worker_rss_mb
@@ -123,7 +123,7 @@ def print_memories(memories: Sequence[Memory]) -> None:
 
 
 def new_table(*titles: Sequence[str], first: str = "") -> Table:
-    """With a column of names, and then of numbers."""
+    """A table with a column of names and further columns of numbers."""
     table = Table(first, box=None)
     for title in [title for some in titles for title in some]:
         table.add_column(title, justify="right")
@@ -131,11 +131,11 @@ def new_table(*titles: Sequence[str], first: str = "") -> Table:
 
 
 def print_table(table: Table) -> None:
-    """As wide as it needs where nobody watches."""
+    """Prints a table. If stdout is not a terminal, the table is as wide as it needs."""
     terminal = Console(highlight=False)
     (terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)).print(table)
 
 
 def number(figure: float | None, places: int) -> str:
-    """With thousands apart; a dash where there is none."""
+    """A number with separated thousands; a dash if there is none."""
     return NOTHING if figure is None else f"{figure:,.{places}f}"

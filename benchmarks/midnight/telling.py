@@ -1,4 +1,4 @@
-"""What a person who waits reads meanwhile."""
+"""Sentences for the person who waits for a measurement."""
 
 import sys
 from time import monotonic
@@ -7,12 +7,12 @@ _TOLD_EVERY_S = 2
 
 
 def say(sentence: str) -> None:
-    """On stderr, so that stdout has the figures alone."""
+    """Prints a sentence on stderr, so that stdout has only the figures."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """How far something has come, told every 2 s; what is done sooner is not told of."""
+    """Prints every 2 s how far something has come. If it is done sooner, nothing is printed."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what = what
@@ -20,7 +20,7 @@ class Progress:
         self._told_at_s = monotonic()
 
     def reaches(self, done: int) -> None:
-        """So many by now."""
+        """Sets how many are done by now."""
         if done < self._total and monotonic() - self._told_at_s >= _TOLD_EVERY_S:
             self._told_at_s = monotonic()
             say(f"  {done:,} of {self._total:,} users {self._what}")

@@ -1,4 +1,4 @@
-"""A wave: users asleep until one instant, all woken by it, and what that cost."""
+"""A wave: users sleep until one instant, which wakes all of them, and the cost of that is measured."""
 
 import asyncio
 import math
@@ -21,25 +21,25 @@ from ledger.database.engine import utc_now
 
 _FIRST_USERS = 5
 _TRIAL_SHARE, _TRIAL_USERS_MAX = 6, 100
-"""Of the users, who show how long it takes to fall asleep."""
+"""A share of the users with whom it is tried how long they take to fall asleep."""
 _NEVER = timedelta(days=1)
 _ATTEMPTS = 5
-"""Each with twice the time of the one before."""
+"""Each attempt has twice the time of the attempt before."""
 _MARGIN = 1.3
-"""Of the time that falling asleep is expected to take."""
+"""The time that users get, divided by the time that they are expected to take to fall asleep."""
 _AT_LEAST = timedelta(seconds=3)
 _ASLEEP_AFTER_S = 1
-"""What follows a user's last sign: the timer is written."""
+"""After the last sign of a user this time passes until the timer is written."""
 _RESTARTED_WITHIN = timedelta(seconds=8)
 _BEFORE_THE_WAVE_S = 0.3
 _LOOKED_EVERY_S = 0.2
 _SETTLED_AFTER_S = 1.5
-"""The last user's workflow goes to sleep again."""
+"""In this time the last user's workflow goes to sleep again."""
 _HISTORIES_READ = 200
 
 
 class Part(StrEnum):
-    """What CPU is counted of."""
+    """The parts whose CPU is counted."""
 
     WORKER = "worker"
     SERVER = "server"
@@ -48,7 +48,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Alike:
-    """Users who have equally many days to make up, by the beginning of their ids."""
+    """Users who have equally many days to make up. Their ids begin with the same text."""
 
     name: str
     count: int
@@ -62,15 +62,15 @@ class Alike:
 
 @dataclass(frozen=True)
 class Group:
-    """Users who are put to sleep together, by the beginning of their ids."""
+    """Users who are put to sleep together. Their ids begin with the same text."""
 
     name: str
     days_behind: Sequence[int]
-    """Of each user, in days that its run processes before the measured one."""
+    """How many days each user's run processes before the measured day."""
 
     @property
     def alike(self) -> list[Alike]:
-        """The same users by their days behind."""
+        """The same users, grouped by how many days they have to make up."""
         return [Alike(f"{self.name}.{days}", count, days) for days, count in Counter(self.days_behind).items()]
 
     @property
@@ -80,27 +80,27 @@ class Group:
 
 
 class Fleet(Protocol):
-    """A worker, or several, with what they need, and users who sleep there."""
+    """One or several workers with what they need, and the users whose workflows sleep there."""
 
     @property
     def client(self) -> Client | None:
-        """Of the Temporal server, if there is one."""
+        """A client of the Temporal server, if there is one."""
         ...
 
     def pids(self) -> dict[Part, list[int]]:
-        """The processes of each part that it has."""
+        """The processes of each part of the fleet."""
         ...
 
     def workflow_id(self, user: str) -> str:
-        """Of a user."""
+        """The id of a user's workflow."""
         ...
 
     async def put_to_sleep(self, group: Group, wakes_at: datetime) -> None:
-        """Until an instant, which is not far; returns when all of them sleep."""
+        """Puts the users to sleep until an instant, which is close. Returns when all of them sleep."""
         ...
 
     async def restart_workers(self) -> None:
-        """Stops them in good order and starts them again, so that nothing is in their caches."""
+        """Stops the workers in good order and starts them again, so that nothing is in their caches."""
         ...
 
     async def finished(self, group: Group) -> int:
@@ -108,16 +108,16 @@ class Fleet(Protocol):
         ...
 
     async def finished_at(self, group: Group) -> list[float]:
-        """When each of those was, as a timestamp."""
+        """When each of these users was done, as a timestamp."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of a fleet."""
+    """How a fleet is measured."""
 
     days_behind: Sequence[int]
-    """Of each user."""
+    """How many days each user has to make up."""
     cold: bool = False
     """Whether the workers are restarted before the wave."""
     patience_s: float = 300
@@ -125,29 +125,29 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a wave cost for one user and day; None where there is nothing of the kind."""
+    """What a wave cost for one user and day. A figure that does not exist is None."""
 
     users: float
     finished: float
-    """In time. Everything else is of these users."""
+    """How many users were done in time. All other figures are of these users."""
     users_per_s: float
     worker_ms: float
-    """CPU, as the two that follow."""
+    """CPU, as in the two following fields."""
     server_ms: float | None
     database_ms: float | None
     in_all_ms: float
     late_p50_s: float
-    """After the instant at which all users were to wake."""
+    """The time after the instant at which all users were to wake."""
     late_p99_s: float
     late_max_s: float
     events: float | None
     history_bytes: float | None
     actions: float | None
-    """Billed by Temporal Cloud, by its published rule."""
+    """Actions that Temporal Cloud bills, by its published rule."""
     stored_bytes: float | None
-    """The run's history so far."""
+    """The size of the run's history so far."""
     carried_bytes: float | None
-    """What the run began with."""
+    """The size of what the run began with."""
     worker_rss_mb: float
 
 
@@ -198,7 +198,7 @@ async def measure(fleet: Fleet, plan: Plan) -> Cost:
 
 
 async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
-    """Users who sleep until an instant that is close, yet leaves them the time to fall asleep."""
+    """Puts users to sleep until an instant that is close, but leaves them the time to fall asleep."""
     expected = timedelta(seconds=await _seconds_to_fall_asleep(fleet, plan))
     for attempt in range(1, _ATTEMPTS + 1):
         group = Group(f"sleeper{attempt}", plan.days_behind)
@@ -216,10 +216,11 @@ async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
 
 
 async def _seconds_to_fall_asleep(fleet: Fleet, plan: Plan) -> float:
-    """Of all users, expected from what few and more of them need, who then sleep until long after the wave."""
+    """How long all users are expected to take to fall asleep. This is measured with few users and then with more,
+    who sleep until long after the wave."""
     users = len(plan.days_behind)
     few, more = min(_FIRST_USERS, users), min(max(users // _TRIAL_SHARE, _FIRST_USERS), _TRIAL_USERS_MAX, users)
-    # The first ones make the fleet's processes load and connect to what they need.
+    # Because of the first users the fleet's processes load modules and open connections.
     first = Group("first", plan.days_behind[:few])
     await fleet.put_to_sleep(first, utc_now())
     await _paid(fleet, first, plan.patience_s)
@@ -239,7 +240,7 @@ async def _seconds_of(fleet: Fleet, group: Group) -> float:
 
 
 async def until(instant: datetime) -> None:
-    """Waits, on this process's clock."""
+    """Waits until an instant, by this process's clock."""
     await asyncio.sleep(max((instant - datetime.now(UTC)).total_seconds(), 0))
 
 
@@ -260,5 +261,5 @@ async def _history(fleet: Fleet, group: Group, since: datetime) -> DayInHistory 
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest figure that so great a share of them does not exceed."""
+    """The smallest figure that is not exceeded by this share of the figures."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]

@@ -1,4 +1,4 @@
-"""Worker processes that are all alike, and what they tell of users: ``["done", USER, INSTANT]`` in JSON."""
+"""Worker processes that are all alike, and what they report about users: ``["done", USER, INSTANT]`` in JSON."""
 
 import asyncio
 import json
@@ -11,13 +11,13 @@ from typing import Any
 from benchmarks.midnight.processes import BenchmarkFailed, Child, child
 
 POLLING = "polling"
-"""What a worker's log says once it works."""
+"""The words in a worker's log from which it is known that the worker works."""
 _READY_WITHIN_S = 120
 _LOOKED_EVERY_S = 0.1
 
 
 class Workers:
-    """So many processes of one command; what they tell is kept when they are restarted."""
+    """Several processes of one command. What they have reported is kept when they are restarted."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class Workers:
         self._children: list[Child] = []
         self._listening: list[asyncio.Task[None]] = []
         self.told: dict[str, dict[str, float]] = defaultdict(dict)
-        """By word: of whom, and when."""
+        """For each word, the users about whom it was reported, and when."""
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run now."""
+        """The ids of the processes that run now."""
         return [worker.pid for worker in self._children]
 
     async def start(self, *arguments: str) -> None:
-        """With these arguments after the others; returns when all of them work."""
+        """Starts the processes, with these arguments after the others. Returns when all of them work."""
         for number in range(self._count):
             running = child(
                 [*self._command, *arguments],
@@ -70,17 +70,18 @@ class Workers:
         self._children, self._listening = [], []
 
     async def restart(self, *arguments: str) -> None:
-        """As start."""
+        """Stops the processes and starts them again, as ``start`` does."""
         await self.stop()
         await self.start(*arguments)
 
     async def tell(self, sentence: Mapping[str, Any]) -> None:
-        """Each of them."""
+        """Sends a sentence to each of the processes."""
         for worker in self._children:
             await worker.tell(sentence)
 
     async def all_told(self, word: str, users: Sequence[str]) -> None:
-        """Waits until they have told a word of all of these users. Raises BenchmarkFailed where one has ended."""
+        """Waits until a word was reported about all of these users. Raises BenchmarkFailed if a process has
+        ended."""
         while not self.told[word].keys() >= set(users):
             if any(listening.done() for listening in self._listening):
                 raise BenchmarkFailed("a worker of what is measured has ended by itself")
@@ -94,7 +95,7 @@ class Workers:
 
 @asynccontextmanager
 async def working(workers: Workers, *arguments: str) -> AsyncGenerator[Workers]:
-    """They are stopped when the context is left."""
+    """Starts the processes, and stops them when the context is left."""
     try:
         await workers.start(*arguments)
         yield workers

@@ -344,7 +344,7 @@ def test_what_nobody_can_be_asked_is_taken_for_granted_and_told(tmp_path: Path) 
     assert [line.change for line in export.lines] == [12 * 10**8] * 2
     assert names == ["movements.zip/0.csv", "movements.zip/1.csv"]
     assert remarks == [
-        "nothing tells in which time zone movements.zip/0.csv is; its times are taken as UTC",
-        "nothing tells in which time zone movements.zip/1.csv is; its times are taken as UTC",
-        "nothing tells whether account Main is Spot; it is taken as another one",
+        "the time zone of movements.zip/0.csv is not known; its times are taken as UTC",
+        "the time zone of movements.zip/1.csv is not known; its times are taken as UTC",
+        "it is not known whether account Main is Spot; it is taken as another one",
     ]

@@ -27,13 +27,13 @@ HELP = {
     "program": ["show", "apply", "check"],
     "program show": ["--json"],
     "program apply": ["FILE.toml", "a later one must start after today"],
-    "program check": ["every problem is reported"],
+    "program check": ["Every problem is reported"],
     "pool": ["fund", "show"],
     "pool fund": ["ASSET", "--key", "the same key again changes nothing"],
     "pool show": ["--json"],
     "retry": ["blocked step"],
-    "serve": ["--port", "SOFT_STAKING_GATEWAY_PEERS", "until told to stop"],
-    "audit": ["exit code 1 and every breach named"],
+    "serve": ["--port", "SOFT_STAKING_GATEWAY_PEERS", "until it is stopped"],
+    "audit": ["name every breach and exit with 1"],
     "demo": ["--movements", "throws both away"],
 }
 

@@ -61,7 +61,7 @@ def test_a_private_key_is_not_taken(offering: CommandLine) -> None:
 
     assert (answer.code, answer.out) == (1, "")
     assert answer.sentences == [
-        "private.pem: this is a private key, which nobody else should see; give the public key"
+        "private.pem: this is a private key, which nobody but its owner should see; give the public key"
     ]
 
 

@@ -80,11 +80,11 @@ def test_the_name_of_a_file_tells_its_zone(alone: CommandLine, name: str, expect
     assert alone.json("imports", "list")[0]["zone"].startswith("UTC")
 
 
-def test_a_zone_that_nothing_tells_must_be_said(alone: CommandLine) -> None:
+def test_a_time_zone_that_is_not_known_must_be_given(alone: CommandLine) -> None:
     name = alone.write("export.csv", ONE_LINE)
     refused = alone.run("import", name)
     assert (refused.code, refused.out) == (1, "")
-    assert "say it with --timezone UTC+9" in refused.err
+    assert "say --timezone UTC+9" in refused.err
     assert alone.run("import", name, "--timezone", "UTC+9").code == 0
     assert movements(alone) == [("2026-07-01 15:30:00", "SOL", 10**8)]
 

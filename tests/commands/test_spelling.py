@@ -37,7 +37,7 @@ def test_an_asset_in_another_case_is_refused_with_the_right_one(
     shell: CommandLine, command: tuple[str, ...]
 ) -> None:
     before = shell.json("ledger", "show", "ann")
-    assert_refused(shell.run(*command), 1, "the program has SOL, and asset codes are told apart by case")
+    assert_refused(shell.run(*command), 1, "the program has SOL, and asset codes are distinguished by case")
     assert shell.json("ledger", "show", "ann") == before
 
 

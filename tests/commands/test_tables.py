@@ -274,7 +274,7 @@ def act_rows(answer: Any) -> Rows:
             "on": act["subject"] or "",
             "operator": act["operator"],
             "reason": act["reason"] or "none given",
-            "told the user": act["tell"] or "",
+            "text for the user": act["tell"] or "",
         }
         for act in answer
     ]

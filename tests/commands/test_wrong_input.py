@@ -311,7 +311,7 @@ REFUSED_BY_THE_SERVICE: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown asset": (("pool", "fund", "DOGE", "1"), "DOGE is not an asset of the program, which has ADA"),
     "asset in small letters": (
         ("pool", "fund", "sol", "1"),
-        "the program has SOL, and asset codes are told apart by case",
+        "the program has SOL, and asset codes are distinguished by case",
     ),
 }
 

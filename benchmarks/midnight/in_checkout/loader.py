@@ -1,6 +1,6 @@
-"""Fills a checkout's ledger, starts its users' workflows, and tells who was paid: asked in lines of JSON.
+"""Fills a checkout's ledger, starts its users' workflows, and counts who was paid. It is asked in lines of JSON.
 
-It uses what every checkout has, and is no part of what is measured.
+It uses only code that every checkout has, and is not measured itself.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ if TYPE_CHECKING or find_spec("contract"):
     from ledger.database.schema import days
     from temporal.client import SoftStakingClient, send_activation
     from temporal.connection import connect
-else:  # a checkout from before these modules had folders of their own
+else:  # This is for a checkout in which these modules do not have folders of their own yet.
     from activities.recall import RecallStep
     from ledger.engine import Ledger, open_ledger, upgrade_ledger, utc_now
     from ledger.schema import days
@@ -54,11 +54,11 @@ _NOT_ALONE = {
     "sqlite": ("PRAGMA busy_timeout = 10000",),
     "postgresql": ("SET session_replication_role = replica", "SET synchronous_commit = off"),
 }
-"""How users are added beside workers that have the same database open."""
+"""How users are added while workers have the same database open."""
 
 
 class Loader:
-    """One ledger and one Temporal server, and whoever is enrolled there."""
+    """One ledger and one Temporal server, and the users who are enrolled there."""
 
     def __init__(self, ledger: Ledger, client: Client, program: Program) -> None:
         self._ledger = ledger
@@ -72,7 +72,7 @@ class Loader:
         self._failures: list[str] = []
 
     async def answer(self, question: Mapping[str, Any]) -> Any:
-        """To one line."""
+        """The answer to one line."""
         match question:
             case {"do": "add", "name": str(name), "count": int(count), "next_day": str(day)}:
                 return await self._add(name, count, date.fromisoformat(day))
@@ -97,8 +97,9 @@ class Loader:
                 raise ValueError(question)
 
     async def _add(self, prefix: str, count: int, next_day: date) -> int:
-        """Users whose next day is to be that one, as they stand after their first rewards."""
-        # In every checkout it has days of its own, and believes to be alone in the database.
+        """Adds users as they stand after their first rewards, whose next day is the given one."""
+        # This function exists in every checkout. It uses days of its own, and assumes that nobody else uses the
+        # database.
         its_own = {"FIRST_DAY": next_day - 2 * ONE_DAY, "NEXT_DAY": next_day, "_IN_HASTE": _NOT_ALONE}
         for name, value in its_own.items():
             setattr(grown_ledger, name, value)
@@ -107,7 +108,8 @@ class Loader:
         return count
 
     async def _start(self, user: str, wake_offset: timedelta) -> None:
-        """A run that begins as one does that continues another: it has the ledger's memory, and goes to sleep."""
+        """Starts a run that begins like one that continues another: with what the ledger knows of the user, and
+        asleep."""
         known = await RecallStep(self._ledger).recall(user)
         changed: dict[str, object] = {"wake_offset": wake_offset}
         if "days_per_run" in RunSettings.model_fields:
@@ -118,7 +120,7 @@ class Loader:
         )
 
     async def _settled(self, users: Sequence[str]) -> int:
-        """How many of these users' workflows have no task under way."""
+        """How many workflows of these users have no task under way."""
         settled = 0
 
         async def look(user: str) -> None:
@@ -158,7 +160,7 @@ class Loader:
             raise RuntimeError(f"{user} was refused: {receipt}")
 
     async def _count(self, group: str, day: date) -> int:
-        """Users of a group whose day is done: credited, or closed where it accrues nothing."""
+        """How many users of a group are done with the day: it is credited, or closed if it accrues nothing."""
         done = or_(days.c.credited_at.is_not(None), days.c.accrues.is_(False))
         of_group = days.c.user_id.like(f"{group}.%") & (days.c.day == day)
         async with self._ledger.read() as connection:
@@ -173,7 +175,7 @@ class Loader:
             return [instant.timestamp() for instant in rows]
 
     async def _left(self, group: str, users: int, day: date) -> int:
-        """Users of a group of so many whose day is not done and who are not held."""
+        """How many users of a group, which has ``users`` members, are not done with the day and not held."""
         of_group = days.c.user_id.like(f"{group}.%") & (days.c.day == day)
         async with self._ledger.read() as connection:
             done = await connection.scalars(
@@ -183,7 +185,8 @@ class Loader:
             return users - len(held.union(done))
 
     async def _send(self, pause_s: float, messages: Sequence[tuple[str, str, str]]) -> None:
-        """At a steady rate, however long the answers take: the message, what it is called, and the user."""
+        """Sends messages at a steady rate, however long the answers take. Each is the message, its name, and the
+        user."""
         async with asyncio.TaskGroup() as sent:
             for message, name, user in messages:
                 sent.create_task(self._timed(name, self._activate if message == "activate" else self._hold, user))
