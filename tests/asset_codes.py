@@ -1,4 +1,5 @@
-"""Asset codes that mean something to HTML, URLs, SQL, CSV, a shell or a terminal; and a user paid in them."""
+"""Asset codes that have a meaning in HTML, URLs, SQL, CSV, a shell or a terminal, and a user who is paid in
+them."""
 
 from world import World, at, day, program_with
 
@@ -28,7 +29,7 @@ DAYS = day("2026-10-02"), day("2026-10-03")
 
 
 async def with_all(world: World) -> Program:
-    """A program that has them, and ann with 12 of each, enrolled and paid for two days."""
+    """A program with these asset codes, and ann, who holds 12 of each and is enrolled and paid for two days."""
     program = program_with("2026-09-01", **{code: {"minimum": "1"} for code in CODES})
     await world.apply(program, now=at("2026-08-01"))
     for code in CODES:

@@ -76,7 +76,7 @@ class Answer:
     out: str
     err: str
     written_to: str | None = None
-    """The ledger that it says it wrote to, which is no longer in ``err``."""
+    """The ledger to which the command said that it wrote. The line is taken out of ``err``."""
 
     @property
     def json(self) -> Any:
@@ -88,7 +88,7 @@ class Answer:
 
 
 def assert_refused(answer: Answer, code: int, *expected: str) -> None:
-    """One sentence for each expected part, in this order, and nothing else."""
+    """Tests that there is one sentence for each expected part, in this order, and nothing else."""
     assert (answer.code, answer.out) == (code, ""), answer
     assert len(answer.sentences) == len(expected), answer.err
     for sentence, part in zip(answer.sentences, expected, strict=True):
@@ -118,7 +118,8 @@ class Forks:
     def run(
         self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], *, into: Path | None = None
     ) -> Answer:
-        """A command of starter.py, until it has ended. What it writes ``into`` another file is not answered."""
+        """Runs a command of starter.py until it has ended. What it writes ``into`` another file is not
+        returned."""
         out, err = self._files("the only one")
         code = self._fork(STARTER, folder, environment, arguments, out=into or out, err=err, goes_on=False)
         said, written_to = _without_the_ledger(err.read_text())
@@ -127,7 +128,7 @@ class Forks:
     def run_at_once(
         self, folder: Path, environment: dict[str, str], commands: Iterable[tuple[str, ...]]
     ) -> list[Answer]:
-        """Several commands of starter.py, until all have ended."""
+        """Runs several commands of starter.py until all have ended."""
         started: list[tuple[Fork, Path]] = []
         for number, arguments in enumerate(commands):
             out, err = self._files(str(number))
@@ -138,11 +139,11 @@ class Forks:
     def start_worker(
         self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], *, out: Path, err: Path
     ) -> "Fork":
-        """worker.py, which goes on by itself in a process group of its own."""
+        """Starts worker.py, which goes on by itself in a process group of its own."""
         return Fork(self, self._fork(WORKER, folder, environment, arguments, out=out, err=err, goes_on=True), out)
 
     def code_of(self, pid: int) -> int | None:
-        """With which code a process that went on has ended; None while it goes on. Told once."""
+        """The exit code of such a process; None while it runs. It can be asked once."""
         return self._answer_to({"ended": pid})
 
     def close(self) -> None:
@@ -184,18 +185,18 @@ class Forks:
 
 @cache
 def forks() -> Forks:
-    """Those of this process."""
+    """The forks of this process."""
     return Forks()
 
 
 def end_forks() -> None:
-    """Once nobody needs them any more."""
+    """Ends the process, after the last test that uses it."""
     if forks.cache_info().currsize:
         forks().close()
 
 
 class Fork:
-    """A fork that goes on by itself, with the words of a ``Popen``."""
+    """A fork that goes on by itself, with the methods of a ``Popen``."""
 
     def __init__(self, forks: Forks, pid: int, out: Path) -> None:
         self.pid = pid
@@ -209,12 +210,12 @@ class Fork:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        # It is not reaped before somebody polls, so that its number is nobody else's.
+        # It is not reaped before somebody polls, so that no other process gets its number.
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def communicate(self, timeout: float) -> tuple[str, None]:
-        """What it wrote, once it has ended."""
+        """Waits until it has ended, and returns what it wrote."""
         deadline = time.monotonic() + timeout
         while self.poll() is None:
             assert time.monotonic() < deadline, f"it goes on after {timeout:.0f} s"
@@ -230,7 +231,7 @@ def _answer_of(fork: Fork, err: Path) -> Answer:
 
 
 class CommandLine:
-    """A shell in a folder: runs starter.py there with these variables."""
+    """A shell in a folder, which runs starter.py there with these environment variables."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -240,21 +241,21 @@ class CommandLine:
         return forks().run(self.folder, self.environment | environment, arguments)
 
     def run_into(self, file: Path, *arguments: str) -> Answer:
-        """A command that writes into a file what else it would print."""
+        """Runs a command whose output goes to a file."""
         return forks().run(self.folder, self.environment, arguments, into=file)
 
     def run_at_once(self, *commands: tuple[str, ...]) -> list[Answer]:
-        """Commands that run beside each other, each in a process of its own."""
+        """Runs commands at the same time, each in a process of its own."""
         return forks().run_at_once(self.folder, self.environment, commands)
 
     def json(self, *arguments: str) -> Any:
-        """What a command prints for machines, which must be done and silent otherwise."""
+        """What a command prints with --json. It must end with 0 and print nothing else."""
         answer = self.run(*arguments, "--json")
         assert (answer.code, answer.err) == (0, ""), answer
         return answer.json
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command that goes on by itself, in a process group of its own."""
+        """Starts a command that goes on by itself, in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, STARTER, *arguments],
             cwd=self.folder,
@@ -267,7 +268,7 @@ class CommandLine:
         )
 
     def write(self, name: str, content: str | bytes) -> str:
-        """A file in the folder; answers its name."""
+        """Writes a file in the folder and returns its name."""
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return name
@@ -280,14 +281,14 @@ def an_empty_ledger(folder: Path) -> CommandLine:
 
 
 def make_empty_ledger(data_dir: Path) -> None:
-    """An empty ledger in a data folder, which is made."""
+    """Makes a data folder with an empty ledger."""
     data_dir.mkdir()
     (data_dir / "ledger.db").write_bytes(_empty_ledger())
 
 
 @cache
 def _empty_ledger() -> bytes:
-    """Made once, since making one takes longer than most commands."""
+    """The ledger is made once and copied, since making one takes longer than most commands."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.db"
         asyncio.run(make_ledger(sqlite_url(file)))
@@ -295,7 +296,7 @@ def _empty_ledger() -> bytes:
 
 
 class Installation:
-    """A data folder and two ports for worker.py --dev, which may be a fork."""
+    """A data folder and two ports for worker.py --dev, which may run as a fork."""
 
     def __init__(self, folder: Path, *, forked: bool = True) -> None:
         self.folder = folder
@@ -306,7 +307,7 @@ class Installation:
         self.variables = {"SOFT_STAKING_DATA_DIR": str(self.data_dir), "TEMPORAL_ADDRESS": self.address}
 
     def start(self, *arguments: str, **environment: str) -> "Worker":
-        """worker.py --dev, once it polls."""
+        """Starts worker.py --dev and waits until it polls."""
         worker = self.try_to_start(*arguments, **environment)
         worker.wait_until_it_polls()
         return worker
@@ -324,7 +325,7 @@ class Installation:
         temporal = str(Path(sys.executable).parent / "temporal")
         where = ["-n", name, "--address", self.address]
         subprocess.run([temporal, "operator", "namespace", "create", *where], check=True, capture_output=True)
-        # The server serves a new namespace a moment later.
+        # The server needs a moment until it serves a new namespace.
         look = [temporal, "task-queue", "describe", "-t", "any", *where]
         wait_until(lambda: subprocess.run(look, capture_output=True).returncode == 0, f"{name} is served")
 
@@ -335,7 +336,7 @@ class Installation:
 
 
 class Worker:
-    """worker.py as a fork, or a script that is like it as a process; in a process group of its own."""
+    """Starts worker.py as a fork, or a similar script as a process, in a process group of its own."""
 
     def __init__(
         self, folder: Path, variables: dict[str, str], *arguments: str, script: str | Path | None = None
@@ -368,7 +369,7 @@ class Worker:
 
     @property
     def children(self) -> list[int]:
-        """Its child processes, such as each of several workers."""
+        """The child processes of a worker, such as each of several worker processes."""
         ps = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
         pairs = [line.split() for line in ps.stdout.splitlines()]
         return [int(pid) for pid, parent in pairs if int(parent) == self.process.pid]
@@ -390,7 +391,7 @@ class Worker:
 
 @contextmanager
 def stopped(worker: Worker) -> Iterator[Worker]:
-    """Stops a worker on leaving, if the test has not."""
+    """Stops a worker at the end, if the test has not stopped it."""
     try:
         yield worker
     finally:
@@ -399,7 +400,7 @@ def stopped(worker: Worker) -> Iterator[Worker]:
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
-    """Nothing of the developer's own settings."""
+    """The environment without the developer's own settings."""
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
 
 
@@ -430,7 +431,7 @@ def _servers() -> list[tuple[int, int, str]]:
 
 
 def is_running(pid: int) -> bool:
-    # A killed orphan may stay a zombie where nobody reaps it, as in a container without an init.
+    # A killed orphan may stay a zombie if nobody reaps it, as in a container without an init.
     ps = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True)
     return bool(ps.stdout.strip()) and not ps.stdout.strip().startswith("Z")
 

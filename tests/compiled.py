@@ -1,7 +1,7 @@
-"""SQL that is compiled once for all engines of a process.
+"""Lets all engines of a process share compiled SQL.
 
-Every test opens ledgers of its own, each with an engine, and each engine would compile every statement anew: half
-of all statements that tests send, where a program in use compiles hardly any.
+Every test opens ledgers of its own. Each has an engine, and each engine would compile every statement anew: half
+of all statements that tests send. A program in use compiles hardly any.
 """
 
 from collections.abc import Hashable
@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, event
 
 
 class _Compiled(dict[Hashable, Any]):
-    """SQLAlchemy's cache of compiled statements, in which engines with dialects of one class share a place."""
+    """SQLAlchemy's cache of compiled statements, in which engines share entries if their dialects have the same
+    class."""
 
     def get(self, key: Any, default: Any = None) -> Any:
         return super().get(_shared(key), default)
@@ -21,7 +22,7 @@ class _Compiled(dict[Hashable, Any]):
 
 
 def _shared(key: tuple[Any, ...]) -> Hashable:
-    """What the first part of a key, the dialect of one engine, is of."""
+    """The class of the dialect that is the first part of a key."""
     dialect, *statement = key
     return (type(dialect), *statement)
 
@@ -30,7 +31,7 @@ _compiled = _Compiled()
 
 
 def share_what_is_compiled() -> None:
-    """From now on, in every engine of this process."""
+    """Makes every new engine of this process use the shared cache."""
     event.listen(Engine, "engine_connect", _use)
 
 

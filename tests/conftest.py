@@ -15,16 +15,17 @@ from world import World, a_world
 
 from embedded.exiting import exit_process
 
-# Tests that run in the background may have these ignored, and then so has every process that they start.
+# Tests that run in the background may ignore these signals, and then every process that they start ignores them
+# too.
 for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
 
-# Without compiled files every process that a test starts compiles all that it imports.
+# Without compiled files, every process that a test starts would compile everything that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# A slow machine is not a broken promise.
+# On a slow machine an example may take long, which is no failure.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 

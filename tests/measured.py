@@ -1,4 +1,4 @@
-"""A worker that serves its metrics and has paid a user, and what was to be seen of it."""
+"""A worker that serves its metrics and has paid a user, and the metrics that it showed."""
 
 import re
 import socket
@@ -54,7 +54,7 @@ class Metrics:
         return {sample.name for sample in self.samples}
 
     def value(self, name: str, **labels: str) -> float:
-        """Of the one sample that has these labels."""
+        """The value of the one sample that has these labels."""
         (found,) = [each for each in self.samples if each.name == name and labels.items() <= each.labels.items()]
         return found.value
 
@@ -70,7 +70,7 @@ def scraped(address: Address) -> Metrics:
 
 
 def free_address(*, processes: int = 0) -> Address:
-    """One that nobody uses, nor the next ports for so many processes."""
+    """A port that is free, and after which the ports of some further processes are free too."""
     while True:
         (port,) = free_ports(1)
         with suppress(OSError), ExitStack() as stack:
@@ -83,7 +83,7 @@ def free_address(*, processes: int = 0) -> Address:
 async def a_measured_service(
     folder: Path, runtime: Runtime, interceptors: Sequence[Interceptor] = ()
 ) -> AsyncGenerator[StakingService]:
-    """The service of ann, whose worker and ledger record in a runtime."""
+    """The service of ann. Its worker and its ledger record metrics in a runtime."""
     observer = LedgerMetrics(runtime.metric_meter)
     async with a_world(folder, observer=observer) as world, time_skipping() as environment:
         client = await Client.connect(
@@ -100,7 +100,7 @@ async def a_measured_service(
 
 
 async def pay_ann_once(service: StakingService) -> datetime:
-    """Until her first reward is credited; when that was."""
+    """Waits until ann's first reward is credited, and returns when that was."""
     await service.deposit()
     receipt = await service.activate()
     await service.skip_to(receipt.first_reward_from + timedelta(minutes=1))
@@ -109,7 +109,7 @@ async def pay_ann_once(service: StakingService) -> datetime:
 
 
 async def metrics_after_a_payment(folder: Path) -> Metrics:
-    """What a worker and the pages show, once ann was paid and someone has looked."""
+    """The metrics of a worker and of the pages, after ann was paid and somebody has loaded a page."""
     address = free_address()
     before = Runtime.default()
     runtime = start_runtime(address)

@@ -1,5 +1,5 @@
-"""The one way in which tests wait for what nothing tells them of: they look again and again, until a deadline that
-only a test that fails will reach."""
+"""The one way in which tests wait for something that gives no signal. They look again and again, until a deadline
+that only a failing test reaches."""
 
 import asyncio
 import time
@@ -13,7 +13,8 @@ _Found = TypeVar("_Found")
 
 
 async def eventually(look: Callable[[], Awaitable[_Found]], what: str = "") -> _Found:
-    """What ``look`` finds, as soon as it finds something. ``what`` says in a failure what was waited for."""
+    """Returns what ``look`` finds, as soon as it finds something. ``what`` says in a failure what was waited
+    for."""
     looks = _Looks(what or getattr(look, "__qualname__", repr(look)))
     while not (found := await look()):  # noqa: ASYNC110  # nothing tells it
         await asyncio.sleep(looks.pause_s())
@@ -29,7 +30,7 @@ def wait_until(look: Callable[[], _Found], what: str = "") -> _Found:
 
 
 class _Looks:
-    """How often somebody has looked already, and for how long."""
+    """How many looks there were so far, and how long the waiting has taken."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -37,9 +38,9 @@ class _Looks:
         self._deadline_s = self._began_s + PATIENCE.total_seconds()
 
     def pause_s(self) -> float:
-        """How long to wait before the next look: as long as the last one took, at least.
+        """How long to wait before the next look. It is at least as long as the last look took.
 
-        Who looks takes time from what is waited for.
+        A look takes time from the process that is waited for.
         """
         now_s = time.monotonic()
         assert now_s < self._deadline_s, f"not within {PATIENCE.total_seconds():.0f} s: {self._what}"

@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode in front of the tests' PostgreSQL, where one is installed."""
+"""A real PgBouncer in transaction mode in front of the tests' PostgreSQL, if PgBouncer is installed."""
 
 import os
 import shutil
@@ -32,14 +32,16 @@ unix_socket_dir = {folder}
 @contextmanager
 def pooler(url: str, *, connections: int) -> Generator[str]:
     """The URL of the same database behind a pooler that has this many connections to it."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")  # not on every user's path
+    program = shutil.which(
+        "pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin"
+    )  # The program may be in a folder that is not on the user's PATH.
     if program is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no pgbouncer here")
-        pytest.skip("there is no pgbouncer here")  # CI requires one
+        pytest.skip("there is no pgbouncer here")  # In CI a pooler is required.
     database = make_url(url)
     with tempfile.TemporaryDirectory(prefix="pooler-") as folder:
-        Path(folder).chmod(0o777)  # the pooler refuses to be root
+        Path(folder).chmod(0o777)  # The pooler refuses to run as root.
         configuration = Path(folder) / "pgbouncer.ini"
         configuration.write_text(
             _CONFIGURATION.format(server=database.query["host"], folder=folder, connections=connections)

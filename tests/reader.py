@@ -60,12 +60,13 @@ class Reader:
         await expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
 
     async def sees_nothing_move(self) -> None:
-        """Neither while the page came nor since."""
+        """Tests that there were no errors while the page came, and none since."""
         moved = await self.page.evaluate(_SHIFTS)
         assert not moved, "\n".join(moved)
 
     async def finds_nothing_to_complain_of(self, name: str = "") -> None:
-        """The page is accessible as far as axe sees, fits the window, and stands still; and is from us alone."""
+        """Tests that the page is accessible as far as axe sees, fits the window, does not move, and loads nothing
+        from other hosts."""
         found: dict[str, Any] = (await Axe().run(self.page)).response
         violations = {
             f"{each['id']}: {each['help']}": [node["html"] for node in each["nodes"]]
@@ -79,14 +80,14 @@ class Reader:
         await self.keeps_a_picture(name)
 
     async def keeps_a_picture(self, name: str) -> None:
-        """For a person to look at, where a folder is named for it."""
+        """Saves a picture for a person to look at, if a folder is named for it."""
         if (folder := os.environ.get("SCREENSHOTS")) and name:
             await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 @asynccontextmanager
 async def a_reader(browser: Browser, site: FastAPI, **options: Any) -> AsyncGenerator[Reader]:
-    """A new browser, without cookies, in front of a site that is served for it."""
+    """A new browser without cookies, and a site that is served for it."""
     async with serving(site, host=LOOPBACK, port=0) as address:
         context = await browser.new_context(**{"viewport": DESKTOP, "timezone_id": ZONE} | options)
         try:

@@ -1,6 +1,7 @@
-"""A way to PostgreSQL on which connections fall silent: they stay open, and nothing passes any more.
+"""A proxy to PostgreSQL on which connections fall silent: they stay open, and nothing passes any more.
 
-New ones are served meanwhile, as by a proxy or a NAT that forgot the old ones. The server is not told either.
+New connections are served meanwhile, as by a proxy or a NAT that forgot the old ones. The server gets no notice
+either.
 """
 
 import asyncio
@@ -19,14 +20,14 @@ class Silence(Enum):
 
 @dataclass
 class _Flow:
-    """One connection, both ways."""
+    """One connection, in both directions."""
 
     is_silent: bool = False
 
 
 @dataclass
 class SilentProxy:
-    """How it may be told to be silent."""
+    """When the connections fall silent."""
 
     url: str
     silence: Silence = Silence.SWALLOWED
@@ -38,7 +39,7 @@ class SilentProxy:
 
     @property
     def connections(self) -> int:
-        """How many there have been."""
+        """How many connections there have been."""
         return len(self._flows)
 
     def fall_silent(self) -> None:
@@ -49,12 +50,12 @@ class SilentProxy:
         self.on_silence()
 
     def fall_silent_at(self, words: str, *, delivers: bool = False) -> None:
-        """The connection on which these words are asked next, once: before they pass, or once they are delivered,
-        so that the answer is lost."""
+        """Silences, once, the connection on which these words are sent next: before they pass, or after they are
+        delivered, so that the answer is lost."""
         self._words, self._delivers = words.encode(), delivers
 
     def _hear(self, flow: _Flow, asked: bytes) -> bool:
-        """Whether what is asked passes."""
+        """Whether a request passes."""
         if self._words is None or self._words not in asked:
             return not flow.is_silent
         self._words = None
@@ -83,7 +84,7 @@ async def silent_proxy(url: str) -> AsyncGenerator[SilentProxy]:
                 _pass_on(proxy, flow, there, writer, is_asked=False),
             )
         except (ConnectionError, asyncio.CancelledError):
-            pass  # one side has gone, or the test is over
+            pass  # One side has gone, or the test has ended.
         finally:
             writer.transport.abort()
             back.transport.abort()
@@ -111,7 +112,7 @@ async def _pass_on(
         elif proxy.silence is Silence.NOT_READ:
             break
     if flow.is_silent:
-        await asyncio.Event().wait()  # neither side hears of the other's end
+        await asyncio.Event().wait()  # Neither side learns that the other has ended.
     writer.close()
 
 

@@ -1,4 +1,4 @@
-"""Somebody at every stage of Soft Staking, at 10:00 UTC of 5 October 2026, when no step has been made since."""
+"""A user at every stage of Soft Staking, at 10:00 UTC of 5 October 2026, while no step is being made."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ class _Stages:
             await self.world.move(self.named(stage), tokens, asset, at("2026-09-01"))
 
     async def _withdraws(self, stage: str, when: str, *, left: Mapping[str, str]) -> None:
-        """Rewards are left, too."""
+        """Withdraws every holding down to what is to be left. Rewards stay in the account, too."""
         for asset, tokens in self.holdings.items():
             withdrawn = units(left.get(asset, "0")) - units(tokens)
             await self.world.move(self.named(stage), format_amount(withdrawn), asset, at(when))
@@ -106,7 +106,7 @@ class _Stages:
         region: str = "FR",
         enrolment_id: str | None = None,
     ) -> None:
-        """A holder who activated, and of whom so many accrual days are credited."""
+        """A user who activated and for whom some accrual days are credited."""
         user = self.named(stage)
         if enrolment_id is None:
             await self._holds(stage, self.holdings)
@@ -125,7 +125,7 @@ class _Stages:
         await self.world.end(self.named(stage), at(when), reason=reason)
 
     async def _dated_back(self, stage: str, activated_at: str) -> None:
-        """Recorded a minute ago."""
+        """An activation that was recorded a minute ago."""
         await self._holds(stage, self.holdings)
         user = self.named(stage)
         request = EnrolRequest(
@@ -138,13 +138,13 @@ class _Stages:
         await enrol(self.world.ledger, request)
 
 
-# The same with everything as long as it can be.
+# The same stages, with everything as long as it can be.
 
 LONGEST_AMOUNT, LONGEST_RATE = "89999999999.99999999", "0.123456789012345678"
 LONGEST_DOCUMENT, LONGEST_VERSION = "w" * 64, "W" * 64
 _ASSETS = [f"{'W' * (ASSET_CODE_LENGTH_MAX - 2)}{number}" for number in range(10, 16)]
 _LONGEST_HOLDING = "80000000000.12345678"
-"""As long as the largest amount, with room for rewards."""
+"""An amount with as many digits as the largest one, which leaves room for rewards."""
 _TERMS = {"minimum": LONGEST_AMOUNT, "cap": LONGEST_AMOUNT, "apr": LONGEST_RATE, "reference_price": LONGEST_AMOUNT}
 _EARN = _TERMS | {"minimum": "79999999999.99999999"}
 LONGEST_PROGRAM = Program.model_validate(
@@ -158,7 +158,7 @@ LONGEST_PROGRAM = Program.model_validate(
 
 
 def longest_id(stage: str) -> str:
-    """The user at a stage of the longest world."""
+    """The user at a stage in the world whose texts are longest."""
     return stage + "W" * (64 - len(stage))
 
 

@@ -35,7 +35,7 @@ CLOCK_MOVES_WITHIN_S = 30
 
 
 def compounding(holding: str, apr: str, days_held: int, cap: str = "10000") -> list[tuple[Decimal, Decimal]]:
-    """Average and reward of each day of a holding that only its own rewards change, by an independent sum."""
+    """Average and reward of each day for a holding that only its own rewards change, computed independently."""
     unit = Decimal("0.00000001")
     average = Decimal(holding)
     answer: list[tuple[Decimal, Decimal]] = []
@@ -52,7 +52,7 @@ def numbers(lines: list[StatementLine]) -> list[tuple[Decimal, Decimal]]:
 
 
 class StakingService:
-    """The service of one user, ``ann``, in short words."""
+    """The service of one user, ``ann``, with short methods."""
 
     def __init__(self, world: World, client: Client, environment: WorkflowEnvironment | None = None) -> None:
         self.world = world
@@ -70,8 +70,9 @@ class StakingService:
         spread: timedelta = timedelta(),
         days_per_run: int = DAYS_PER_RUN,
     ) -> None:
-        """``forgetful``: replays every task from its history. On the time-skipping server a worker that others
-        take over from must be so, since that server never takes a task back from a worker that is gone."""
+        """Starts a worker. A ``forgetful`` worker replays every task from its history. On the time-skipping
+        server, a worker from which another one takes over must be forgetful, since that server never gives a task
+        of a worker that is gone to another worker."""
         if forgetful:
             worker = Worker(
                 self.temporal,
@@ -88,7 +89,8 @@ class StakingService:
         await self._worker.aclose()
 
     async def stop_worker_at_rest(self) -> None:
-        """Once the loop waits: several tasks left behind would hold the server's clock several times."""
+        """Stops the worker as soon as the loop waits. Several tasks that are left behind would hold the server's
+        clock several times."""
 
         async def look() -> bool:
             return await self.state() not in ("starting", "processing")
@@ -103,12 +105,12 @@ class StakingService:
         return await self._environment.get_current_time()
 
     async def skip_to(self, instant: datetime) -> None:
-        """Skips time to an instant to come; what falls due on the way is worked off."""
+        """Skips time to a future instant. Everything that falls due until then is done."""
         # One request must not take longer than the server allows for it.
         await self._skip_to(instant, step=timedelta(days=25))
 
     async def skip_without_worker_to(self, instant: datetime) -> None:
-        """Skips time although a task waits that no worker takes, which holds the server's clock."""
+        """Skips time while a task waits that no worker takes, and which therefore holds the server's clock."""
         assert self._environment
         service = self._environment.client.test_service
         holds = 1
@@ -117,7 +119,7 @@ class StakingService:
             while await self.now() < instant:
                 try:
                     async with asyncio.timeout(CLOCK_MOVES_WITHIN_S):
-                        # Up to the task that will wait the clock runs free: a long step could end far too late.
+                        # The clock runs free until that task waits, so a long step could end far too late.
                         await self._skip_to(instant, step=timedelta(minutes=10))
                 except TimeoutError:
                     # A worker that was stopped may have left another task behind, which holds the clock too.
@@ -154,19 +156,19 @@ class StakingService:
         return await send_activation(self.temporal, "ann", asked, timeout=PATIENCE)
 
     async def deposit(self, tokens: str = "12", asset: str = "SOL", when: datetime | None = None) -> None:
-        """At an instant, or an hour ago."""
+        """Deposits at an instant; without one, an hour ago."""
         await self.world.move("ann", tokens, asset, when or await self.now() - timedelta(hours=1))
 
     async def deactivate(self) -> End:
         return await self.client.deactivate("ann")
 
-    # What comes of it.
+    # What the ledger then has.
 
     async def statement(self) -> list[StatementLine]:
         return await self.world.statement("ann")
 
     async def credited_through(self, day: date) -> list[StatementLine]:
-        """The statement, once a day is credited."""
+        """Waits until a day is credited, and returns the statement."""
 
         async def look() -> list[StatementLine]:
             lines = await self.statement()
@@ -239,7 +241,7 @@ class StakingService:
 
 @asynccontextmanager
 async def a_service(world: World) -> AsyncGenerator[StakingService]:
-    """The service on a time-skipping server, still without a worker."""
+    """The service on a time-skipping server, without a worker."""
     async with time_skipping() as environment:
         service = StakingService(world, environment.client, environment)
         try:

@@ -1,4 +1,4 @@
-"""What deploy/ says is what the code does: commands, settings, ports, files, versions; alerts lead somewhere."""
+"""The files in deploy/ fit the code: commands, settings, ports, files, versions, and the links of alerts."""
 
 import json
 import re
@@ -42,16 +42,16 @@ OUR_IMAGE = f"soft-staking:{VERSION}"
 
 @dataclass(frozen=True)
 class Container:
-    """What is run: by the image itself, by Compose or by Kubernetes."""
+    """A container, of the image itself, of Compose or of Kubernetes."""
 
     name: str
     image: str
     words: tuple[str, ...]
     probes: tuple[tuple[str, float], ...]
-    """Where its health is asked for, and how long it has to answer."""
+    """The paths at which its health is asked for, and how long it has to answer."""
     stops_within_s: float | None = None
     ports: frozenset[int] = frozenset()
-    """Those that it says it listens on."""
+    """The ports that the container says it listens on."""
 
     @property
     def is_a_worker(self) -> bool:
@@ -59,7 +59,7 @@ class Container:
 
     @property
     def options(self) -> dict[str, str]:
-        """The values of its options, however they are written."""
+        """The values of the command line's options, however they are written."""
         words = [part for word in self.words for part in (word.split("=", 1) if word[:2] == "--" else [word])]
         return {name: value for name, value in pairwise(words) if name.startswith("--")}
 

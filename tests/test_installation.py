@@ -1,4 +1,4 @@
-"""A whole installation as its operator and its users run it, on either database: processes, files and answers."""
+"""A whole installation, as its operator and its users use it, on either database: processes, files and answers."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -69,7 +69,7 @@ def section(title: str) -> str:
 
 
 def as_its_reader_types_it(command: list[str], cli: CommandLine) -> list[str]:
-    """With the entry id that `ledger show` prints in the place of the page's."""
+    """The command with the entry id that `ledger show` prints, instead of the id on the page."""
     if command[:2] != ["ledger", "reverse"]:
         return command
     of_a_pool = command[2] == "--pool"
@@ -84,7 +84,7 @@ def run(command: list[str], cli: CommandLine) -> Answer:
     assert answer.code == 0, (command, answer)
     assert not re.search("Traceback|unexpected|refused", answer.err), (command, answer)
     if "--activated-at" in command:
-        # "if there are no rewards yet, ask again"
+        # The README says: "If there are no rewards yet, ask again."
         wait_until(lambda: cli.json("status", command[1])["owed_days"] == [], "every owed day is paid")
     return answer
 
@@ -101,7 +101,7 @@ def run_service(program: str, cli: CommandLine) -> None:
 
 
 def assert_shown(block: str, said: str) -> None:
-    """What the README shows is what was said, but for ids and instants: words, amounts and days stand in it."""
+    """Tests that the output has what the README shows, except for ids and instants."""
     varying = r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d{2}-\d{2} \d\d:\d\d:\d\d|\d{4}-\d{2}-\d{2}$"
     shown, actual = (re.sub(varying, "…", text, flags=re.M) for text in (block, said))
     lines = {" ".join(line.split()) for line in actual.splitlines()}

@@ -1,7 +1,7 @@
 """Which room may import which, each with the promise that it keeps.
 
-The table stands in the order of the house, from the ground up: a room imports only rooms that stand before it, so
-no arrow runs up. What the table says is read from the code, imports within functions and for types alone included.
+The table is ordered from the bottom to the top: a room imports only rooms that come before it in the table. The
+imports are read from the code, also those within functions and those for types alone.
 """
 
 import ast
@@ -165,7 +165,7 @@ ROOMS = (
 )
 BY_NAME = {room.name: room for room in ROOMS}
 DOES_NO_IO = {
-    "asyncio",  # its futures and locks alone: the event loop of a workflow is Temporal's
+    "asyncio",  # Only its futures and locks are used: the event loop of a workflow is Temporal's.
     "collections",
     "contextlib",
     "dataclasses",
@@ -174,7 +174,7 @@ DOES_NO_IO = {
     "enum",
     "functools",
     "hashlib",
-    "logging",  # through Temporal's own adapter, which is silent on replay
+    "logging",  # It is used through Temporal's own adapter, which is silent on replay.
     "pydantic",
     "re",
     "tomllib",
@@ -185,13 +185,14 @@ DOES_NO_IO = {
     "temporalio.workflow",
 }
 THE_INSTALLED_COMMAND = ("commands/starting.py", "starter")
-"""The one arrow up: the command beside the interpreter tests its Python before it imports anything else."""
+"""The only import from a lower room into a higher one: the installed command tests its Python before it imports
+anything else."""
 WITHIN_REACH_OF_WORKFLOWS = ("workflows", "contract", "staking")
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import, as it stands in the code."""
+    """One import, as it is written in the code."""
 
     file: str
     line: int
@@ -202,7 +203,7 @@ class Import:
 
 
 def imports_in(file: str, source: str) -> Iterator[Import]:
-    """Every import of a file, wherever it stands, and what it loads by name."""
+    """Every import of a file, wherever it is written, and what it loads by name."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
@@ -253,7 +254,7 @@ IMPORTS = [one for file in code() for one in imports_in(file, (ROOT / file).read
 
 @cache
 def arrows() -> dict[tuple[str, str], Import]:
-    """From which room to which an import leads, with one that does."""
+    """The pairs of rooms between which there is an import, with an example of each."""
     found = {
         (room_of(one.file), room_of(loaded)): one for one in IMPORTS if (loaded := file_of(one.module)) is not None
     }

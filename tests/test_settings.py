@@ -1,4 +1,4 @@
-"""Settings that mean what their documentation says."""
+"""Settings mean what their documentation says."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def test_a_spread_is_seconds_or_a_length_of_time(
 
 
 @pytest.mark.parametrize("text", ["25201", "-1", "7:00:01", "soon", "", "99999999999999999999"])
-def test_a_spread_beyond_the_reward_window_or_that_is_none_is_refused(
+def test_a_spread_that_is_too_long_or_no_length_of_time_is_refused(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("SOFT_STAKING_SPREAD", text)

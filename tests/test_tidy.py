@@ -1,7 +1,8 @@
 """Style is a test and not a wish: functions are short, nothing is dead, no marker is left over, and the
 documentation names all that there is and nothing else.
 
-The metrics that exist are those of a running process, so their page is tested in tests/telemetry/test_metrics.py.
+Which metrics exist is known only from a running process, so their page is tested in
+tests/telemetry/test_metrics.py.
 """
 
 import ast
@@ -52,11 +53,11 @@ CALLED_BY_OTHERS = {
     "process_bind_param": "SQLAlchemy, for a type of column",
     "process_result_value": "SQLAlchemy, for a type of column",
 }
-"""Methods that nothing of ours calls by name, and who does."""
+"""Methods that no code of ours calls by name, and what calls them."""
 
 
 def files(suffix: str) -> Iterator[Path]:
-    """The project's files, without those that are made."""
+    """The project's files, without generated ones."""
     for top in sorted(ROOT.iterdir()):
         if not top.name.startswith(".") and top.name not in LEFT_OUT:
             yield from [top] if top.suffix == suffix else sorted(top.rglob(f"*{suffix}"))
@@ -91,7 +92,8 @@ def test_no_marker_is_left_over() -> None:
 def defined(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """The functions, classes and constants of a module, and the methods of its classes, by name and line.
 
-    Python calls what has underscores on both sides. What has a decorator is called by whatever gets it from there.
+    Left out are names with two underscores on both sides, which Python calls, and functions with a decorator,
+    which is what calls them.
     """
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     for node in [*tree.body, *(method for one in classes for method in one.body)]:
@@ -118,14 +120,14 @@ def used(tree: ast.Module) -> Iterator[str]:
                 yield from (one.name for one in names)
             case ast.Constant(value=str(text)) if re.fullmatch(
                 r"\w+(\[.*\])?", text
-            ):  # an annotation, or an export
+            ):  # This is an annotation, or an export.
                 yield from re.findall(r"\w+", text)
             case _:
                 pass
 
 
 def test_no_definition_is_dead() -> None:
-    """What only tests use is dead, too."""
+    """A definition that only tests use is dead, too."""
     templates = " ".join(file.read_text(encoding="utf-8") for file in files(".html"))
     known = {name for tree in CODE.values() for name in used(tree)} | {*re.findall(r"\w+", templates)}
     assert [
@@ -157,7 +159,7 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
 
 
 def test_every_error_code_and_problem_type_is_documented_and_every_documented_one_exists() -> None:
-    """The text of the two modules that make errors is all there is to know of them."""
+    """The errors are read from the text of the two modules that make them."""
     answered = re.findall(r"-\d{4,5}", (ROOT / "web" / "exchange_api" / "errors.py").read_text(encoding="utf-8"))
     assert {row[0] for row in table(HTTP_API, "code")} == set(answered)
     sources = "".join(

@@ -1,4 +1,4 @@
-"""A way to Temporal that breaks, and clients that do not hide it by trying for long by themselves."""
+"""A connection to Temporal that breaks, and clients that do not hide this by retrying for long."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -33,10 +33,10 @@ class Way:
         self._is_open = True
         self.address = ""
         self.was_refused = asyncio.Event()
-        """Someone has asked while it was cut."""
+        """Set when somebody has tried to connect while the proxy was cut."""
 
     def cut(self) -> None:
-        """Breaks every connection, and each new one."""
+        """Breaks every connection, and then every new one."""
         self._is_open = False
         for writer in self._connections:
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A visitor of the pages without a browser: what is sent, what comes back, and forms as a page shows them."""
+"""A visitor of the pages without a browser: requests, answers, and forms as a page shows them."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -40,7 +40,7 @@ class Clock:
 
 
 async def in_the_morning(service: StakingService) -> Clock:
-    """The service's clock at 10:00 UTC of a day to come, so that no test meets midnight unawares."""
+    """The service's clock at 10:00 UTC of a future day, so that no test crosses midnight by chance."""
     await service.skip_to(end_of(day_of(await service.now())) + timedelta(hours=10))
     return Clock(await service.now())
 
@@ -90,7 +90,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """The main part without marks, white space made one."""
+        """The text of the main part, without tags and with single blanks."""
         main = re.search(r"<main.*?</main>", self.html, flags=re.S)
         assert main, self.html
         return _text(main[0])
@@ -108,11 +108,11 @@ class Page:
         raise AssertionError(f"no section {heading!r} in {self.text}")
 
     def lines(self) -> list[str]:
-        """The lines of the reward history, each with what it says of how it was computed."""
+        """The lines of the reward history, each with the text about how it was computed."""
         return [_text(line) for line in re.findall(r"<li>\s*<details>(.*?)</details>", self.html, flags=re.S)]
 
     def form(self, action: str) -> dict[str, str]:
-        """The hidden fields of the form with that action, its token among them."""
+        """The hidden fields of the form with that action, including its token."""
         forms = _Forms()
         forms.feed(self.html)
         assert action in forms.hidden, f"no form for {action} in {list(forms.hidden)}"
@@ -144,7 +144,7 @@ def tags_of(html: str) -> list[tuple[str, dict[str, str | None]]]:
 
 
 class Visitor:
-    """Somebody with a cookie jar and an address."""
+    """A visitor with a cookie jar and an address."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -160,7 +160,7 @@ class Visitor:
         return Page(await self.client.post(path, data=fields, headers=headers))
 
     async def press(self, page: str, action: str, **fields: str) -> Page:
-        """Loads a page and sends its form, filled in; a field's ``__`` stands for the dot."""
+        """Loads a page, fills in its form and sends it. In a field's name ``__`` stands for a dot."""
         hidden = (await self.get(page)).form(action)
         return await self.post(action, hidden | {name.replace("__", "."): text for name, text in fields.items()})
 
@@ -169,13 +169,13 @@ class Visitor:
 async def a_visitor(
     site: FastAPI, user: str | None = None, *, region: str | None = "FR", peer: str = GATEWAY, base: str = EXCHANGE
 ) -> AsyncGenerator[Visitor]:
-    """Somebody whom the gateway names, or nobody does."""
+    """A visitor whom the gateway names, or an unnamed one."""
     headers: dict[str, str] = {}
     if user is not None:
         headers["X-User-Id"] = user
         if region is not None:
             headers["X-User-Region"] = region
-    # What fails within the application is an answer to a visitor, and nothing more.
+    # A failure within the application must become an answer, and not an exception in the test.
     transport = httpx.ASGITransport(app=site, client=(peer, 50_000), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
         yield Visitor(client)

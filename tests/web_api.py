@@ -1,4 +1,4 @@
-"""The HTTP APIs in a test: programs that sign their requests, services that bear tokens."""
+"""The HTTP APIs in a test: programs that sign their requests, and services with tokens."""
 
 import base64
 import hashlib
@@ -80,7 +80,7 @@ class Program:
 
     api_key: str
     secret: str
-    """Empty for a key that is no HMAC key."""
+    """The secret; empty for a key that is not an HMAC key."""
     sign: Callable[[str], str]
 
     @property
@@ -130,7 +130,7 @@ async def make_token(world: World, *scopes: Scope) -> dict[str, str]:
 
 
 class Clock:
-    """The one clock of the web, moved by hand."""
+    """The one clock of the web room, which tests set."""
 
     def __init__(self, instant: datetime = NOW) -> None:
         self.instant = instant
@@ -154,7 +154,7 @@ class Web:
         return httpx.AsyncClient(transport=transport, base_url="http://soft-staking")
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        """``path`` with its query string, which is sent as it is."""
+        """Sends a request. ``path`` includes the query string, which is sent as it is."""
         async with self.from_address() as client:
             return await client.get(path, headers=headers)
 
@@ -163,7 +163,7 @@ class Web:
             return await client.post(path, json=body, headers=headers)
 
     async def ask(self, program: Program, endpoint: str, parameters: Mapping[str, object] | None = None) -> Any:
-        """What an endpoint answers, which must be no error."""
+        """The answer of an endpoint, which must not be an error."""
         response = await self.signed(program, endpoint, parameters)
         assert response.status_code == 200, response.text
         return response.json()
@@ -176,7 +176,7 @@ class Web:
 
 
 async def a_web(world: World, folder: Path, *, client: SoftStakingClient | None = None, **settings: Any) -> Web:
-    """The application on a world, at NOW; without a client it can only look."""
+    """The application on a world, at NOW. Without a Temporal client it can only read."""
     chosen = Settings(data_dir=folder, **settings)
     if client is None:
         nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=PYDANTIC)
@@ -204,11 +204,11 @@ class LiveWeb:
         self.address = address
 
     def do(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-        """Does something where the ledger is open."""
+        """Runs a function in the thread in which the ledger is open."""
         return run_coroutine_threadsafe(work, self._loop).result(timeout=180)
 
     def holder(self, user: str, tokens: str = "12", asset: str = "SOL") -> str:
-        """A user who has held something for an hour."""
+        """Makes a user who has held something for an hour."""
         self.do(self.world.move(user, tokens, asset, utc_now() - timedelta(hours=1)))
         return user
 
@@ -218,7 +218,7 @@ class LiveWeb:
 
 @contextmanager
 def a_live_web(folder: Path, **settings: Any) -> Generator[LiveWeb]:
-    """Starts it, and stops it on leaving. The clock is the real one."""
+    """Starts the installation, and stops it at the end. The clock is the real one."""
     started: list[LiveWeb] = []
     failed: list[BaseException] = []
     is_ready, stop = threading.Event(), Event()

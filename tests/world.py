@@ -1,4 +1,4 @@
-"""A small world to test in: a real ledger, a program, and short words for what happens in it."""
+"""A small world to test in: a real ledger, a program, and short methods for what happens in it."""
 
 import asyncio
 from collections import defaultdict
@@ -86,7 +86,7 @@ def program_with(effective_from: str = "2020-01-01", **assets: dict[str, object]
 
 
 class World:
-    """A ledger and short words for what happens in it. Tokens are decimal text, instants ``at(...)``.
+    """A ledger and short methods for what happens in it. Tokens are decimal text, instants are ``at(...)``.
 
     The steps of a day have the names of the activities that take them.
     """
@@ -95,7 +95,7 @@ class World:
         self.ledger = ledger
         self._keys = count(first_key)
         self._generations: defaultdict[str, int] = defaultdict(int)
-        """How often each user was recalled: what a run would carry that did."""
+        """How often each user was recalled, which is what a run would carry."""
 
     async def apply(self, program: Program, now: datetime = LONG_AGO) -> None:
         await apply_program(self.ledger, program, operator="tests", now=now)
@@ -113,7 +113,7 @@ class World:
         key: str | None = None,
         kind: str | None = None,
     ) -> int:
-        """A deposit, or a withdrawal where negative; unless it is said to be of another kind."""
+        """Posts a deposit, or a withdrawal for a negative amount, unless another kind is given."""
         kind = kind or ("withdrawal" if tokens.startswith("-") else "deposit")
         return await post_movement(
             self.ledger,
@@ -146,7 +146,7 @@ class World:
     async def snapshot(
         self, user: str, closed: date, *, enrolment_id: str | None = None, now: datetime | None = None
     ) -> Snapshot:
-        """Closes a day for which no source is late."""
+        """Closes a day. No source may be late for it."""
         snapshot = await self.try_to_close(user, closed, enrolment_id=enrolment_id, now=now)
         assert isinstance(snapshot, Snapshot), f"{snapshot} is late"
         return snapshot
@@ -164,7 +164,7 @@ class World:
         return await close_day(self.ledger, request)
 
     async def compute(self, snapshot: Snapshot) -> Rewards:
-        """What the rules make of a snapshot."""
+        """The rewards that the rules compute from a snapshot."""
         async with self.ledger.read() as connection:
             version = await program_on(connection, snapshot.day)
         rewards = rewards_of(snapshot, Terms(version.version, version.program, region="FR"))
@@ -234,11 +234,12 @@ class World:
             return await holdings_before(connection, user, instant)
 
     async def audit(self, now: datetime | None = None) -> Audit:
-        """As of an instant, which decides what is owed; else of the recording clock's."""
+        """The standing at an instant, which decides what is owed; without one, at the recording clock's
+        instant."""
         return await audit(self.ledger, now=now or self.ledger.clock())
 
     async def sql(self, statement: str, **values: object) -> list[Any]:
-        """Raw SQL in a transaction of its own, behind the code's back: the database's own guards still hold."""
+        """Runs SQL in a transaction of its own, without our code. The database's own guards are still in force."""
         async with self.ledger.write() as connection:
             result = await connection.execute(text(statement), values)
             return list(result) if result.returns_rows else []
@@ -283,7 +284,7 @@ async def a_new_ledger(url: str, **options: Any) -> AsyncGenerator[Ledger]:
 
 @asynccontextmanager
 async def a_world_after(folder: Path, words: Callable[[World], Awaitable[None]]) -> AsyncGenerator[World]:
-    """A world in which something has happened already; it happens once, and its ledger is copied."""
+    """A world in which something has happened. It happens once, and then the ledger is copied for each test."""
     await _begin_after(folder, words)
     try:
         async with open_ledger(databases.url_in(folder), clock=lambda: LONG_AGO) as ledger:
@@ -326,7 +327,7 @@ def breaches_of(found: Audit) -> list[str]:
 
 
 def tamper(folder: Path, *statements: str) -> None:
-    """Changes a world's ledger as no code of ours would: no trigger, foreign key or check is in the way."""
+    """Changes a world's ledger as no code of ours would, without triggers, foreign keys and checks."""
     databases.raw(folder, *statements, guards=False)
 
 
@@ -347,14 +348,14 @@ def paused_before(ledger: Ledger, start: str) -> Pause:
             pause.reached.set()
             await_only(pause.resume.wait())
 
-    # Not removed again: the ledger may be stopped inside it, and is forgotten with the test.
+    # The listener is not removed: the ledger may be stopped inside it, and ends with the test.
     event.listen(ledger._engine.sync_engine, "before_cursor_execute", wait)
     return pause
 
 
 async def until_a_lock_is_waited_for(folder: Path) -> None:
-    """Until a transaction on a world's ledger waits for what another holds. SQLite cannot say so; there a
-    transaction that has begun waits anyway."""
+    """Waits until a transaction on a world's ledger waits for a lock of another one. SQLite does not show this,
+    but there a transaction that has begun waits anyway."""
 
     async def it_is() -> bool:
         return databases.a_lock_is_waited_for(folder)
@@ -363,12 +364,12 @@ async def until_a_lock_is_waited_for(folder: Path) -> None:
 
 
 class Crash(Exception):
-    """The process is gone."""
+    """Stands for a process that is gone."""
 
 
 @contextmanager
 def crash_before_statement(ledger: Ledger, number: int) -> Generator[None]:
-    """Everything from the ledger's statement of that number on fails, counted from 0."""
+    """Makes the ledger's statement of that number, counted from 0, and every later one fail."""
     numbers = count()
 
     def crash(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Every step may run again, much later: the same answer, and nothing is written twice."""
+"""Every step may run again much later. It gives the same answer and writes nothing twice."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The measurement of a midnight measures what it says, of a handful of users."""
+"""The measurement of a midnight, with a few users, measures what it says."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ USERS = 5
 
 
 def midnight(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """The rows of a run, by the module itself."""
+    """The rows that one run of the module prints."""
     command = [sys.executable, "-m", "benchmarks.midnight", "--users", str(USERS), "--repeat", "1", "--json"]
     command += ["--database", "sqlite"]
     errors = folder / "errors.txt"
@@ -32,7 +32,7 @@ def midnight(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     return json.loads(ran.stdout)
 
 
-def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_told(tmp_path: Path) -> None:
+def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_printed(tmp_path: Path) -> None:
     floor, here = midnight(tmp_path, "--rows", "floor,here", "--days-behind", "2")
     for row in (floor, here):
         assert row["finished"] == row["users"] == USERS
@@ -40,9 +40,9 @@ def test_everybody_who_sleeps_until_one_instant_is_paid_and_every_figure_is_told
         assert row["in_all_ms"] == row["worker_ms"] + row["server_ms"]
         assert row["database_ms"] is None
         assert row["worker_rss_mb"] > 0
-    # Its timer fires, one workflow task goes by, and a new timer starts.
+    # The user's timer fires, one workflow task is executed, and a new timer starts.
     assert (floor["events"], floor["actions"], floor["times_the_floor"]) == (5, 1, 1)
-    # Two days before it, each with an action for the timer and for at least one step.
+    # There are two days before it. Each has an action for the timer and for at least one step.
     assert here["events"] > floor["events"]
     assert here["actions"] > floor["actions"]
     assert here["stored_bytes"] > 2 * here["history_bytes"] > 0
@@ -62,7 +62,7 @@ def test_runs_of_a_length_are_measured_warm_and_cold(tmp_path: Path) -> None:
     assert length["warm"]["finished"] == length["cold"]["finished"] == USERS
 
 
-def test_a_worker_s_memory_is_told_for_each_number_of_sleepers(tmp_path: Path) -> None:
+def test_a_worker_s_memory_is_measured_for_each_number_of_sleepers(tmp_path: Path) -> None:
     memories = midnight(tmp_path, "--sleepers", "4,2")
     assert [memory["sleepers"] for memory in memories] == [2, 4]
     assert all(memory["worker_rss_mb"] > 0 for memory in memories)

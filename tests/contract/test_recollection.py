@@ -1,4 +1,4 @@
-"""What a run knows of its user, and what each thing that happens makes of it."""
+"""What a run knows of its user, and how each event changes it."""
 
 from datetime import date, timedelta
 
@@ -56,7 +56,7 @@ def test_an_activation_is_open_from_its_day_on() -> None:
     assert known.enrolment("e1").region == "FR"
 
 
-def test_credits_add_up_by_asset_and_a_zero_is_none() -> None:
+def test_credits_add_up_by_asset_and_a_credit_of_zero_is_left_out() -> None:
     known = (
         Recollection().with_credit(rewards(DAY, SOL=2, SUI=0)).with_credit(rewards(DAY + ONE_DAY, SOL=3, BNB=1))
     )

@@ -1,4 +1,4 @@
-"""Names that other systems know."""
+"""Names that other systems know must not change."""
 
 from contract import steps
 from contract.steps import Step

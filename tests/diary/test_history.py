@@ -1,4 +1,4 @@
-"""The diary, read back from a server; what goldens tell is in test_replay.py."""
+"""The diary, as it is read from a server. The diaries of golden histories are tested in test_replay.py."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,8 @@ TODAY = start_of(day_of(datetime.now(UTC)))
 
 @pytest.fixture
 async def service(world: World) -> AsyncGenerator[StakingService]:
-    """Of a user who holds 12 SOL, on the full server, whose runs are short; still without a worker."""
+    """The service of a user who holds 12 SOL and whose runs are short, on the full server. There is no worker
+    yet."""
     async with full_server(limit__historyCount__suggestContinueAsNew="50") as client:
         made = StakingService(world, client)
         await world.move("ann", "12", "SOL", TODAY - 5 * ONE_DAY)
@@ -119,12 +120,12 @@ async def test_an_encrypted_history_is_read_by_whoever_has_the_keys(service: Sta
         await diary(service, client=with_keys(service.temporal))
 
 
-async def test_a_user_without_a_workflow_is_told_so(service: StakingService) -> None:
+async def test_for_a_user_without_a_workflow_there_is_a_sentence(service: StakingService) -> None:
     with pytest.raises(NoHistory, match="no workflow of user ann: there never was one"):
         await diary(service)
 
 
-async def test_a_history_of_a_newer_program_is_said_to_be_one(service: StakingService) -> None:
+async def test_a_history_of_a_newer_program_is_recognised_as_one(service: StakingService) -> None:
     started = {"enrolments": [], "what only later versions know": 1}
     await service.temporal.start_workflow(
         WORKFLOW_TYPE, args=["ann", started], id=workflow_id("ann"), task_queue=TASK_QUEUE
@@ -160,7 +161,7 @@ def test_what_went_wrong_is_noted(record: Record, line: tuple[str, str, str] | N
     assert told == ([line] if line else [])
 
 
-def test_what_is_under_way_is_told_with_its_next_attempt() -> None:
+def test_a_step_that_is_under_way_is_shown_with_its_next_attempt() -> None:
     run = Run("run", at("2040-03-04"), continues=None, carried=None)
     waiting = Pending("credit", 4, "the ledger is away", at("2040-03-06 00:01:07"))
     pending = [waiting, Pending("hold", 1, None, None)]

@@ -27,7 +27,7 @@ from embedded.temporal_server import (
     throwaway_server,
 )
 
-# Runs an installation until it is killed; says on stdout which server it has.
+# Runs an installation until it is killed, and prints on stdout which server it has.
 INSTALLATION = """
 import asyncio, sys
 from pathlib import Path
@@ -86,7 +86,7 @@ def status_of_page(url: str) -> int:
 
 
 class Place:
-    """A data directory with an address and a UI port that nobody else uses."""
+    """A data directory, an address and a UI port that nobody else uses."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -97,7 +97,7 @@ class Place:
         return persistent_server(data_dir=self.data_dir, address=self.address, ui_port=self.ui_port, say=say)
 
     def installation(self) -> subprocess.Popen[str]:
-        """An installation in a process of its own, once its server answers."""
+        """Starts an installation in a process of its own, and waits until its server answers."""
         parent = subprocess.Popen(
             [sys.executable, "-c", INSTALLATION, str(self.data_dir), self.address, str(self.ui_port)],
             stdout=subprocess.PIPE,
@@ -127,7 +127,7 @@ def ended_by(parent: subprocess.Popen[str], number: signal.Signals) -> Iterator[
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    # Not plain ASCII, and with a space: how an orphan is recognised must not depend on it.
+    # The name has a space and characters beyond ASCII, since recognising an orphan must not depend on them.
     place = Place(tmp_path / "données du staking")
     yield place
     for pid in pids_listening_with(f"--db-filename {place.data_dir.resolve()}/"):
@@ -422,7 +422,7 @@ async def test_an_orphan_that_ended_is_forgotten(place: Place) -> None:
 
 
 async def test_a_stranger_with_the_pid_of_a_dead_server_is_left_alone(place: Place) -> None:
-    # Our own pid: were it taken for the server's, this run would end here.
+    # This is our own pid. If it were taken for the server's, this run would end here.
     place.data_dir.mkdir()
     state = {"pid": os.getpid(), "address": place.address, "ui_port": place.ui_port}
     (place.data_dir / "temporal.json").write_text(json.dumps(state))
@@ -515,7 +515,7 @@ async def test_a_data_directory_that_cannot_be_made_is_refused(place: Place, tmp
             pass
 
 
-async def test_a_database_that_is_none_is_reported_in_the_words_of_the_server(place: Place) -> None:
+async def test_a_file_that_is_no_database_is_reported_in_the_words_of_the_server(place: Place) -> None:
     place.data_dir.mkdir()
     (place.data_dir / "temporal.db").write_text("no SQLite database at all " * 100)
 
@@ -525,7 +525,9 @@ async def test_a_database_that_is_none_is_reported_in_the_words_of_the_server(pl
     assert not (place.data_dir / "temporal.json").exists()
 
 
-async def test_a_second_installation_is_refused_and_told_who_holds_the_first(place: Place, tmp_path: Path) -> None:
+async def test_a_second_installation_is_refused_and_the_sentence_names_the_process_of_the_first(
+    place: Place, tmp_path: Path
+) -> None:
     with ended_by(place.installation(), signal.SIGINT):
         holder = (place.data_dir / "installation.lock").read_text().strip()
         second = Place(place.data_dir)

@@ -1,4 +1,4 @@
-"""What comes between a worker and the real steps: faults, at a place that a test names."""
+"""Puts faults between a worker and the real steps, at a place that a test names."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ from running.worker import build_worker
 
 
 class ProcessDied(Exception):
-    """What a step's caller sees of a worker that is gone: no answer, and another attempt."""
+    """What the caller of a step sees if the worker is gone: there is no answer, and then another attempt."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Call:
     run: Callable[[], Awaitable[Any]]
     """Runs the real step; any number of times."""
     at_once: bool = False
-    """In a task of the workflow, rather than as an activity."""
+    """Whether the step runs at once, in a task of the workflow, and not as an activity."""
 
 
 Disturb = Callable[[Call], Awaitable[Any]]
@@ -65,12 +65,12 @@ def disturbed_worker(
     disturb: Disturb,
     options: WorkerOptions = WorkerOptions(),  # noqa: B008  # it is frozen
 ) -> Worker:
-    """The real worker; every attempt at a step goes through ``disturb``."""
+    """Runs the real worker. Every attempt at a step goes through ``disturb``."""
     return build_worker(disturbed(client, disturb), ledger, options)
 
 
 def disturbed(client: Client, disturb: Disturb) -> Client:
-    """A client for a worker, of which every attempt at a step goes through ``disturb``."""
+    """A client for a worker. Every attempt of that worker at a step goes through ``disturb``."""
     config = client.config()
     config["interceptors"] = [*config["interceptors"], _Disturbing(disturb)]
     return Client(**config)

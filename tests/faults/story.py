@@ -1,4 +1,4 @@
-"""One user's story, told twice: by the service under faults, and by hand without Temporal."""
+"""One user's story, which happens twice: in the service under faults, and by hand without Temporal."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -31,7 +31,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Move:
-    """A deposit, or a withdrawal where negative."""
+    """A deposit; a negative amount is a withdrawal."""
 
     when: datetime
     tokens: str
@@ -47,7 +47,7 @@ class Span:
 
 
 def movements(from_day: date, count: int) -> list[Move]:
-    """A plain year of a user with two assets: something moves on most days, at odd hours."""
+    """An ordinary year of a user with two assets. Something moves on most days, at irregular hours."""
     opened = start_of(from_day)
     moves = [Move(opened - ONE_DAY, "12", "SOL"), Move(opened - ONE_DAY, "1000.00000007", "SUI")]
     for number in range(1, count):
@@ -67,7 +67,7 @@ async def post(world: World, user: str, moves: Sequence[Move]) -> None:
 
 
 async def lines_by_hand(folder: Path, user: str, moves: Sequence[Move], *spans: Span) -> list[tuple[Any, ...]]:
-    """The statement that the ledger comes to when each day is closed and credited in order, once."""
+    """The statement of a ledger in which each day is closed and credited in order, once."""
     async with a_world(_new(folder)) as world:
         await post(world, user, moves)
         for number, span in enumerate(spans):
@@ -88,7 +88,7 @@ async def lines_by_hand(folder: Path, user: str, moves: Sequence[Move], *spans: 
 
 
 def content(lines: Sequence[StatementLine]) -> list[tuple[Any, ...]]:
-    """What a fault must not change: all but who wrote it and when."""
+    """What a fault must not change: everything except who wrote it and when."""
     names = (
         "user_id",
         "day",
@@ -132,7 +132,7 @@ async def until_paid(ledger: Ledger, user_days: int) -> None:
 
 
 async def while_time_passes(environment: WorkflowEnvironment, request: Awaitable[Answer]) -> Answer:
-    """A request whose steps are retried: the clock that skips is moved on until it is answered."""
+    """Sends a request whose steps are retried, and moves the skipping clock forward until it is answered."""
     answer = asyncio.ensure_future(request)
     while not answer.done():
         await environment.sleep(timedelta(seconds=5))
@@ -146,14 +146,14 @@ async def is_running(client: Client, user: str) -> bool:
 
 
 async def pending_failure(client: Client, user: str) -> str:
-    """What the server knows to be wrong with the step that is being retried; empty if nothing is."""
+    """What the server knows about the failure of the step that is being retried; empty if there is no failure."""
     description = await client.get_workflow_handle(workflow_id(user)).describe()
     failures = [pending.last_failure.message for pending in description.raw_description.pending_activities]
     return failures[0] if failures else ""
 
 
 async def assert_replays(client: Client, user: str) -> None:
-    """The code decides on the history of the user's latest run as it did when that was written."""
+    """Tests that the code replays the history of the user's latest run."""
     history = await client.get_workflow_handle(workflow_id(user)).fetch_history()
     replayer = Replayer(workflows=[SoftStakingWorkflow], data_converter=PYDANTIC)
     await replayer.replay_workflow(history)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.on_both_databases
 
 
 async def first_rewards(world: World, program: Program, **tokens: str) -> dict[str, int]:
-    """What a user who holds these gets for a day, in units by asset; two days are paid."""
+    """What a user with these holdings gets for a day, in units by asset. Two days are paid."""
     async with time_skipping() as environment, build_worker(environment.client, world.ledger):
         now = await environment.get_current_time()
         await post(world, "ann", [Move(now - 4 * ONE_DAY, amount, asset) for asset, amount in tokens.items()])

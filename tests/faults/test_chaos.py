@@ -1,4 +1,4 @@
-"""A month in which any step may fail, die after its commit or run twice: nothing of it can be seen afterwards."""
+"""In a month any step may fail, die after its commit or run twice. Afterwards nothing of it can be seen."""
 
 import random
 from datetime import timedelta

@@ -98,7 +98,7 @@ Outage = Callable[[], Awaitable[None]]
 
 
 async def a_catch_up_with_an_outage(world: World, tmp_path: Path, go_away: Outage, come_back: Outage) -> None:
-    """The ledger goes away before the fifth closing, and comes back once the server knows why it is missed."""
+    """The ledger goes away before the fifth closing, and comes back after the server has recorded the failure."""
     closings = 0
 
     async def take_away_on_the_fifth_day(call: Call) -> Any:
@@ -175,7 +175,7 @@ async def test_connections_that_are_cut_in_the_middle_of_a_credit_lose_nothing(
 
 @contextmanager
 def locked_by_another(folder: Path) -> Generator[None]:
-    """Another process holds what every step needs, and does not let go."""
+    """Another process holds the lock that every step needs, and does not release it."""
     if databases.kind == databases.SQLITE:
         another: Any = sqlite3.connect(
             folder / "ledger.db", isolation_level=None, timeout=60, check_same_thread=False
@@ -200,7 +200,8 @@ async def test_a_database_that_is_locked_in_the_middle_of_a_catch_up_loses_nothi
         receipt, moves = await catch_up(world, client, 20)
         await until_paid(world.ledger, 3)
         with lock:
-            # In a thread: the worker needs this one to end the transaction that may be open just now.
+            # This runs in another thread, since the worker needs this thread to end a transaction that may be
+            # open.
             await asyncio.to_thread(lock.enter_context, locked_by_another(tmp_path))
             paid = await credited_days(world.ledger)
 

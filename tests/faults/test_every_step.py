@@ -1,4 +1,4 @@
-"""Each step, disturbed once in the life of a user: the account comes out as if nothing had happened."""
+"""Each step is disturbed once in the life of a user. The account comes out as if nothing had happened."""
 
 import asyncio
 from datetime import timedelta
@@ -37,7 +37,8 @@ STEPS = [step.name for step in (RECALL, ENROL, SNAPSHOT, COMPUTE, CREDIT, END_EN
 
 
 def silent_until_asked_again() -> Disturb:
-    """Commits, and says nothing until the next attempt has begun; then its answer comes too late."""
+    """The attempt commits, and does not answer before the next attempt has begun. Then its answer comes too
+    late."""
     asked_again = asyncio.Event()
     is_first = True
 
@@ -55,7 +56,8 @@ def silent_until_asked_again() -> Disturb:
 
 
 async def a_life_with(world: World, tmp_path: Path, disturb: Disturb) -> None:
-    """Activated, paid for three days, deactivated: the statement is the one made by hand, and the run is over."""
+    """The user activates, is paid for three days, and deactivates. The statement is the one made by hand, and the
+    run has ended."""
     async with time_skipping() as environment, disturbed_worker(environment.client, world.ledger, disturb):
         now = await environment.get_current_time()
         moves = movements(day_of(now), 5)

@@ -1,4 +1,4 @@
-"""What a run believes of its user may not be true any more: it finds out, recalls, and goes on from there."""
+"""What a run knows of its user may be out of date. The run finds out, recalls, and goes on from there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ A_CHECK = Act(operator="olga", reason="a check")
 
 @dataclass
 class LateCommit:
-    """Holds up the first call of a step until told to go on, and tells how it ended then."""
+    """Holds up the first call of a step until the test lets it go on, and reports how it ended."""
 
     step: str
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +85,7 @@ async def test_a_step_that_outlives_its_terminated_run_changes_nothing(
                 await earlier(service)
             lost = asyncio.create_task(message(service))
             await late.reached.wait()
-            lost.cancel()  # whoever asked has gone; else the message would be sent again to the next run
+            lost.cancel()  # The sender has gone. Otherwise the message would be sent again to the next run.
             await asyncio.gather(lost, return_exceptions=True)
             await service.workflow.terminate("as the runbook says")
             await service.client.resume("ann")

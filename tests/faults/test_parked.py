@@ -1,4 +1,5 @@
-"""What a retry cannot mend parks the loop: nothing ends, nothing is lost, and someone is told."""
+"""A failure that no repetition mends parks the loop. The workflow does not end, nothing is lost, and the status
+says why."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,6 +1,6 @@
-"""Workers that work side by side, that are killed, and that are stopped: everyone is paid once.
+"""Workers work side by side, are killed and are stopped. Every user is paid once.
 
-On both databases where several connections or a killed process are the point; the others are about Temporal.
+The tests about several connections or a killed process run on both databases. The others are about Temporal.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Golden histories: files that show what the histories of running workflows look like.
 
-``first_days.2.json`` is the second shape that the story ``first_days`` has had. Older shapes stay: workflows that
-look so may be running still. ``first_days.commands.txt`` is the fingerprint of the latest shape: its commands, to
-be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history USER` makes of the golden.
+``first_days.2.json`` is the second shape that the story ``first_days`` has had. Older shapes stay, since workflows
+with such histories may still be running. ``first_days.commands.txt`` is the fingerprint of the latest shape: its
+commands, to be read in a diff. ``first_days.2.diary.txt`` is what `starter.py history USER` makes of the golden.
 """
 
 import base64
@@ -56,7 +56,8 @@ class Golden:
 
     @property
     def history(self) -> WorkflowHistory:
-        """To be read only: it is kept, since reading it from the file takes as long as most tests."""
+        """The history; do not change it. It is kept in memory, since reading the file takes as long as most
+        tests."""
         return _history(self)
 
     @property
@@ -68,7 +69,7 @@ class Golden:
         return sorted(started.get("searchAttributes", {}).get("indexedFields", {}))
 
     def write(self, history: History) -> None:
-        """An event a line. Nothing of the machine that recorded it."""
+        """The history as text with one event on each line, without anything about the machine that recorded it."""
         events = ",\n".join(
             json.dumps(_without_this_machine(event), separators=(",", ":"))
             for event in MessageToDict(history)["events"]
@@ -87,7 +88,7 @@ def all_goldens() -> list[Golden]:
 
 
 def latest_goldens() -> dict[str, Golden]:
-    """By name; of several shapes that a story has had, today's."""
+    """The goldens by name. Of a story with several shapes this has the latest one."""
     return {golden.name: golden for golden in all_goldens()}
 
 
@@ -96,18 +97,18 @@ def fingerprint_file(name: str) -> Path:
 
 
 def fingerprint(history: History | WorkflowHistory) -> str:
-    """The commands of a history, one a line. What follows " · " is for the reader and is not compared."""
+    """The commands of a history, one on each line. The text after " · " is for the reader and is not compared."""
     updates: dict[str, str] = {}
     return "".join(f"{line}\n" for event in history.events for line in _command(event, updates))
 
 
 def commands(fingerprint_text: str) -> list[str]:
-    """What must not change: kinds and names, without what summaries say."""
+    """What must not change: the kinds and names of commands, without their summaries."""
     return [line.split(_NOTE)[0] for line in fingerprint_text.splitlines()]
 
 
 def fields(history: History | WorkflowHistory) -> set[str]:
-    """The names of everything in the payloads of a history: what today's models must be able to read."""
+    """The names of all fields in the payloads of a history, which today's models must be able to read."""
     found: set[str] = set()
 
     def look_into(value: Any) -> None:
@@ -129,10 +130,10 @@ def _payloads(value: Any) -> Iterator[str]:
 
 
 async def replay_failure(golden: Golden, change: Callable[[HistoryEvent], None] | None = None) -> str | None:
-    """Why today's code does not decide on a golden as it is written; None if it does.
+    """Why today's code does not replay a golden; None if it does.
 
-    ``change`` changes what its first event shows. Such a replay is one more of the same code, and is spared the
-    sandbox, which takes two thirds of its time.
+    ``change`` changes what the first event shows. Such a replay repeats one of the same code, so it runs without
+    the sandbox, which takes two thirds of the time.
     """
     history = golden.history
     if change is not None:
@@ -159,7 +160,7 @@ async def diary_text(golden: Golden) -> str:
 
 
 def differences(before: str, now: str) -> str:
-    """Two fingerprints beside each other; empty where the commands are the same."""
+    """The difference of two fingerprints; empty if the commands are the same."""
     if commands(before) == commands(now):
         return ""
     return "\n".join(
@@ -188,13 +189,13 @@ def _command(event: HistoryEvent, updates: dict[str, str]) -> Iterator[str]:
             else:
                 yield f"marker {attributes.marker_name} {_patch_id(attributes.details)}".rstrip()
         case "WORKFLOW_EXECUTION_STARTED" | "WORKFLOW_EXECUTION_TERMINATED" | "WORKFLOW_EXECUTION_TIMED_OUT":
-            pass  # what others did to the workflow
+            pass  # These events show what others did to the workflow.
         case "TIMER_FIRED" | "WORKFLOW_EXECUTION_UPDATE_ADMITTED" | "WORKFLOW_EXECUTION_SIGNALED":
             pass
         case other if other.startswith("WORKFLOW_TASK_") or re.fullmatch(
             "ACTIVITY_TASK_(STARTED|COMPLETED|FAILED|TIMED_OUT|CANCELED)", other
         ):
-            pass  # how a command went, not that it was given
+            pass  # These events show the result of a command, and not that it was given.
         case other:
             yield other.lower().replace("_", " ")
 

@@ -1,7 +1,7 @@
 """Records golden histories: `make golden`, or PYTHONPATH=tests python -m histories.record [STORY ...].
 
 A story is recorded when its commands have changed, or the fields in its payloads: as a new shape beside the old
-ones, which stay. Nothing is recorded while an old one does not replay: then the change needs workflow.patched
+ones, which stay. Nothing is recorded if an old shape does not replay: then the change needs workflow.patched
 (docs/changing-workflows.md).
 """
 
@@ -84,7 +84,7 @@ async def _check_that_all_replay() -> None:
 
 
 if __name__ == "__main__":
-    # A story that needs a failure is no reason to show one.
+    # Some stories need failures. They are not shown.
     logging.disable()
     databases.kind = databases.SQLITE
     entrance.main(app)

@@ -1,6 +1,6 @@
-"""The stories that golden histories tell: one of each shape that a user's workflow may have.
+"""The stories of golden histories: one for each shape that a user's history may have.
 
-Each is told by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin
+Each is run by the real workflow on a server whose clock skips, with a ledger that is thrown away. They all begin
 at one instant, and in none do two things happen at the same time, so that a story that is run again makes the same
 commands on the same days.
 """
@@ -33,11 +33,11 @@ from workflows.search_attributes import ALL_KEYS
 from workflows.soft_staking import SoftStakingWorkflow
 
 DAY_1 = date(2040, 3, 4)
-"""Of every story. A server's clock only goes forward, so it must lie ahead."""
+"""The instant at which every story begins. It lies in the future, since a server's clock only goes forward."""
 MORE_THAN_AN_ACCOUNT_HOLDS = "90000000000"
 ANNA = Act(operator="anna", reason="ticket 4711: where the deposit came from is checked")
 DAYS_PER_RUN = 30
-"""As long as runs were when the first stories were told, so that each still has the same runs."""
+"""How many days a run had when the first stories were recorded, so that each story still has the same runs."""
 A_FLEETS_SPREAD = timedelta(hours=1)
 
 
@@ -46,7 +46,7 @@ def day_of_story(number: int) -> date:
 
 
 def on_day(number: int, clock: str) -> datetime:
-    """``on_day(3, "08:30")``: in UTC."""
+    """An instant of the story in UTC, such as ``on_day(3, "08:30")``."""
     return datetime.combine(day_of_story(number), time.fromisoformat(clock), tzinfo=start_of(DAY_1).tzinfo)
 
 
@@ -75,7 +75,8 @@ async def hold_and_release(service: StakingService) -> None:
 
 
 async def empty_pool(service: StakingService) -> None:
-    """Funded for a day and asked by an operator; then funded for good, and asked by the workflow itself."""
+    """The pool is funded for one day, and an operator has it asked. Then it is funded for good, and the workflow
+    asks by itself."""
     await service.activate()
     await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
@@ -100,7 +101,7 @@ async def blocked_and_retried(service: StakingService) -> None:
 
 
 async def deactivation(service: StakingService) -> None:
-    """With an owed day, which is paid before the workflow completes."""
+    """The user stops while a day is owed. It is paid before the workflow completes."""
     await service.activate()
     await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
@@ -117,7 +118,7 @@ async def continue_as_new(service: StakingService) -> None:
 
 
 async def reactivation(service: StakingService) -> None:
-    """While a day of the enrolment before is still owed."""
+    """The user activates again while a day of the last enrolment is still owed."""
     await service.activate()
     await service.skip_to(on_day(3, "00:01:45"))
     await service.reaches_state("waiting for pool SOL")
@@ -136,7 +137,7 @@ async def back_dated(service: StakingService) -> None:
 
 
 async def with_search_attributes(service: StakingService) -> None:
-    """Each of the values that they may have."""
+    """The search attributes take each of their possible values."""
     await service.activate()
     await service.client.hold("ann", ANNA)
     await service.client.release("ann", ANNA)
@@ -151,7 +152,7 @@ async def with_search_attributes(service: StakingService) -> None:
 
 
 async def search_attributes_taken_up(service: StakingService) -> None:
-    """By a run that began on a worker which wrote none."""
+    """Search attributes are written by a run that began on a worker which wrote none."""
     assert isinstance(service, Storyteller)
     await service.activate()
     await service.stop_worker_at_rest()
@@ -163,7 +164,7 @@ async def search_attributes_taken_up(service: StakingService) -> None:
 
 
 async def found_after_a_month(service: StakingService) -> None:
-    """Search attributes are written by one run, and known to the next."""
+    """Search attributes are written by one run, and the next run knows them."""
     await service.activate(back_dated_to=at("2040-02-01 18:30"))
     await service.credited_through(DAY_1 - ONE_DAY)
     await service.skip_to(on_day(3, "01:00"))
@@ -188,7 +189,7 @@ async def refused_and_noted(service: StakingService) -> None:
 
 
 async def region_restricted(service: StakingService) -> None:
-    """From Day 4 on, by a program that was known before."""
+    """The region is restricted from Day 4 on, by a program that was applied before."""
     stricter = program_with(str(day_of_story(4))).model_copy(update={"restricted_regions": ["FR"]})
     await service.world.apply(stricter)
     await service.activate()
@@ -197,7 +198,7 @@ async def region_restricted(service: StakingService) -> None:
 
 
 async def resumed(service: StakingService) -> None:
-    """From the ledger, after the workflow was terminated."""
+    """The user is taken up from the ledger after the workflow was terminated."""
     await service.activate()
     await service.skip_to(on_day(3, "01:00"))
     await service.credited_through(day_of_story(2))
@@ -208,7 +209,8 @@ async def resumed(service: StakingService) -> None:
 
 
 async def retried_step(service: StakingService) -> None:
-    """Which leaves no other commands in a history than a step that succeeds at once."""
+    """A step fails at once and is refused; the history then has the same commands as that of a step that succeeds
+    at once."""
     await service.activate()
     await service.skip_to(on_day(3, "01:00"))
     await service.credited_through(day_of_story(2))
@@ -229,7 +231,7 @@ class Story:
     spread: timedelta = field(default=timedelta())
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE
     changes_workers: bool = False
-    """So that one must take over from another."""
+    """How many workers there are one after the other, so that one must take over from another."""
     failing: dict[str, int] = field(default_factory=dict)
     """How often a step fails before it succeeds, by the name of the step."""
 
@@ -262,16 +264,16 @@ STORIES = [
 
 
 class LedgerAway(Exception):
-    """What a retry mends."""
+    """The failure of a step that a repetition mends."""
 
 
 class Storyteller(StakingService):
-    """The service as a story wants it."""
+    """The service with the settings of a story."""
 
     story: Story
 
     async def start_worker(self, *, forgetful: bool = False) -> None:
-        """``forgetful`` as everywhere; a story in which workers come and go is told by none but such."""
+        """``forgetful`` as in ``StakingService``. A story in which workers come and go needs such workers."""
         failures = Counter(self.story.failing)
 
         async def fail_at_first(call: Call) -> Any:
@@ -295,7 +297,8 @@ class Storyteller(StakingService):
         await self._worker.enter_async_context(worker)
 
     async def register_search_attributes(self) -> None:
-        """As `setup` does, which asks more of a server than this one can answer."""
+        """Registers the search attributes as `setup` does. `setup` itself needs answers that this server cannot
+        give."""
         await self.temporal.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=self.temporal.namespace,
@@ -304,14 +307,14 @@ class Storyteller(StakingService):
         )
 
     async def rests(self) -> bool:
-        """Nothing of the latest run is on its way: neither a task of the workflow nor a step."""
+        """Waits until the latest run has neither a workflow task nor a step under way."""
         events = (await self.workflow.fetch_history()).events
         begun = sum(event.event_type in _BEGINNINGS for event in events)
         return begun == sum(event.event_type in _ENDINGS for event in events)
 
 
 async def histories_of(story: Story) -> dict[str, History]:
-    """Tells a story; answers the history of each of its runs, by name."""
+    """Runs a story and returns the history of each of its runs, by name."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
             service = Storyteller(world, environment.client, environment)

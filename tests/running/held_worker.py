@@ -1,7 +1,8 @@
-"""worker.py whose snapshots wait: each says so in a file ``reached``, and goes on once there is a file ``go``.
+"""worker.py with snapshots that wait. Each writes a file ``reached`` and goes on as soon as there is a file
+``go``.
 
-Nothing else ends the waiting, a cancellation least of all. With HURRIED_STOP in the environment the limits of a
-stop are short.
+Nothing else ends the waiting, not even a cancellation. With HURRIED_STOP in the environment the limits of a stop
+are short.
 """
 
 import asyncio

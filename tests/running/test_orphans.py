@@ -4,7 +4,7 @@ import sys
 import pytest
 from world import ROOT
 
-# What process 1 of a container is to orphans, any Linux process can be to its own descendants.
+# Any Linux process can adopt the orphans among its descendants, as process 1 of a container does.
 SCRIPT = """
 import asyncio, ctypes, os, subprocess
 from running.orphans import reap_orphans

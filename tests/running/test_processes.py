@@ -1,4 +1,4 @@
-"""worker.py with one process and with several: what it survives, how it stops, and how it says so."""
+"""worker.py with one process and with several: what it survives, how it stops, and what it reports."""
 
 import json
 import os
@@ -28,7 +28,7 @@ HELD_WORKER = Path(__file__).with_name("held_worker.py")
 
 
 class Watched(Worker):
-    """A worker beside a test's own server and ledger, whose steps wait, and whose health is told."""
+    """A worker with a server and a ledger of the test. Its steps wait, and its health can be asked for."""
 
     def __init__(self, folder: Path, client: Client, *arguments: str, **variables: str) -> None:
         (port,) = free_ports(1)
@@ -41,7 +41,7 @@ class Watched(Worker):
         super().__init__(folder, variables, "--health", f"127.0.0.1:{port}", *arguments, script=HELD_WORKER)
 
     def health(self, path: str) -> tuple[int, list[str]]:
-        """The status, and the problems that it tells."""
+        """The status of the health answer, and the problems in it."""
         try:
             with urllib.request.urlopen(f"{self._health}{path}") as answer:
                 return answer.status, json.load(answer)["problems"]
@@ -51,7 +51,7 @@ class Watched(Worker):
 
 @contextmanager
 def ended(worker: Watched) -> Generator[Watched]:
-    """Nothing of it is left after the test, however that went."""
+    """Ends everything after the test, whether it passed or failed."""
     children: list[int] = []
     try:
         worker.wait_until_it_polls()
@@ -110,7 +110,7 @@ async def test_killed_worker_processes_are_replaced_and_stopped_ones_finish_thei
     await assert_audit_is_clean(world.ledger)
 
 
-async def test_a_second_signal_ends_several_processes_at_once(world: World, tmp_path: Path) -> None:
+async def test_a_second_signal_ends_several_processes_immediately(world: World, tmp_path: Path) -> None:
     async with full_server() as client:
         with ended(Watched(tmp_path, client, "--processes", "2")) as worker:
             await a_held_step(world, client, tmp_path, "ann", 1)

@@ -33,7 +33,7 @@ async def a_worker(server: Client, world: World, build_id: str | None) -> Worker
 
 
 async def make_current(server: Client, build_id: str) -> None:
-    """As docs/running-workers.md says, once the server knows of the version."""
+    """Makes a version current as docs/running-workers.md says, as soon as the server knows it."""
 
     async def is_made() -> bool:
         command = [

@@ -197,7 +197,7 @@ def test_an_interrupt_while_the_server_is_started_again_ends_in_good_order(place
 
 
 def break_the_database(place: Installation) -> None:
-    """So that no server can start on it."""
+    """Damages the database, so that no server can start on it."""
     for file in place.data_dir.glob("temporal.db*"):
         file.unlink()
     (place.data_dir / "temporal.db").mkdir()

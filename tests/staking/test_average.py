@@ -18,7 +18,7 @@ MIDNIGHT = start_of(DAY)
 LAST_MICROSECOND = end_of(DAY) - timedelta(microseconds=1)
 Movement = tuple[datetime, int]
 
-# Few instants beside the many, so that movements often meet at one.
+# Besides all instants there are a few fixed ones, so that movements often happen at the same instant.
 INSTANTS = st.one_of(
     st.sampled_from([MIDNIGHT, MIDNIGHT + timedelta(hours=12), LAST_MICROSECOND]),
     st.integers(0, 86_400_000_000 - 1).map(lambda us: MIDNIGHT + timedelta(microseconds=us)),
@@ -38,7 +38,7 @@ def days_of_holding(draw: st.DrawFn) -> tuple[int, list[Movement]]:
 
 
 def holdings_in_force(opening: int, movements: list[Movement]) -> list[tuple[datetime, int]]:
-    """From when each holding of the day was in force, movements at one instant taken together."""
+    """The instant from which each holding of the day was in force. Movements at one instant are taken together."""
     steps = [(MIDNIGHT, opening)]
     for instant, together in groupby(sorted(movements), key=lambda movement: movement[0]):
         after = steps[-1][1] + sum(change for _, change in together)
@@ -49,7 +49,7 @@ def holdings_in_force(opening: int, movements: list[Movement]) -> list[tuple[dat
 
 
 def average_step_by_step(opening: int, movements: list[Movement]) -> int:
-    """What each holding weighs by the share of the day that it lasted, summed as fractions of a token."""
+    """Each holding times the share of the day that it lasted, summed as fractions of a token."""
     steps = holdings_in_force(opening, movements)
     ends = [instant for instant, _ in steps[1:]] + [end_of(DAY)]
     tokens = Fraction(0)

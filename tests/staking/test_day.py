@@ -54,7 +54,7 @@ def closing_of(day: date, *, enrolment_id: str = "1") -> SnapshotRequest:
 
 
 def in_order(day: date, before: DayBefore | None = None, **others: Any) -> ClosingFacts:
-    """What is recorded of a user whose days before this one are all closed."""
+    """The facts of a user whose earlier days are all closed."""
     facts: dict[str, Any] = {"closed_through": start_of(day), "enrolment": ENROLLED, "before": before, **others}
     return ClosingFacts(**facts)
 
@@ -84,7 +84,7 @@ def test_a_day_may_be_closed_when_it_is_its_turn(day: date, facts: ClosingFacts)
 
 @dataclass(frozen=True)
 class Refused:
-    """A day that may not be closed, and what is said about it."""
+    """The facts of a day that may not be closed, and the sentence of the refusal."""
 
     day: date
     facts: ClosingFacts

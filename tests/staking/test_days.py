@@ -120,7 +120,7 @@ def test_a_credit_is_late_after_eight_unless_its_day_was_back_dated(
     assert is_late(DAY, credited_at=credited_at, enrolled_at=enrolled_at) is late
 
 
-def test_lateness_does_not_depend_on_the_time_zone_it_is_told_in():
+def test_lateness_does_not_depend_on_the_time_zone_of_the_instant():
     tokyo = timezone(timedelta(hours=9))
     assert not is_late(DAY, credited_at=DEADLINE.astimezone(tokyo), enrolled_at=LONG_BEFORE)
     assert is_late(DAY, credited_at=(DEADLINE + MICROSECOND).astimezone(tokyo), enrolled_at=LONG_BEFORE)

@@ -24,7 +24,7 @@ HELD = {"SOL": parse_amount("1")}
 
 
 def activation(**changes: Any) -> Activation:
-    """An activation that nothing speaks against, but for the changes."""
+    """An activation that meets every condition, except for the changes."""
     return Activation(**{"region": "FR", "channel": "web", "documents": PROGRAM.documents, **changes})
 
 

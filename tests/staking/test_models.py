@@ -1,4 +1,4 @@
-"""What crosses Temporal and the other borders arrives as it was sent, or is refused."""
+"""Data that crosses Temporal or another border arrives as it was sent, or is refused."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -125,7 +125,7 @@ def test_a_model_cannot_be_changed_after_the_fact(model: BaseModel):
     ],
     ids=["activation", "compute", "credit"],
 )
-def test_the_answers_of_a_step_are_told_apart(union: Any, answers: list[BaseModel]):
+def test_the_answers_of_a_step_can_be_distinguished(union: Any, answers: list[BaseModel]):
     adapter = TypeAdapter[BaseModel](union)
     for answer in answers:
         assert adapter.validate_json(adapter.dump_json(answer)) == answer
@@ -152,7 +152,7 @@ def test_a_reward_computed_before_formulas_had_numbers_is_of_the_first():
         (END, "operator"),
     ],
 )
-def test_what_was_sent_before_a_user_could_be_told_something_is_read(model: BaseModel, field: str):
+def test_what_was_sent_before_there_were_texts_for_users_is_read(model: BaseModel, field: str):
     crossing = model.model_dump(mode="json")
     del crossing[field]
     assert type(model).model_validate(crossing) == model

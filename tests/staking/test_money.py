@@ -1,4 +1,4 @@
-"""Amounts: what is read, what is refused and why, and that nothing is lost between text and units."""
+"""Amounts: which texts are read, which are refused and why, and that nothing is lost between text and units."""
 
 from decimal import Decimal
 from fractions import Fraction

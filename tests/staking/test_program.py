@@ -1,4 +1,4 @@
-"""The program file: what it says, and every problem named with its key."""
+"""The program file: what it says, and that every problem is named with its key."""
 
 import re
 from datetime import date
@@ -132,7 +132,7 @@ DATE_ONLY = "write a date without a time, such as 2026-01-31"
 ASSET_CODE = "is not an asset code: 1 to 32 printable characters without blanks"
 DOCUMENT_NAME = "a document name is 1 to 64 lower-case letters, digits and _, a letter first"
 
-# What is written wrongly: the part of the file, what stands there instead, and what the engineer is told.
+# Mistakes in a file: the part of the file, what stands there instead, and the sentence that the engineer reads.
 FAULTS = {
     "a negative minimum": ('minimum = "1"', 'minimum = "-1"', "assets.SOL.minimum: -1 is negative"),
     "a negative cap": ('"10000"', '"-5"', "assets.SOL.cap: -5 is negative"),
@@ -256,7 +256,7 @@ def test_every_problem_of_a_file_is_reported():
     )
 
 
-def test_an_empty_file_is_told_all_that_it_lacks():
+def test_an_empty_file_is_refused_with_everything_that_it_lacks():
     assert problems("") == [
         f"{key}: missing"
         for key in ("effective_from", "minimum_app_version", "restricted_regions", "documents", "assets")
@@ -294,7 +294,7 @@ def test_a_vast_file_is_refused_unread(text: str):
     assert problem == f"a program file has at most 262144 characters, this one has {len(text)}"
 
 
-def test_a_problem_is_told_in_few_words_however_long_the_key():
+def test_a_problem_is_reported_in_few_words_however_long_the_key_is():
     assert all(len(problem) < 200 for problem in problems("k" * 100_000 + " = 1\n" + SMALL))
 
 

@@ -1,4 +1,4 @@
-"""Rules 3, 4 and 12: what a day earns in one asset, and why where it earns nothing."""
+"""Rules 3, 4 and 12: what a day earns in one asset, and the reason if it earns nothing."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

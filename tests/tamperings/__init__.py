@@ -1,4 +1,5 @@
-"""Everything that somebody could change behind the code's back, with every breach that the audit reports of it."""
+"""Everything that somebody could change in the database without our code, with every breach that the audit
+reports."""
 
 from tamperings.acts import ACTS
 from tamperings.days import DAYS

@@ -1,4 +1,4 @@
-"""Changes behind the code's back, of the rich world's ledger: what is done, and the names of what is there."""
+"""Changes of the rich world's ledger that bypass our code: the change, and the names of the rows that it uses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,14 +41,15 @@ NAMED = {
     "pool_doge": account("pool", "DOGE"),
     "outside_sol": account("outside", "SOL"),
 }
-"""The numbers that a database gave, by the names under which the breaches below speak of them."""
+"""The numbers that the database gave, by the names that the breaches below use for them."""
 NAMED_AFTERWARDS = {"new": NEW, "new_but_one": NEW_BUT_ONE}
 
 
 def entry(
     effective_at: int, amounts: Mapping[tuple[str, str], int], *, kind: str = "deposit", user: str = "ann"
 ) -> list[str]:
-    """An entry behind the code's back, with the balances it makes. Amounts in units, by owner and asset."""
+    """SQL for an entry that bypasses our code, and for the balances that it makes. Amounts are in units, by owner
+    and asset."""
     statements = [
         "INSERT INTO entries (kind, user_id, effective_at, recorded_at) "
         f"VALUES ('{kind}', '{user}', {effective_at}, 0)"
@@ -63,7 +64,7 @@ def entry(
 
 
 def reversal_of(entry_id: str, effective_at: int, *, change: str = "-amount") -> list[str]:
-    """What takes an entry back."""
+    """SQL that reverses an entry."""
     return [
         "INSERT INTO entries (kind, user_id, effective_at, recorded_at, operator, reason, reverses) "
         f"SELECT 'reversal', user_id, {effective_at}, 0, 'olga', 'paid in error', entry_id FROM entries "
@@ -80,7 +81,7 @@ def reversal_of(entry_id: str, effective_at: int, *, change: str = "-amount") ->
 
 
 def twice(table: str, where: str) -> list[str]:
-    """A row twice, in a table that has lost its keys."""
+    """SQL that writes a row twice, in a table that has lost its keys."""
     cascade = " CASCADE" if databases.kind == databases.POSTGRESQL else ""
     return [
         f"CREATE TABLE copy AS SELECT * FROM {table}",
@@ -98,7 +99,7 @@ BOB_SOL_5 = f"user_id = 'bob' AND asset = 'SOL' AND day = {DAY_5}"
 
 @dataclass(frozen=True)
 class Tampering:
-    """What is done behind the code's back, and every breach that follows."""
+    """A change that bypasses our code, and every breach that follows from it."""
 
     statements: list[str]
     breaches: list[str]

@@ -1,4 +1,4 @@
-"""Where metrics are served, and one sentence where they cannot be."""
+"""Where metrics are served, and the sentence if they cannot be served."""
 
 import pytest
 from measured import free_address, scraped
@@ -32,7 +32,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "9464", ":9464", "host", "host:", "host:0", "host:65536", "::1:9464", "h:٣"])
-def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
+def test_a_text_that_is_no_address_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT such as"):
         Address.parse(text)
 

@@ -1,4 +1,4 @@
-"""Logs: whose step, which day, which attempt; and no amount and no region."""
+"""A log line says whose step it is, for which day and which attempt, and has no amount and no region."""
 
 import io
 import json
@@ -163,13 +163,13 @@ async def test_every_credited_day_has_a_line_that_says_whose_and_no_line_has_an_
         "workflow_id": "soft-staking/ann",
         "run_id": run_id,
     }
-    # An instant may have the same digits.
+    # An instant in the line may have the same digits as an amount.
     told = json.dumps([{name: told for name, told in line.items() if name != "time"} for line in lines_of(stream)])
     secrets = (r"0\.00026301", r"\b26301\b", r"12\.0", '"FR"')
     assert [secret for secret in secrets if re.search(secret, told)] == []
 
 
-async def test_a_wait_for_a_pool_is_warned_of_once_however_often_it_is_asked_and_its_end_is_told(
+async def test_a_wait_for_a_pool_has_one_warning_however_often_it_is_asked_and_its_end_has_a_line(
     tmp_path: Path,
 ) -> None:
     stream = io.StringIO()

@@ -1,4 +1,5 @@
-"""What a real worker and its pages show to Prometheus after they paid a user; and that others name only that."""
+"""The metrics that a real worker and its pages show after a user was paid. Dashboard and alerts name only
+these."""
 
 import asyncio
 import json
@@ -39,7 +40,7 @@ def expressions(thing: Any) -> Iterator[str]:
 
 
 def ours(metrics: Metrics) -> set[str]:
-    """Our metrics by name, a histogram by its own."""
+    """The names of our metrics. A histogram has one name."""
     return {_PART_OF_HISTOGRAM.sub("", name) for name in metrics.names if name.startswith("soft_staking_")}
 
 
@@ -53,7 +54,7 @@ def test_a_credited_day_is_counted_with_its_reward(metrics: Metrics) -> None:
 def test_what_an_operator_watches_is_read_from_the_ledger(metrics: Metrics) -> None:
     ((_, reward),) = compounding("12", "0.008", 1)
     units = int(reward.scaleb(8))
-    # A day after the credit the next is over, and nobody has processed it.
+    # A day after the credit, the next day is over and nobody has processed it.
     for held in ("false", "true"):
         owed = 1 if held == "false" else 0
         assert metrics.value("soft_staking_owed_days", held=held, back_dated="false") == owed

@@ -1,4 +1,4 @@
-"""Traces: sent where a collector is named, without a word of what an error says; and nothing otherwise."""
+"""Traces are sent if a collector is named, without the messages of errors. Otherwise nothing is sent."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a connection to Temporal is one sentence that says which side speaks what."""
+"""A problem with a connection to Temporal is one sentence that says which side speaks which protocol."""
 
 import asyncio
 import ssl
@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def a_certificate(folder: Path) -> tuple[Path, Path]:
-    """Of this machine, by nobody whom anybody trusts, and its key."""
+    """A certificate of this machine, which nobody trusts, and its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder(NAME, NAME, key.public_key(), x509.random_serial_number())
@@ -45,7 +45,7 @@ def a_certificate(folder: Path) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def a_server(folder: Path | None) -> AsyncGenerator[str]:
-    """Answers nobody, and speaks TLS if it has a folder for its certificate."""
+    """A server that answers nobody. It speaks TLS if it has a folder for its certificate."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
@@ -69,7 +69,7 @@ async def refusal(address: str, tls: bool | TLSConfig) -> str:
     return sentence
 
 
-async def test_tls_spoken_to_a_plain_server_is_told_as_that() -> None:
+async def test_tls_spoken_to_a_plain_server_is_named_as_the_problem() -> None:
     async with full_server() as client:
         address = client.service_client.config.target_host
         sentence = await refusal(address, tls=True)
@@ -78,7 +78,7 @@ async def test_tls_spoken_to_a_plain_server_is_told_as_that() -> None:
     assert "TEMPORAL_TLS=false" in sentence
 
 
-async def test_a_server_that_speaks_tls_and_is_asked_without_is_told_as_that(tmp_path: Path) -> None:
+async def test_a_server_that_speaks_tls_and_is_asked_without_it_is_named_as_the_problem(tmp_path: Path) -> None:
     async with a_server(tmp_path) as address:
         sentence = await refusal(address, tls=False)
 
@@ -86,7 +86,7 @@ async def test_a_server_that_speaks_tls_and_is_asked_without_is_told_as_that(tmp
     assert "TEMPORAL_TLS=true" in sentence
 
 
-async def test_a_certificate_that_is_not_accepted_is_told_as_that(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_accepted_is_named_as_the_problem(tmp_path: Path) -> None:
     async with a_server(tmp_path) as address:
         sentence = await refusal(address, tls=True)
 
@@ -95,7 +95,7 @@ async def test_a_certificate_that_is_not_accepted_is_told_as_that(tmp_path: Path
 
 
 @pytest.mark.parametrize("tls", [True, False])
-async def test_what_hangs_up_at_once_and_what_is_not_there_is_no_temporal_server(tls: bool) -> None:
+async def test_a_server_that_hangs_up_immediately_or_is_not_there_is_no_temporal_server(tls: bool) -> None:
     async with a_server(None) as address:
         hung_up = await refusal(address, tls)
     away = await refusal("127.0.0.1:1", tls)

@@ -1,4 +1,5 @@
-"""With keys set, what reaches Temporal says nothing about anyone, and whoever has the keys reads it for years."""
+"""With keys set, Temporal can read nothing about any user, and whoever has the keys can read everything for
+years."""
 
 import asyncio
 import os
@@ -101,7 +102,7 @@ def test_a_payload_is_not_read_under_another_name_of_its_key() -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, NEW], ids=["no key", "another key"])
-def test_who_lacks_the_key_is_told_which(keys: dict[str, bytes]) -> None:
+def test_a_process_without_the_key_learns_which_key_it_is(keys: dict[str, bytes]) -> None:
     with pytest.raises(PayloadUnreadable, match="under the key 'old', which is not among those of SOFT_STAKING_"):
         decoded(keys, encoded(OLD, PAYLOAD))
 
@@ -158,7 +159,7 @@ def test_the_setting_names_the_keys_the_newest_first() -> None:
         (f"2026:{BASE64},2026:{BASE64}", "two keys have the id '2026'"),
     ],
 )
-async def test_keys_that_are_none_are_refused_and_never_told(
+async def test_texts_that_are_no_keys_are_refused_and_never_shown(
     text: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValidationError, match=sentence) as refused:
@@ -193,14 +194,15 @@ async def a_step_that_tells_what_it_saw(_call: Call) -> Any:
 
 
 async def raw_histories(service: StakingService) -> bytes:
-    """Every byte that Temporal has of the user's latest runs."""
+    """Every byte that Temporal has stored of the user's latest runs."""
     described = (await service.workflow.describe()).raw_description.SerializeToString()
     events = [event for run in await service.runs() for event in run]
     return described + b"".join(event.SerializeToString() for event in events)
 
 
 async def an_eventful_life(service: StakingService) -> bytes:
-    """A refusal, a failed update, an activation, a step that fails, a blocked one, an empty pool, days, an end."""
+    """A user's life with a refusal, a failed update, an activation, a failing step, a blocked step, an empty pool,
+    days and an end."""
     world, today = service.world, utc_now().date()
     await service.deposit(HELD, when=start_of(today - 4 * ONE_DAY))
     refusal = await service.answer_to(activation(region="US-NY"))

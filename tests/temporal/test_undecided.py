@@ -1,4 +1,5 @@
-"""Where nobody decided, the answer is never a refusal: asked again in time, and told as unknown after it."""
+"""If nobody has decided about a request, the answer is never a refusal. The request is sent again while there is
+time, and then reported as unknown."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -34,9 +35,9 @@ from temporal.unanswered import why_unanswered
 
 LONG, SHORT = timedelta(seconds=60), timedelta(seconds=1)
 LONG_ENOUGH_TO_FAIL = timedelta(seconds=12)
-"""For a worker to take a task and to fail, on a machine that is busy too."""
+"""The time for a worker to take a task and to fail, also on a busy machine."""
 IN_FLIGHT_MAX = 10
-"""Of Temporal, updates of one run."""
+"""Temporal's limit of updates in one run."""
 ACT = Act(operator="olga", reason="a check")
 
 DECIDED_BY_TEMPORAL = {
@@ -68,7 +69,7 @@ def test_every_status_of_grpc_is_decided_or_open() -> None:
 
 @asynccontextmanager
 async def a_full_service(world: World, *, has_worker: bool = True) -> AsyncGenerator[StakingService]:
-    """In real time, and ann with something to earn on."""
+    """A service in real time, and ann with holdings that earn."""
     await world.move("ann", "12", "SOL", world.ledger.clock())
     async with full_server(history__workflowTaskRetryMaxInterval='"1s"') as client:
         service = StakingService(world, client)
@@ -113,7 +114,7 @@ def takes_no_more(client: Client) -> Callable[[], Awaitable[bool]]:
     return look
 
 
-async def test_more_updates_than_a_run_takes_at_once_are_all_answered_in_the_end(world: World) -> None:
+async def test_more_simultaneous_updates_than_a_run_takes_are_all_answered_in_the_end(world: World) -> None:
     async with a_full_service(world) as service:
         client = await impatient(service.temporal)
         async with world.ledger.write():
@@ -205,7 +206,7 @@ async def test_what_temporal_does_not_take_is_no_refusal_of_the_service(world: W
 
 @workflow.defn(name=WORKFLOW_TYPE, sandboxed=False)
 class OfAnotherVersion:
-    """Has none of our messages."""
+    """A workflow that has none of our messages."""
 
     @workflow.run
     async def run(self, user_id: str) -> None:
@@ -244,7 +245,8 @@ async def test_a_missing_search_attribute_is_named_and_setup_mends_it_without_a_
 
 
 async def told(ask: Callable[[], Awaitable[object]], words: str) -> str:
-    """What is said of a request that has no answer, once it has the words: a busy machine says less at first."""
+    """The sentence about a request without an answer, as soon as it has these words. On a busy machine it says
+    less at first."""
 
     async def look() -> str:
         said = str(await failure_of(ask()))
@@ -268,14 +270,14 @@ class Defective:
         raise RuntimeError("a defect in the code")
 
 
-async def test_a_defect_in_the_workflows_code_is_told_with_its_sentence(world: World) -> None:
+async def test_a_defect_in_the_workflows_code_is_reported_with_its_sentence(world: World) -> None:
     async with full_server() as client, Worker(client, task_queue=TASK_QUEUE, workflows=[Defective]):
         said = str(await failure_of(an_activation(client, LONG_ENOUGH_TO_FAIL)))
     assert "its workflow task fails: a defect in the code; mend that" in said
     assert "repeating it is safe" in said
 
 
-async def test_a_history_that_the_program_does_not_fit_is_told_as_that(world: World) -> None:
+async def test_a_history_that_does_not_fit_the_program_is_reported_as_one(world: World) -> None:
     async with a_full_service(world) as service:
         await an_activation(service.temporal)
         await service.stop_worker()
@@ -288,7 +290,7 @@ async def test_a_history_that_the_program_does_not_fit_is_told_as_that(world: Wo
     assert "ondeterminism" in said
 
 
-async def test_a_worker_without_the_key_is_told_with_the_key(world: World) -> None:
+async def test_a_worker_without_the_key_is_reported_with_the_id_of_the_key(world: World) -> None:
     async with full_server() as plain:
         client = await Client.connect(
             plain.service_client.config.target_host, data_converter=data_converter({"new": bytes(32)})
@@ -300,16 +302,16 @@ async def test_a_worker_without_the_key_is_told_with_the_key(world: World) -> No
     assert "under the key 'new'" in said
 
 
-# Who asks for work.
+# Workers that ask for work, and workers that do not.
 
 
-async def test_a_step_that_fails_is_told_with_its_failure(world: World) -> None:
+async def test_a_step_that_fails_is_reported_with_its_failure(world: World) -> None:
     async with a_full_service(world) as service:
         await world.sql("ALTER TABLE users RENAME TO users_elsewhere")
         await told(lambda: an_activation(service.temporal, SHORT), "its step")
 
 
-async def test_a_worker_that_is_at_work_is_told_apart_from_one_that_is_gone(world: World) -> None:
+async def test_a_worker_that_is_at_work_is_distinguished_from_one_that_is_gone(world: World) -> None:
     async with a_full_service(world) as service:
         asked_at = datetime.now(UTC)
         async with world.ledger.write():

@@ -1,4 +1,4 @@
-"""Nobody who sends a message waits behind all the users whom a midnight wakes."""
+"""A person who sends a message does not wait behind all the users who wake at midnight."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ A_CHECK = Act(operator="anna", reason="a check")
 FEW_PLACES = replace(WorkerOptions(), max_concurrent_workflow_tasks=2, max_polls=2)
 HIGHEST = 1
 ONE_PARTITION = {"matching__numTaskqueueReadPartitions": "1", "matching__numTaskqueueWritePartitions": "1"}
-"""A server keeps a queue in several parts, each of which has an order of its own."""
+"""The server divides a queue into several partitions, each of which has an order of its own."""
 
 
 async def holds(world: World, *users: str) -> None:
@@ -41,7 +41,7 @@ async def holds(world: World, *users: str) -> None:
 
 
 async def wakes(client: Client, world: World, user: str) -> None:
-    """A run whose user is owed a day, and whose task waits for a worker."""
+    """Starts a run whose user is owed a day, and whose task waits for a worker."""
     activated_at = datetime.now(UTC) - 2 * ONE_DAY
     assert isinstance(await world.enrol(user, activated_at), Receipt)
     await world.snapshot(user, day_of(activated_at))
@@ -59,7 +59,7 @@ async def falls_asleep(service: SoftStakingClient, user: str) -> None:
 
 
 async def wait_before_the_others(client: Client, tasks: int) -> None:
-    """So many tasks of workflows wait for a worker with the highest priority."""
+    """Waits until so many workflow tasks with the highest priority wait for a worker."""
 
     async def waiting() -> bool:
         described = await client.workflow_service.describe_task_queue(
@@ -76,7 +76,7 @@ async def wait_before_the_others(client: Client, tasks: int) -> None:
 
 
 async def in_the_order_of_their_tasks(client: Client, users: Sequence[str], since: datetime) -> list[str]:
-    """By the first task that a worker began since then."""
+    """The users, ordered by the first task that a worker began since an instant."""
 
     async def began_at(user: str) -> tuple[int, str]:
         history = await client.get_workflow_handle(workflow_id(user)).fetch_history()
@@ -91,7 +91,7 @@ async def in_the_order_of_their_tasks(client: Client, users: Sequence[str], sinc
 
 
 def priorities(events: Sequence[HistoryEvent]) -> list[Priority]:
-    """Of a workflow, one after the other."""
+    """The priorities that a workflow had, one after the other."""
     return [
         event.workflow_execution_options_updated_event_attributes.priority
         for event in events
@@ -100,7 +100,8 @@ def priorities(events: Sequence[HistoryEvent]) -> list[Priority]:
 
 
 async def test_messages_are_answered_before_those_who_wake_whoever_sends_them(world: World) -> None:
-    """To a new user, to one who sleeps, and to the one who would be the last to be paid."""
+    """The messages are for a new user, for a user who sleeps, and for the user who would be the last to be
+    paid."""
     async with full_server(**ONE_PARTITION) as client:
         service = SoftStakingClient(client, timeout=PATIENCE)
         await holds(world, *WAKING, ASLEEP, NEW)
@@ -123,10 +124,10 @@ async def test_messages_are_answered_before_those_who_wake_whoever_sends_them(wo
             for user in WAKING[:-1]:
                 await falls_asleep(service, user)
         order = await in_the_order_of_their_tasks(client, [*WAKING, ASLEEP, NEW], since)
-        # Those that two places have at one time may have begun in any order.
+        # A worker has two slots, so two tasks may have begun in either order.
         assert {NEW, ASLEEP, LAST} <= set(order[:5])
         assert await world.statement(LAST) == []
-        # Whoever was answered waits like the others again.
+        # After the answer, a user waits like the others again.
         for user in (NEW, ASLEEP, LAST):
             history = await client.get_workflow_handle(workflow_id(user)).fetch_history()
             assert priorities(history.events)[-1] == Priority()

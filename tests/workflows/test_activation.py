@@ -1,4 +1,4 @@
-"""Activation: one switch, one receipt, and every reason where it is refused (rules 1, 6, 7 and 10)."""
+"""Activation: one switch, one receipt, and every reason of a refusal (rules 1, 6, 7 and 10)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -115,7 +115,7 @@ async def test_holding_less_than_every_minimum_is_refused(service: StakingServic
     assert [reason.code for reason in answer.reasons] == ["no_qualifying_asset"]
 
 
-async def test_a_refusal_names_every_reason_at_once(service: StakingService) -> None:
+async def test_a_refusal_names_all_reasons_together(service: StakingService) -> None:
     answer = await service.answer_to(Activation(region="US", channel="app", app_version="3.0.9"))
 
     assert isinstance(answer, Refusal)
@@ -212,7 +212,8 @@ async def test_activating_again_while_old_days_wait_for_the_pool_loses_and_doubl
 
 
 async def _awake_only_for(service: StakingService, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Spares the test the asking of an empty pool, which fills days of skipped time."""
+    """Sends a request while a worker runs only until it is answered. So the loop does not ask the empty pool again
+    and again, which would fill days of skipped time."""
     await service.start_worker(forgetful=True)
     answer = await ask()
     await service.stop_worker_at_rest()
@@ -379,7 +380,7 @@ async def test_owed_days_of_an_ended_enrolment_are_taken_up_by_a_fresh_run(
     await service.completes()
 
 
-async def test_a_run_that_is_told_nothing_completes_after_its_minute(service: StakingService) -> None:
+async def test_a_run_that_gets_no_message_completes_after_its_minute(service: StakingService) -> None:
     await _start_without_message(service)
     await service.skip_to(await service.now() + timedelta(seconds=50))
     assert await service.workflow_status() == WorkflowExecutionStatus.RUNNING

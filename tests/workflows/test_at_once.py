@@ -1,4 +1,5 @@
-"""On a night when all is well a day is one task of the workflow; whatever is not well goes on as an activity."""
+"""On a good night a day is one task of the workflow. A step that does not succeed at once goes on as an
+activity."""
 
 import asyncio
 from collections import Counter
@@ -41,11 +42,11 @@ _TASK = [
 
 
 class LedgerAway(Exception):
-    """What a retry mends."""
+    """The failure of a step that a repetition mends."""
 
 
 def last_night(events: list[HistoryEvent]) -> list[HistoryEvent]:
-    """From the timer that fired last to the next one that was set."""
+    """The events from the last timer that fired to the next timer that was set."""
     fired = max(n for n, event in enumerate(events) if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED)
     return events[fired:]
 
@@ -165,7 +166,7 @@ async def test_a_step_that_does_not_answer_at_once_is_given_up_within_its_task(
     assert unanswered == {SNAPSHOT.name: 2, COMPUTE.name: 1, CREDIT.name: 1}
     (events,) = await service.runs()
     assert activities_of(events)[2:] == [SNAPSHOT.name, *STEPS_OF_A_DAY]
-    # A task that has to say that it is alive leaves another completed task, or a failed one.
+    # A task that sends a heartbeat leaves another completed task, or a failed one.
     assert activities_of(last_night(events)) == STEPS_OF_A_DAY
     completed = [event for event in last_night(events) if event.event_type == _TASK[2]]
     assert len(completed) == 1 + len(STEPS_OF_A_DAY)
@@ -192,7 +193,7 @@ async def test_a_pool_that_is_short_is_asked_once_at_once(idle_service: StakingS
     assert asked[False] > 1
 
 
-# On the full server, since only there messages and workers come in between.
+# These tests run on the full server, since only there messages and workers can come in between.
 
 
 @asynccontextmanager
@@ -212,7 +213,7 @@ def two_days_ago() -> datetime:
 
 
 async def test_no_task_has_an_answer_to_a_message_or_another_day_beside_a_days_steps(world: World) -> None:
-    """So an activation is answered before owed days are taken up, and whoever asks waits for one day at most."""
+    """So an activation is answered before owed days are processed, and a sender waits for one day at most."""
 
     async def undisturbed(call: Call) -> Any:
         return await call.run()
@@ -258,7 +259,7 @@ async def test_a_hold_that_comes_during_a_days_steps_is_answered_after_them_and_
 
 
 async def test_a_signal_that_makes_a_task_run_again_pays_nobody_twice(world: World) -> None:
-    """A task that ends its run is repeated by the server if a signal came meanwhile: all its steps too."""
+    """If a signal comes during a task that ends its run, the server repeats the task with all of its steps."""
     under_way, go_on, calls = asyncio.Event(), asyncio.Event(), Counter[str]()
 
     async def wait_at_first_credit(call: Call) -> Any:
@@ -290,7 +291,7 @@ async def test_a_signal_that_makes_a_task_run_again_pays_nobody_twice(world: Wor
 
 
 async def test_users_whose_steps_fail_hold_no_place_that_others_need(world: World) -> None:
-    """Two places, and three users whose ledger is away for good: the fourth is paid."""
+    """There are two slots, and three users whose ledger stays away. The fourth user is paid."""
     users = ["bob", "cyd", "dan", "ann"]
 
     async def away_for_some(call: Call) -> Any:
@@ -313,7 +314,7 @@ async def test_users_whose_steps_fail_hold_no_place_that_others_need(world: Worl
 async def test_a_worker_that_keeps_nobody_in_memory_pushes_nobody_out_in_the_middle_of_a_step(
     world: World,
 ) -> None:
-    """Else the task is lost, and its steps are executed again with the next one."""
+    """Otherwise the task would be lost, and its steps would be executed again in the next task."""
     users = ["ann", "bob", "cyd", "dan"]
     all_at_work, executed = asyncio.Barrier(len(users)), Counter[str]()
 
@@ -382,7 +383,7 @@ async def test_a_workflow_that_is_cancelled_during_a_step_at_once_ends_cancelled
 async def test_a_run_from_before_takes_its_days_as_activities_and_the_run_that_continues_it_at_once(
     world: World,
 ) -> None:
-    """What a run carries says how it takes its days, so that no run changes in its middle."""
+    """The state that a run carries says how it takes its steps, so that no run changes in its middle."""
     calls: list[tuple[str, bool]] = []
 
     async def note(call: Call) -> Any:

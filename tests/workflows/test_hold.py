@@ -1,4 +1,5 @@
-"""An operator's hold stops the loop before its next step; released, it comes to what would have been."""
+"""An operator's hold stops the loop before its next step. After the release the numbers are the same as without
+it."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -130,7 +131,7 @@ async def test_a_hold_while_a_step_is_blocked_outlasts_the_retry(service: Stakin
     await release_and_pay(service, day_of(receipt.first_snapshot_at))
 
 
-async def test_stopping_while_held_ends_at_once_and_what_is_owed_waits_for_the_release(
+async def test_stopping_while_held_ends_immediately_and_owed_days_wait_for_the_release(
     service: StakingService,
 ) -> None:
     await service.deposit()

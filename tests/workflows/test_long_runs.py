@@ -128,7 +128,8 @@ async def test_a_history_that_messages_fill_is_continued_while_the_user_sleeps(w
             assert answers == [first] * 40
             runs = await service.runs()
             assert len(runs) > 1
-            # Forty messages in one run are more; how soon it continues depends on how busy the machine is.
+            # Forty messages in one run exceed the limit. When exactly the run continues depends on how busy the
+            # machine is.
             assert max(len(run) for run in runs) < 160
             assert [line.day for line in await service.statement()] == [day_of(today) - ONE_DAY]
             assert await service.state() == "sleeping"

@@ -195,7 +195,7 @@ async def test_a_run_that_ends_while_messages_are_answered_answers_them_all(serv
     await service.completes()
 
 
-async def test_starting_and_stopping_at_once_leaves_one_clear_state(service: StakingService) -> None:
+async def test_starting_and_stopping_at_the_same_time_leaves_one_clear_state(service: StakingService) -> None:
     await service.deposit()
     await service.activate()
     answers = await asyncio.gather(

@@ -222,7 +222,7 @@ async def test_the_last_end_stays_the_last_when_an_older_enrolment_is_found_to_h
     last_end = await service.deactivate()
     assert (last_end.enrolment_id, last_end.owed_days) == (second.enrolment_id, 1)
 
-    # Enough for the first enrolment's only day, so that the second still waits.
+    # This is enough for the first enrolment's only day, so that the second enrolment still waits.
     await service.world.fund("SOL", "0.00026301")
     await service.client.retry("ann")
     await service.credited_through(day_two)

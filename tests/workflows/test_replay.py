@@ -105,13 +105,13 @@ CHANGES: list[tuple[Golden, str, ChangeOfShown]] = [
 async def test_a_run_goes_on_whatever_its_namespace_shows_of_its_search_attributes(
     golden: Golden, change: ChangeOfShown
 ) -> None:
-    """Which names a run's first event shows depends on those that the namespace has today."""
+    """The names that a run's first event shows depend on the names that the namespace has today."""
     failure = await replay_failure(golden, change)
     assert failure is None, DOES_NOT_REPLAY.format(golden=golden, failure=failure)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-async def test_a_story_told_today_makes_the_commands_that_its_latest_golden_has(story: Story) -> None:
+async def test_a_story_that_runs_today_makes_the_commands_of_its_latest_golden(story: Story) -> None:
     for name, history in (await histories_of(story)).items():
         committed = fingerprint_file(name).read_text(encoding="utf-8")
         found = differences(committed, fingerprint(history))

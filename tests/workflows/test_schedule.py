@@ -109,7 +109,7 @@ async def test_each_timer_is_set_for_the_boundary_and_never_wakes_before_it(serv
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
             workflow_now = event.event_time.ToDatetime()
         elif event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
-            workflow_now = completed_at(event.marker_recorded_event_attributes)  # a step takes its time
+            workflow_now = completed_at(event.marker_recorded_event_attributes)  # A step takes some time.
         elif event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
             timeout = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
             set_for.append(workflow_now + timeout)

@@ -1,4 +1,4 @@
-"""Users are found by what their workflows show, and what is shown costs few events."""
+"""Users are found by the search attributes of their workflows, which cost few events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -105,7 +105,7 @@ class Fleet:
         await eventually(look)
 
     async def is_found(self, user: str, wanted: Filter) -> FoundUser:
-        """Once the server's lists have caught up."""
+        """Waits until the server's lists have caught up."""
 
         async def look() -> FoundUser | None:
             found = await found_users(self.temporal, wanted, limit=1000)
@@ -193,7 +193,9 @@ async def test_a_held_user_who_is_not_enrolled_is_found_without_a_state(fleet: F
     await fleet.is_not_found("stranger", Filter(is_held=True))
 
 
-async def test_who_was_refused_is_told_from_who_was_paid_until_an_activation_is_accepted(fleet: Fleet) -> None:
+async def test_a_refused_user_is_distinguished_from_a_paid_one_until_an_activation_is_accepted(
+    fleet: Fleet,
+) -> None:
     await fleet.activate("paid", days=0)
     await fleet.client.deactivate("paid")
     refused = await fleet.client.activate("refused", region="US", channel="web", documents={})

@@ -1,4 +1,4 @@
-"""What a workflow shows of itself follows from what its run knows, and from what its loop does."""
+"""What a workflow shows of itself follows from what its run knows and from what its loop does."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -82,7 +82,7 @@ def test_a_state_has_the_text_that_programs_read(state: UserState, text: str) ->
 
 
 @pytest.mark.parametrize("loop", LOOP_STATES, ids=state_text)
-def test_a_hold_is_seen_at_once_and_gone_with_its_release(loop: LoopState) -> None:
+def test_a_hold_is_seen_immediately_and_gone_with_its_release(loop: LoopState) -> None:
     assert state_of(ENROLLED.with_hold(HOLD), loop) == Held(HOLD)
     assert state_of(ENROLLED, loop) == loop
 
@@ -100,7 +100,7 @@ def test_a_user_with_nothing_unfinished_is_idle_whatever_the_loop_did_last(loop:
         )
 
 
-def test_a_status_tells_what_blocks_a_user_who_is_held_too() -> None:
+def test_a_status_shows_what_blocks_a_user_who_is_also_held() -> None:
     told = status(ENROLLED.with_hold(HOLD), BLOCKED, BOUNDARY)
     assert (told.state, told.hold, told.blocked) == ("held", HOLD, BLOCKED)
 

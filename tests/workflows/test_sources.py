@@ -1,4 +1,4 @@
-"""A day waits for every source, and goes on by itself within a minute of its word."""
+"""A day waits for every source, and goes on by itself within a minute after the source's report."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ async def tell(service: StakingService, through: datetime) -> None:
     await tell_complete(service.world.ledger, "wallet", through, now=through)
 
 
-async def test_a_late_source_is_named_and_its_day_is_paid_within_a_minute_of_its_word(
+async def test_a_late_source_is_named_and_its_day_is_paid_within_a_minute_after_its_report(
     service: StakingService,
 ) -> None:
     await service.deposit()
@@ -32,7 +32,7 @@ async def test_a_late_source_is_named_and_its_day_is_paid_within_a_minute_of_its
     assert lines[0].credited_at <= receipt.first_reward_from + HOUR + timedelta(minutes=1)
 
 
-async def test_a_retry_asks_a_source_now_that_has_given_its_word(service: StakingService) -> None:
+async def test_a_retry_asks_immediately_a_source_that_has_reported(service: StakingService) -> None:
     await service.deposit()
     receipt = await service.activate()
     await tell(service, receipt.first_snapshot_at)

@@ -70,7 +70,7 @@ async def test_stopping_is_answered_while_the_credit_waits_and_the_owed_day_is_s
     await service.completes()
 
 
-async def test_the_details_of_a_run_that_has_ended_tell_its_last_credit(unfunded_service: StakingService) -> None:
+async def test_the_details_of_a_run_that_has_ended_show_its_last_credit(unfunded_service: StakingService) -> None:
     service = unfunded_service
     await service.deposit()
     receipt = await service.activate()
@@ -164,7 +164,7 @@ async def test_stopping_after_a_refused_activation_is_refused(service: StakingSe
     assert raised.value.code == "NotEnrolled"
 
 
-async def test_stopping_wakes_the_sleep_and_completes_the_run_at_once(service: StakingService) -> None:
+async def test_stopping_wakes_the_loop_and_completes_the_run_immediately(service: StakingService) -> None:
     await service.deposit()
     receipt = await service.activate()
     await service.skip_to(receipt.first_reward_from + HOUR)
