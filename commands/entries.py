@@ -144,7 +144,7 @@ def _words(entry: Entry) -> list[str]:
     if entry.operator is None:
         return []
     reason = f"reason: {plain(entry.reason)}, " if entry.reason else "no reason given, "
-    tell = [f"the user reads:  {plain(entry.tell)}"] if entry.tell else []
+    tell = [f"the user reads: {plain(entry.tell)}"] if entry.tell else []
     return [f"{reason}by {plain(entry.operator)}", *tell]
 
 

@@ -137,7 +137,7 @@ def _check_owner(entry: Entry, of: str | RewardPool) -> None:
     moved = ", ".join(f"{format_amount(units)} {asset}" for asset, units in entry.changes.items())
     raise WrongOwner(
         f"entry {entry.entry_id} is not of {asked}, and nothing was reversed: it is of {owner} ({entry.kind}, "
-        f"{moved}), whose entries are reversed by: starter.py ledger reverse  "
+        f"{moved}), whose entries are reversed by: starter.py ledger reverse "
         f"{entry.user_id or f'--pool {pool}'} ENTRY"
     )
 

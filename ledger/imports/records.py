@@ -198,7 +198,7 @@ async def undo_import(
         open_by_user = await _open_entries(connection, import_number)
         short = await _what_is_missing(connection, import_number)
     if short:
-        raise InsufficientBalance(f"import {import_number} cannot be undone:  {'; '.join(short)}")
+        raise InsufficientBalance(f"import {import_number} cannot be undone: {'; '.join(short)}")
     open_count = sum(open_by_user.values())
     answer = Undone(import_number, open_count, found.movements - open_count, len(open_by_user), dry_run=dry_run)
     if dry_run or found.undone_at:
@@ -210,7 +210,7 @@ async def undo_import(
             taken_back += await _undo_part(ledger, import_number, user_ids, which, words, now)
         except InsufficientBalance as error:
             raise InsufficientBalance(
-                f"import {import_number} is undone in part, {taken_back} of {open_count} movements: {error};  "
+                f"import {import_number} is undone in part, {taken_back} of {open_count} movements: {error}; "
                 "the same command again goes on with it"
             ) from None
         on_progress(taken_back, open_count)

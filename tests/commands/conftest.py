@@ -24,7 +24,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 @pytest.fixture
 def cli(installation: Installation, tmp_path: Path) -> CommandLine:
-    """A shell beside the running installation."""
+    """A shell in a folder of its own, with access to the running installation."""
     return CommandLine(tmp_path, **installation.variables)
 
 
@@ -42,5 +42,5 @@ def nowhere(tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 def user() -> str:
-    """A user whom no other test knows."""
+    """The id of a user whom no other test uses."""
     return f"user-{next(_users)}"

@@ -1,4 +1,4 @@
-"""From a folder or with a URL where there is no ledger, nothing says that all is well, and nothing is made."""
+"""In a folder or at a URL without a ledger, no command says that all is well, and none makes a ledger."""
 
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def test_every_command_is_known_here() -> None:
 def test_a_command_refuses_where_there_is_no_ledger_and_makes_nothing(
     nowhere: CommandLine, installation: Installation, command: str, arguments: tuple[str, ...]
 ) -> None:
-    """Beside a running installation, whose folder it is not."""
+    """Another installation runs meanwhile, but in another folder."""
     nowhere.write("export.csv", f"{EXPORT_HEADER}\nann,2026-01-01 10:00:00,Spot,Deposit,SOL,12,\n")
     nowhere.environment["TEMPORAL_ADDRESS"] = installation.address
     nowhere.environment["SOFT_STAKING_PAYLOAD_KEYS"] = "" if command != "codec" else f"a:{'A' * 43}="
@@ -156,7 +156,7 @@ def test_a_dry_run_makes_no_ledger(nowhere: CommandLine) -> None:
     assert [*nowhere.folder.iterdir()] == []
 
 
-def test_what_writes_says_into_which_ledger_and_what_only_looks_does_not(alone: CommandLine) -> None:
+def test_a_command_that_writes_says_into_which_ledger_and_one_that_only_reads_does_not(alone: CommandLine) -> None:
     alone.write("export.csv", f"{EXPORT_HEADER}\nann,2026-01-01 10:00:00,Spot,Deposit,SOL,12,\n")
     wrote = [
         alone.run(*command)
@@ -181,7 +181,7 @@ def test_what_writes_says_into_which_ledger_and_what_only_looks_does_not(alone: 
 def test_a_server_whose_data_folder_is_missing_makes_none(
     nowhere: CommandLine, installation: Installation
 ) -> None:
-    """It needs one for the secret of its sessions only, and that may be named."""
+    """The server needs a data folder only for the secret of its sessions, which may be set."""
     variables = {"TEMPORAL_ADDRESS": installation.address}
     variables["SOFT_STAKING_DATABASE_URL"] = f"sqlite:///{installation.data_dir}/ledger.db"
 

@@ -1,4 +1,4 @@
-"""A workflow and a ledger that contradict each other are told as that, not mixed."""
+"""If a workflow and a ledger contradict each other, commands say so and do not mix what they say."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ WEB = ("--region", "FR", "--channel", "web", "--accept-terms")
 
 @pytest.fixture
 def elsewhere(alone: CommandLine, installation: Installation) -> CommandLine:
-    """A shell beside the running installation, with an empty ledger of its own."""
+    """A shell with access to the running installation, but with an empty ledger of its own."""
     alone.environment["TEMPORAL_ADDRESS"] = installation.address
     return alone
 
@@ -160,7 +160,7 @@ async def test_ledger_and_workflow_agree_or_not(
 
 
 async def test_a_step_that_is_under_way_is_no_contradiction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is in the ledger a moment before its workflow knows."""
+    """A step is in the ledger a moment before its workflow knows."""
     monkeypatch.setattr(agreement, "_LOOK_AGAIN_S", 0)
     await world.move("ann", "12", "SOL", at("2026-10-01"))
     await world.enrol("ann", at("2026-10-01 10:00"), enrolment_id="e")

@@ -19,7 +19,7 @@ def tamper(alone: CommandLine, statement: str) -> None:
 
 
 async def enrol_ann(alone: CommandLine) -> str:
-    """Two days ago, so that yesterday is owed; answers yesterday."""
+    """Enrols a user two days ago, so that yesterday is owed. Returns yesterday."""
     activated_on = utc_today() - timedelta(days=2)
     async with open_ledger(f"sqlite:///{alone.folder}/data/ledger.db") as ledger:
         world = World(ledger)
@@ -30,7 +30,7 @@ async def enrol_ann(alone: CommandLine) -> str:
 
 @pytest.fixture
 def funded(alone: CommandLine) -> CommandLine:
-    """A shell beside a ledger with the shipped program and one SOL in its pool."""
+    """A shell with a ledger that has the shipped program and one SOL in its pool."""
     alone.json("program", "apply", PROGRAM_FILE)
     alone.json("pool", "fund", "SOL", "1")
     return alone

@@ -1,4 +1,4 @@
-"""One request for each of many users: what fails with one, with all, or is interrupted."""
+"""One request for each of many users: what happens if one fails, if all fail, or if the command is interrupted."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from contract.errors import NoAnswer, RequestRefused
 USERS = [f"user-{number:04}" for number in range(450)]
 
 
-async def test_each_is_asked_once_and_so_many_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_is_asked_once_and_so_many_at_the_same_time(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
     under_way, most = 0, 0
 
@@ -28,7 +28,7 @@ async def test_each_is_asked_once_and_so_many_at_once(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.splitlines() == [f"FR: hold: {n} of 450" for n in (100, 200, 300, 400)]
 
 
-async def test_what_fails_with_some_does_not_stop_the_others() -> None:
+async def test_the_failure_of_some_does_not_stop_the_others() -> None:
     async def ask(user: str) -> None:
         if user.endswith("7"):
             raise RequestRefused("Refused", f"{user} is refused")
@@ -38,7 +38,7 @@ async def test_what_fails_with_some_does_not_stop_the_others() -> None:
     assert outcome.failed["user-0007"] == "user-0007 is refused"
 
 
-async def test_what_fails_with_all_is_given_up() -> None:
+async def test_a_request_that_fails_for_all_is_given_up() -> None:
     async def ask(user: str) -> None:
         await asyncio.sleep(0)
         raise NoAnswer("no worker")
@@ -49,7 +49,7 @@ async def test_what_fails_with_all_is_given_up() -> None:
     assert outcome.not_asked == 450 - len(outcome.failed)
 
 
-async def test_who_interrupts_is_told_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_interrupted_command_says_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
     reached = asyncio.Event()
 
     async def ask(user: str) -> None:

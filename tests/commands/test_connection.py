@@ -1,4 +1,4 @@
-"""The server and the namespace are those that TEMPORAL_* variables or a profile of temporal.toml name."""
+"""Commands use the server and the namespace that TEMPORAL_* variables or a profile of temporal.toml name."""
 
 from commandline import CommandLine, Installation, Worker, stopped
 from world import EXPORT_HEADER

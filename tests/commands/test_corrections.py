@@ -1,4 +1,4 @@
-"""ledger show, reverse, adjust: what an operator sees and corrects."""
+"""ledger show, reverse, adjust: an operator reads the journal and corrects it."""
 
 import getpass
 import re
@@ -58,7 +58,7 @@ def test_a_user_whom_nobody_knows_is_not_adjusted_since_the_id_may_be_mistyped(a
     assert ann.json("audit")["clean"] is True
 
 
-def test_who_corrects_is_the_login_name_unless_named(ann: CommandLine) -> None:
+def test_the_operator_of_a_correction_is_the_login_name_unless_another_is_named(ann: CommandLine) -> None:
     assert ann.json(*LOST)["operator"] == getpass.getuser()
     assert ann.json(*LOST, "--operator", "zoe")["operator"] == "zoe"
 
@@ -80,7 +80,7 @@ def test_a_dry_run_shows_what_would_be_reversed_and_the_balances_after_it(ann: C
     assert "is reversed already, by entry 2" in ann.run(*asked).out
 
 
-def test_a_correction_is_an_act_that_says_what_the_user_is_told(ann: CommandLine) -> None:
+def test_a_correction_is_an_act_with_the_text_for_the_user(ann: CommandLine) -> None:
     told = ("--tell", "We reversed what was paid twice.", "--operator", "zoe")
     ann.json("ledger", "reverse", "ann", "1", "--reason", "case 1", *told)
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_a_pools_funding_is_found_with_who_and_why_and_can_be_reversed(alone: Co
     assert alone.json("audit")["clean"] is True
 
 
-def test_a_pools_funding_is_no_users(alone: CommandLine) -> None:
+def test_the_funding_of_a_pool_is_not_an_entry_of_a_user(alone: CommandLine) -> None:
     alone.json("program", "apply", str(ROOT / "program.toml"))
     alone.json("pool", "fund", "SOL", "5")
     for owner in (["ann"], ["--pool", "SUI"]):
@@ -250,8 +250,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 @pytest.fixture(scope="module")
 def corrected(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """A shell whose ledger has ann's deposit, two withdrawals, and the second one's reversal: for what is refused
-    alone, since all such tests share it."""
+    """A shell whose ledger has ann's deposit, two withdrawals, and the reversal of the second one. It is only for
+    requests that are refused, since all such tests share it."""
     shell = an_empty_ledger(tmp_path_factory.mktemp("corrected"))
     shell.json("deposit", "ann", "SOL", "12", "--key", "deposit 1")
     for key in ("w1", "w2"):
@@ -261,7 +261,7 @@ def corrected(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_sentence_and_changes_nothing(corrected: CommandLine, case: str) -> None:
+def test_a_refusal_is_one_sentence_and_changes_nothing(corrected: CommandLine, case: str) -> None:
     arguments, code, sentence = REFUSED[case]
     assert_refused(corrected.run("ledger", *arguments), code, sentence)
     assert corrected.json("ledger", "show", "ann")["count"] == 4

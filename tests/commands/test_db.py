@@ -1,4 +1,4 @@
-"""db check and db upgrade, and what every other command says of a ledger of another schema version."""
+"""db check and db upgrade, and what every other command says about a ledger of another schema version."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The demonstration, against an oracle of its own: nothing below uses the product's rules."""
+"""The demonstration is compared with an independent calculation: nothing below uses the product's rules."""
 
 import csv
 import io
@@ -146,10 +146,10 @@ class Oracle:
 def demonstrate(
     cli: CommandLine, movements: Path, program: Path, *, skipped_assets: Iterable[str] = ()
 ) -> tuple[list[dict[str, Any]], Oracle]:
-    """The rows that demo prints, and the oracle for the day on which it ran."""
+    """The rows that demo prints, and the expected rows for the day on which it ran."""
     today = utc_today()
     answer = cli.run("demo", "--movements", str(movements), "--program", str(program), "--json")
-    if utc_today() != today:  # midnight came in between, so nobody can say which day the command saw
+    if utc_today() != today:  # Midnight came in between, so it is not known which day the command saw.
         return demonstrate(cli, movements, program, skipped_assets=skipped_assets)
     oracle = Oracle(movements, program, today)
     assert answer.code == 0, answer
@@ -187,7 +187,7 @@ def test_every_user_of_the_file_who_is_not_activated_is_named(alone: CommandLine
     assert named == [f"user {user} never qualifies and is not activated" for user in ("nothing", "trillions")]
 
 
-# Fixed days, of which the last is 1 April 2026; the program begins on the fifth day before it.
+# The days are fixed. The last is 1 April 2026, and the program begins on the fifth day before it.
 HOSTILE = """\
 User ID,Time,Account,Operation,Coin,Change,Remark
 dusty,2026-03-31 09:00:00,Spot,Deposit,SOL,0.99999999,below the minimum for ever
@@ -279,7 +279,7 @@ def test_people_see_rewards_totals_and_the_audit(alone: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_demonstration_told_to_stop_takes_its_server_and_its_files_with_it(
+def test_a_demonstration_that_is_stopped_removes_its_server_and_its_files(
     alone: CommandLine, number: signal.Signals
 ) -> None:
     temporary = alone.folder / "tmp"
@@ -301,7 +301,7 @@ def test_a_demonstration_told_to_stop_takes_its_server_and_its_files_with_it(
 
 def credited_days(temporary: Path) -> int:
     for ledger in temporary.glob("soft-staking-demo-*/ledger.db"):
-        # The command's folder may go, and its tables may still have to come.
+        # The command's folder may already be removed while its tables are still to be printed.
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(ledger)) as connection:
             return connection.execute("SELECT count(*) FROM days WHERE credited_at IS NOT NULL").fetchone()[0]
     return 0
@@ -322,7 +322,7 @@ def test_a_reader_that_goes_away_sees_no_traceback(alone: CommandLine) -> None:
     assert (code, "Traceback" in said, "Next:" in said) == (1, False, False)
 
 
-def test_the_environment_of_an_installation_is_none_of_the_demonstrations_business(nowhere: CommandLine) -> None:
+def test_a_demonstration_does_not_use_the_environment_of_an_installation(nowhere: CommandLine) -> None:
     name = nowhere.write("empty.csv", "User ID,Time,Account,Operation,Coin,Change,Remark\n")
     nowhere.environment |= {"TEMPORAL_ADDRESS": "garbage", "SOFT_STAKING_DATABASE_URL": "garbage"}
 
@@ -330,8 +330,9 @@ def test_the_environment_of_an_installation_is_none_of_the_demonstrations_busine
     assert not (nowhere.folder / ".soft-staking").exists()
 
 
-def test_what_nobody_can_be_asked_is_taken_for_granted_and_told(tmp_path: Path) -> None:
-    """A demonstration has no options for it: unknown times are UTC, an unknown account is not Spot."""
+def test_what_nobody_can_be_asked_is_assumed_and_said(tmp_path: Path) -> None:
+    """A demonstration has no options for these: unknown times are taken as UTC, and an unknown account as not
+    Spot."""
     header = "User ID,Time,Account,Operation,Coin,Change,Remark"
     parts = [["Spot,Deposit,SOL,12,", "Main,Deposit,SOL,5,", "Funding,Deposit,SOL,5,"], ["Spot,Deposit,SOL,12,"]]
     with zipfile.ZipFile(tmp_path / "movements.zip", "w") as archive:

@@ -105,7 +105,7 @@ def test_a_refusal_names_its_reasons_and_exits_1(cli: CommandLine, user: str, ca
     assert cli.json("status", user)["enrolled"] is False
 
 
-def test_a_refusal_lists_every_reason_at_once(cli: CommandLine, user: str) -> None:
+def test_a_refusal_lists_all_reasons_together(cli: CommandLine, user: str) -> None:
     answer = cli.run("activate", user, "--region", "KP", "--channel", "app", "--app-version", "2", "--json")
 
     assert answer.code == 1
@@ -200,7 +200,7 @@ def test_a_retry_where_nothing_waits_says_so(cli: CommandLine, user: str) -> Non
     assert (answer.code, answer.out) == (0, f"{user}: nothing is blocked or waiting.\n")
 
 
-def test_without_a_server_status_tells_what_the_ledger_knows_and_exits_1(alone: CommandLine, user: str) -> None:
+def test_without_a_server_status_prints_what_the_ledger_knows_and_exits_1(alone: CommandLine, user: str) -> None:
     answer = alone.run("status", user, "--json")
 
     assert answer.code == 1

@@ -68,7 +68,7 @@ def test_the_workers_help_teaches(alone: CommandLine) -> None:
         assert words in text
 
 
-def test_what_serves_nothing_does_not_spend_its_start_on_a_web_framework() -> None:
+def test_a_command_that_serves_nothing_does_not_import_a_web_framework() -> None:
     look = "import sys, starter, worker; print({'fastapi', 'uvicorn', 'jinja2', 'cryptography'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
@@ -87,7 +87,7 @@ def test_a_command_that_used_the_sdk_exits_with_its_true_code_every_time(cli: Co
         assert [answer.code for answer in answers] == [0, 1], answers
 
 
-def test_two_activations_of_one_user_at_once_get_one_receipt(cli: CommandLine, user: str) -> None:
+def test_two_simultaneous_activations_of_one_user_get_one_receipt(cli: CommandLine, user: str) -> None:
     line = f"{user},2026-01-01 10:00:00,Spot,Deposit,SOL,12,"
     assert cli.run("import", cli.write("in.csv", f"{EXPORT_HEADER}\n{line}\n")).code == 0
     arguments = ("activate", user, "--region", "FR", "--channel", "web", "--accept-terms", "--json")

@@ -1,4 +1,4 @@
-"""Terms and pools: whoever applies terms is told which pools they need, before anybody waits for one."""
+"""Terms and pools: a command that applies terms names the pools that they need, before any user waits for one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -78,7 +78,7 @@ def test_a_new_asset_with_an_empty_pool_is_refused_and_says_who_would_wait(shell
 
     applied = shell.json("program", "apply", "later.toml", "--unfunded")
     assert {"asset": "DOGE", "users": 2} in applied["unfunded"]
-    # What was agreed to is not asked again.
+    # A program that was applied with --unfunded does not need the option again.
     again = shell.run("program", "apply", "later.toml")
     assert (again.code, again.out) == (0, "nothing changed: this is program version 2 already.\n")
     assert "DOGE (2 users)" in again.err
@@ -110,7 +110,7 @@ def test_an_asset_that_begins_to_earn_needs_a_pool_however_it_begins(shell: Comm
 
 def test_an_unfunded_asset_is_resumed_if_one_insists(shell: CommandLine) -> None:
     assert shell.run("program", "pause", "SOL", *WHY).code == 0
-    # It earns today still: that it earns on is nothing new.
+    # The asset still earns today, so it does not begin to earn.
     assert shell.run("program", "resume", "SOL", *WHY).code == 0
     shell.write("paused.toml", later(paused="true", first_day=TOMORROW))
     assert shell.run("program", "apply", "paused.toml").code == 0

@@ -1,4 +1,4 @@
-"""--help, as people read it who know no Python."""
+"""--help, as it is read by people who do not know Python."""
 
 import re
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ def days_ago(days: int) -> str:
     return str(utc_today() - timedelta(days=days))
 
 
-def test_the_story_of_a_user_is_told_day_by_day(cli: CommandLine, user: str) -> None:
+def test_the_history_of_a_user_is_printed_day_by_day(cli: CommandLine, user: str) -> None:
     line = f"{user},{days_ago(5)} 10:00:00,Spot,Deposit,ALGO,0.5,"
     more = f"{user},{days_ago(5)} 10:00:00,Spot,Deposit,SOL,12,"
     assert cli.run("import", cli.write("deposit.csv", f"{EXPORT_HEADER}\n{line}\n{more}\n")).code == 0
@@ -40,7 +40,7 @@ def _waits_for_the_pool(cli: CommandLine, user: str) -> dict[str, list[dict[str,
     return told if told["now"] and told["now"][0].startswith("waits for pool SOL") else None
 
 
-def test_a_user_without_a_workflow_is_told_so_in_one_sentence(cli: CommandLine, user: str) -> None:
+def test_for_a_user_without_a_workflow_there_is_one_sentence(cli: CommandLine, user: str) -> None:
     answer = cli.run("history", user)
     assert (answer.code, answer.out) == (1, "")
     [sentence] = answer.sentences

@@ -1,4 +1,4 @@
-"""keys and tokens: what is made, shown once, listed and revoked."""
+"""keys and tokens: how they are made, shown once, listed and revoked."""
 
 import stat
 
@@ -30,7 +30,7 @@ def test_a_key_is_made_with_a_secret_that_is_shown_once(offering: CommandLine) -
     assert stat.S_IMODE((data / "key-encryption.key").stat().st_mode) == 0o600
 
 
-def test_a_person_is_told_that_the_secret_is_not_shown_again(offering: CommandLine) -> None:
+def test_a_person_reads_that_the_secret_is_not_shown_again(offering: CommandLine) -> None:
     answer = offering.run("keys", "create", "1001", "--region", "FR", "--accept-terms")
 
     assert (answer.code, answer.err) == (0, "")
@@ -74,7 +74,7 @@ def test_a_private_key_is_not_taken(offering: CommandLine) -> None:
         (["1001", "--region", "France"], 2, "region: 'FRANCE' is not an ISO 3166-1 or 3166-2 code"),
     ],
 )
-def test_what_makes_no_key_is_said_in_one_sentence(
+def test_a_request_that_makes_no_key_is_answered_in_one_sentence(
     alone: CommandLine, arguments: list[str], code: int, sentence: str
 ) -> None:
     answer = alone.run("keys", "create", *arguments)
@@ -140,7 +140,9 @@ def test_a_token_is_shown_once_and_listed_by_its_id(alone: CommandLine) -> None:
         (["revoke", "unknown"], 1, "there is no such token"),
     ],
 )
-def test_what_makes_no_token_is_said(alone: CommandLine, arguments: list[str], code: int, sentence: str) -> None:
+def test_a_request_that_makes_no_token_is_answered_in_a_sentence(
+    alone: CommandLine, arguments: list[str], code: int, sentence: str
+) -> None:
     answer = alone.run("tokens", *arguments)
 
     assert (answer.code, answer.out) == (code, "")

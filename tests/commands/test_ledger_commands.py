@@ -74,7 +74,7 @@ ONE_LINE = f"{SPACES}\n1,2026-07-02 00:30:00,Spot,Deposit,SOL,1,\n"
         ("history (UTC+05:30).csv", "2026-07-01 19:00:00"),
     ],
 )
-def test_the_name_of_a_file_tells_its_zone(alone: CommandLine, name: str, expected: str) -> None:
+def test_the_time_zone_is_read_from_the_name_of_a_file(alone: CommandLine, name: str, expected: str) -> None:
     alone.json("import", alone.write(name, ONE_LINE))
     assert movements(alone) == [(expected, "SOL", 10**8)]
     assert alone.json("imports", "list")[0]["zone"].startswith("UTC")
@@ -122,7 +122,8 @@ def test_zones_that_contradict_each_other_are_refused(
 
 
 def test_a_zip_is_imported_as_it_was_downloaded(alone: CommandLine) -> None:
-    """Its parts are one export; equal lines where they meet are further movements."""
+    """The files of a ZIP are one export. Equal lines at the instants where two files meet are further
+    movements."""
     first = [f"1,2026-07-01 0{hour}:00:00,Spot,Deposit,SOL,1," for hour in (1, 2, 2)]
     second = [f"1,2026-07-01 0{hour}:00:00,Spot,Deposit,SOL,1," for hour in (2, 3)]
     with zipfile.ZipFile(alone.folder / "history (UTC+9).zip", "w") as archive:
@@ -139,7 +140,7 @@ def test_a_zip_is_imported_as_it_was_downloaded(alone: CommandLine) -> None:
     assert alone.json("import", "history (UTC+9).zip")["imported"] == 0
 
 
-def test_a_fault_in_a_zip_is_told_with_its_part(alone: CommandLine) -> None:
+def test_a_fault_in_a_zip_is_reported_with_its_file(alone: CommandLine) -> None:
     with zipfile.ZipFile(alone.folder / "history.zip", "w") as archive:
         archive.writestr("1.csv", ONE_LINE)
         archive.writestr("2.csv", ONE_LINE.replace(",1,\n", ",many,\n"))
@@ -192,7 +193,7 @@ def test_a_history_that_does_not_begin_at_its_beginning_is_given_what_it_began_w
     assert alone.json("imports", "undo", "1", "--reason", "a test")["taken_back"] == 2
 
 
-def test_what_is_left_out_is_told_and_the_rest_imported(alone: CommandLine) -> None:
+def test_users_who_are_left_out_are_named_and_the_others_imported(alone: CommandLine) -> None:
     lines = [
         f"{user},2026-07-01 00:00:00,Spot,Deposit,SOL,{amount},"
         for user, amount in zip("123", ("1", "?", "-1"), strict=True)
@@ -256,7 +257,7 @@ def test_overlapping_exports_are_imported_one_after_the_other(alone: CommandLine
     assert len(movements(alone)) == 4
 
 
-def test_two_imports_of_one_file_at_once_import_each_line_once(alone: CommandLine) -> None:
+def test_two_simultaneous_imports_of_one_file_import_each_line_once(alone: CommandLine) -> None:
     lines = [f"{line % 7},2026-07-01 00:00:{line % 60:02d},Spot,Deposit,SOL,1,{line}" for line in range(500)]
     alone.write("export.csv", "\n".join([UNDERSCORES, *lines]))
     answers = alone.run_at_once(*[("import", "export.csv")] * 2)

@@ -1,4 +1,4 @@
-"""Temporal's database is lost, whole: everything goes on from the ledger, nothing twice and nothing changed."""
+"""All of Temporal's database is lost. Everything goes on from the ledger, and nothing is paid twice or changed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -75,7 +75,7 @@ def test_a_lost_temporal_database_is_made_up_for_from_the_ledger(place: Installa
     assert (answer["resumed"], answer["failed"]) == (4, [])
     assert (after["paid"], after["ended"]) == (paid["paid"], paid["ended"])
     assert len(after["paid"]) == 5
-    # Whoever was lost while waiting has the rewards of whoever was not.
+    # A user whose workflow was lost while it waited has the same rewards as a user whose workflow was not.
     numbers = {user: [(row["day"], row["average"], row["reward"]) for row in rows] for user, rows in after.items()}
     assert numbers["held"] == numbers["paid"] == numbers["ended"]
     assert numbers["waiting"] == numbers["ended-owed"]

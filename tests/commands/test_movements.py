@@ -1,4 +1,4 @@
-"""deposit, withdraw, trade: what a product service posts from a shell."""
+"""deposit, withdraw, trade: movements that a product service posts from a shell."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_movement_says_from_when_it_counts_where_that_is_not_when_it_occurred(
     assert "not from 2026-10-01 09:00:00 UTC, since nothing may count within a closed day" in answer.out
 
 
-def test_commands_with_one_key_at_once_post_one_entry(alone: CommandLine) -> None:
+def test_simultaneous_commands_with_one_key_post_one_entry(alone: CommandLine) -> None:
     alone.json("deposit", "ann", "SOL", "1", "--key", "before")
     answers = alone.run_at_once(*[(*DEPOSIT, "--json")] * 4)
 
@@ -109,14 +109,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 @pytest.fixture(scope="module")
 def deposited(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """A shell whose ledger has ann's deposit: for what is refused alone, since all such tests share it."""
+    """A shell whose ledger has ann's deposit. It is only for requests that are refused, since all such tests share
+    it."""
     shell = an_empty_ledger(tmp_path_factory.mktemp("deposited"))
     shell.json(*DEPOSIT)
     return shell
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_sentence_and_changes_nothing(deposited: CommandLine, case: str) -> None:
+def test_a_refusal_is_one_sentence_and_changes_nothing(deposited: CommandLine, case: str) -> None:
     arguments, code, sentence = REFUSED[case]
     assert_refused(deposited.run(*arguments), code, sentence)
     assert deposited.json("ledger", "show", "ann")["count"] == 1

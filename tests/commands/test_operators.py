@@ -1,4 +1,4 @@
-"""Operators find users, hold and release them, end enrolments of a region, and start again what stands still."""
+"""Operators find users, hold and release them, end the enrolments of a region, and start workflows again."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def days_ago(days: int) -> str:
 def enrolled(
     cli: CommandLine, *users: str, region: str = "FR", days: int = 4, tokens: str = "12", asset: str = "SOL"
 ) -> None:
-    """Since so many days ago."""
+    """Enrols a user some days ago."""
     deposited(cli, *users, days=days, tokens=tokens, asset=asset)
     activated(cli, *users, region=region, days=days)
 
@@ -49,7 +49,7 @@ def activated(cli: CommandLine, *users: str, region: str = "FR", days: int = 4) 
 
 
 def acts_since(cli: CommandLine, user: str) -> list[dict[str, Any]]:
-    """What operators did to a user after the activation that they dated back, which is the first act."""
+    """What operators did to a user after the back-dated activation, which is the first act."""
     first, *others = cli.json("acts", user)
     assert (first["act"], first["operator"], first["reason"]) == ("activate", "ann", "moved")
     return others
@@ -107,7 +107,7 @@ def test_where_nobody_and_nothing_is_found_there_is_a_sentence_and_no_empty_tabl
     assert cli.run("acts", user).out == f"no act of an operator concerned {user}.\n"
 
 
-def test_more_than_are_listed_are_told(cli: CommandLine, user: str) -> None:
+def test_if_there_are_more_than_are_listed_a_sentence_says_so(cli: CommandLine, user: str) -> None:
     enrolled(cli, user, f"{user}-b", region="MT", days=0 + 1)
     for each in (user, f"{user}-b"):
         is_listed(cli, each, "--region", "MT")
@@ -118,7 +118,9 @@ def test_more_than_are_listed_are_told(cli: CommandLine, user: str) -> None:
     assert (len(answer["users"]), answer["more"]) == (1, True)
 
 
-def test_who_is_owed_days_is_told_since_when_until_they_are_paid(cli: CommandLine, user: str) -> None:
+def test_users_who_are_owed_days_are_listed_with_since_when_until_they_are_paid(
+    cli: CommandLine, user: str
+) -> None:
     enrolled(cli, user, region="LI", tokens="2000", asset="ALGO")
     owed = cli.json("owed", "--region", "LI")
     text = cli.run("owed", "--region", "LI")
@@ -228,7 +230,7 @@ def test_a_retry_is_recorded_where_something_waited_for_it(cli: CommandLine, use
     assert [(act["act"], act["reason"]) for act in acts_since(cli, user)] == [("retry", "a check")]
 
 
-def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine, user: str) -> None:
+def test_all_who_wait_for_a_pool_are_named_and_retried_together(cli: CommandLine, user: str) -> None:
     users = [user, f"{user}-b"]
     enrolled(cli, *users, tokens="100", asset="NEAR", days=3)
     for each in users:
@@ -239,12 +241,12 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
     shown = cli.json("pool", "show")
     text = cli.run("pool", "show")
     said = cli.run("pool", "fund", "NEAR", "0.00000001").out.splitlines()
-    # Whoever asks by itself just then is not retried.
+    # A workflow that asks the pool by itself just then is not retried.
     wait_until(lambda: cli.json("retry", "--waiting-for", "NEAR", *WHY)["retried"] == 2, "both are asked")
     cli.json("pool", "fund", "NEAR", "1")
 
     def are_paid() -> bool:
-        # Again and again: who was just refused when the pool was funded waits for minutes.
+        # This is repeated, since a workflow that was refused just before the funding waits for minutes.
         cli.json("retry", "--waiting-for", "NEAR", *WHY)
         return all(cli.json("status", each)["state"] == "sleeping" for each in users)
 
@@ -273,7 +275,7 @@ def test_all_who_wait_for_a_pool_are_told_of_and_asked_at_once(cli: CommandLine,
     assert (nobody.code, nobody.out) == (0, "nobody waits for the NEAR pool.\n")
 
 
-def test_all_who_are_blocked_or_those_with_a_problem_are_taken_up_again(cli: CommandLine, user: str) -> None:
+def test_all_who_are_blocked_or_only_those_with_one_problem_are_retried(cli: CommandLine, user: str) -> None:
     users = [user, f"{user}-b"]
     enrolled(cli, *users, tokens="90000000000", days=3)
     for each in users:
@@ -307,7 +309,9 @@ STRANGERS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("command", STRANGERS)
-def test_who_is_known_to_nobody_is_refused_as_perhaps_mistyped(cli: CommandLine, command: str, user: str) -> None:
+def test_a_user_whom_nobody_knows_is_refused_since_the_id_may_be_mistyped(
+    cli: CommandLine, command: str, user: str
+) -> None:
     words = command.split()
     answer = cli.run(words[0], user, *words[1:], *STRANGERS[command])
     assert_refused(
@@ -329,14 +333,14 @@ def test_who_is_known_to_nobody_is_refused_as_perhaps_mistyped(cli: CommandLine,
         ("ledger show",),
     ],
 )
-def test_who_is_unknown_to_the_ledger_is_refused_where_it_alone_is_asked(
+def test_a_user_unknown_to_the_ledger_is_refused_by_commands_that_ask_only_the_ledger(
     alone: CommandLine, command: tuple[str, ...]
 ) -> None:
     answer = alone.run(*command[0].split(), "nobody", *command[1:])
     assert_refused(answer, 1, "knows no user nobody: is the id mistyped?")
 
 
-def test_of_those_who_are_to_be_resumed_each_stranger_is_named_and_nobody_is_resumed(
+def test_if_some_of_those_to_be_resumed_are_unknown_each_is_named_and_nobody_is_resumed(
     cli: CommandLine, user: str
 ) -> None:
     deposited(cli, user)
@@ -344,7 +348,7 @@ def test_of_those_who_are_to_be_resumed_each_stranger_is_named_and_nobody_is_res
     assert_refused(answer, 1, f"a user {user}-x: ", f"a user {user}-y: ")
 
 
-def test_a_resume_of_who_has_nothing_to_do_says_so(cli: CommandLine, user: str) -> None:
+def test_a_resume_of_a_user_who_has_nothing_to_do_says_so(cli: CommandLine, user: str) -> None:
     deposited(cli, user)
     answer = cli.run("resume", user, *WHY)
     assert (answer.code, answer.err) == (0, "")
@@ -395,7 +399,7 @@ def test_a_terminated_workflow_is_found_and_started_again_where_it_was(
     assert cli.json("audit")["clean"] is True
 
 
-def test_what_fails_is_listed_by_user_with_exit_1(cli: CommandLine, user: str, installation: Installation) -> None:
+def test_failures_are_listed_by_user_with_exit_1(cli: CommandLine, user: str, installation: Installation) -> None:
     users = [user, f"{user}-b"]
     enrolled(cli, *users, region="EE", days=1)
     namespace = f"idle-{free_ports(1)[0]}"

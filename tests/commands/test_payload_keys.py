@@ -1,4 +1,5 @@
-"""payload-keys and codec: a key is made, keys are told apart, and what is encrypted is shown to those who may."""
+"""payload-keys and codec: a key is made, the list says what each key is for, and plain text is shown to those who
+may read it."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""`import starter` is how a product service asks: typed requests, typed answers, typed errors."""
+"""A product service uses `import starter`, with typed requests, typed answers and typed errors."""
 
 import asyncio
 import gc
@@ -54,7 +54,7 @@ async def test_a_product_service_starts_asks_and_stops(
     assert await service.deactivate(user) == end
 
 
-async def test_a_product_service_is_told_of_a_user_who_is_not_enrolled(
+async def test_a_product_service_gets_an_answer_for_a_user_who_is_not_enrolled(
     service: starter.SoftStakingClient, user: str
 ) -> None:
     with pytest.raises(starter.RequestRefused, match=f"user {user} is not enrolled") as refused:
@@ -109,7 +109,7 @@ async def test_no_server_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_server_that_went_away_is_not_asked_for_longer_than_it_takes_to_say_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Left to itself, the SDK asks for ten seconds and more."""
+    """By itself, the SDK would go on asking for ten seconds and more."""
     monkeypatch.setattr(client_module, "_DESCRIBE_TIMEOUT", timedelta(seconds=0.2))
     async with throwaway_server() as address:
         client = await starter.connect({"target_host": address})
@@ -121,7 +121,7 @@ async def test_a_server_that_went_away_is_not_asked_for_longer_than_it_takes_to_
         await service.status("ann")
 
 
-async def test_an_address_that_is_none_is_bad_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_text_that_is_no_address_is_bad_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "garbage")
     with pytest.raises(starter.BadConfiguration, match="HOST:PORT"):
         await starter.connect()

@@ -96,7 +96,7 @@ def test_a_program_that_lifts_a_pause_says_so(shell: CommandLine) -> None:
     assert (applied.code, applied.out.splitlines()[1]) == (0, "It resumes what was paused until then: BNB, SOL.")
 
 
-def test_what_was_done_to_the_terms_is_among_the_acts_with_who_and_why(shell: CommandLine) -> None:
+def test_changes_of_the_terms_are_acts_with_operator_and_reason(shell: CommandLine) -> None:
     for _ in range(2):
         shell.json("program", "pause", "SOL", "BNB", "--operator", "zoe", *WHY)
     shell.json("program", "resume", "SOL", "--operator", "max", "--from", IN_TWO_WEEKS, *WHY)
@@ -136,7 +136,7 @@ def test_what_was_done_to_the_terms_is_among_the_acts_with_who_and_why(shell: Co
         (("diff", "none.toml"), 1, "the program file none.toml cannot be read: No such file or directory"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(
+def test_a_change_that_is_not_possible_is_refused_in_one_sentence(
     shell: CommandLine, arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
     answer = shell.run("program", *arguments)

@@ -1,4 +1,4 @@
-"""movements refused, retry, dismiss: what feeds sent and could not be posted."""
+"""movements refused, retry, dismiss: movements that feeds sent and that could not be posted."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from ledger.database.engine import open_ledger
 
 @pytest.fixture
 def fed(alone: CommandLine) -> CommandLine:
-    """A ledger in which two movements of ann wait, and what a feed sent that no terminal should obey."""
+    """A ledger in which two movements of ann wait, and a movement with characters that a terminal would obey."""
 
     async def refuse() -> None:
         async with open_ledger(f"sqlite:///{alone.folder}/data/ledger.db") as ledger:
@@ -73,7 +73,7 @@ def test_a_retry_says_which_ones_it_means(fed: CommandLine, arguments: tuple[str
     assert fed.run("movements", "retry", *arguments).code == 2
 
 
-def test_what_is_never_to_be_posted_is_dismissed_with_a_reason(fed: CommandLine) -> None:
+def test_a_movement_that_will_never_be_posted_is_dismissed_with_a_reason(fed: CommandLine) -> None:
     (dismissed,) = fed.json("movements", "dismiss", "odd", "--reason", "sent by a test system")
 
     assert dismissed["id"] == "odd"

@@ -30,7 +30,8 @@ def days_ago(days: int) -> str:
 
 
 def paid_user(cli: CommandLine, user: str) -> list[dict[str, Any]]:
-    """A user with four accrual days: SOL all the time, BNB above its minimum on the last two only."""
+    """A user with four accrual days, who holds SOL all the time and BNB above its minimum only on the last two
+    days."""
     lines = [
         f"{user},{days_ago(6)} 10:00:00,Spot,Deposit,SOL,12,",
         f"{user},{days_ago(4)} 06:00:00,Spot,Withdraw,SOL,-3,",
@@ -49,7 +50,8 @@ def paid_user(cli: CommandLine, user: str) -> list[dict[str, Any]]:
 
 
 def recomputed(row: dict[str, Any]) -> tuple[Decimal, str]:
-    """A line's reward and outcome, from the rest of the line; that an asset is paused only the outcome says."""
+    """A line's reward and outcome, recomputed from the rest of the line. Whether an asset is paused is only in the
+    outcome."""
     average, cap = Decimal(row["average"]), Decimal(row["cap"])
     if row["outcome"] == "paused":
         return Decimal(0), "paused"
@@ -78,7 +80,7 @@ def test_every_reward_can_be_recomputed_from_its_own_line(cli: CommandLine, user
     assert (following["average"], following["reward"]) == ("10.50022191", "0.00023014")
     assert cli.json("audit")["clean"] is True
 
-    # The same lines in every form, and of the days that were asked for.
+    # The lines are the same in every form, and are those of the requested days.
     table = cli.run("rewards", user)
     assert (table.code, table.err) == (0, "")
     assert all(row["average"] in table.out and row["reward"] in table.out for row in rows)
@@ -100,7 +102,7 @@ CHOSEN_HOLDINGS = [
 
 
 async def three_days_with_a_leap_day_of(world: World) -> list[str]:
-    """Users who are paid for the leap day and the days beside it; on the last other terms hold, and AXS is
+    """Users who are paid for the leap day and its neighbours. On the last day other terms are in force, and AXS is
     paused."""
     now = at("2028-02-01")
     later = {"SOL": {"apr": "0.0123456789", "reference_price": "0.3"}, "DUST": DUST}
@@ -162,7 +164,8 @@ async def test_the_csv_alone_recomputes_every_reward_of_every_outcome_and_its_va
 
 
 def assert_every_column_has_one_form(lines: list[str]) -> None:
-    """A reader that guesses a column's type from some of its values would guess the same from any others."""
+    """A program that guesses a column's type from some of its values would guess the same from any other
+    values."""
     forms = [r"-?\d+\.\d{18}", r"-?\d+\.\d{8}", r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\dT.*Z", r"\d+", r"true|false"]
     rows = [row for row in csv.DictReader(lines) if row["day"] != "day"]
     for name in rows[0]:
@@ -202,7 +205,7 @@ async def test_a_reversed_reward_shows_as_reversed_in_every_form(
 
 
 @pytest.mark.on_both_databases
-async def test_entries_are_told_in_the_order_of_recording_and_never_change(
+async def test_entries_are_printed_in_the_order_of_recording_and_never_change(
     world: World, alone: CommandLine, tmp_path: Path
 ) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
@@ -235,7 +238,9 @@ async def test_entries_are_told_in_the_order_of_recording_and_never_change(
     assert list(csv.DictReader(io.StringIO(after))) == [
         {name: csv_text(row[name]) for name in list(row)[1:]} for row in rows
     ]
-    recorded = [row["recorded_at"][:10] for row in rows]  # the reversal by a clock that stands still in the past
+    recorded = [
+        row["recorded_at"][:10] for row in rows
+    ]  # The reversal is recorded by a clock that stands still in the past.
     assert recorded == ["2026-10-03", "2026-10-04", "2000-01-01"]
     for number, recorded_on in enumerate(recorded):
         span = ("--from", recorded_on, "--to", recorded_on)

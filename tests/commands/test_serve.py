@@ -1,4 +1,4 @@
-"""serve: the pages over HTTP, and who it believes."""
+"""serve: the pages over HTTP, and whose header it believes."""
 
 import signal
 import subprocess
@@ -37,7 +37,7 @@ def serving(cli: CommandLine, *options: str) -> Iterator[tuple[str, subprocess.P
         process.communicate()
 
 
-def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
+def test_the_pages_are_served_to_whom_the_gateway_names_until_the_server_is_stopped(
     installation: Installation, tmp_path: Path
 ) -> None:
     cli = CommandLine(tmp_path, **installation.variables, SOFT_STAKING_GATEWAY_PEERS="127.0.0.1")
@@ -45,7 +45,7 @@ def test_the_pages_are_served_to_whom_the_gateway_names_until_told_to_stop(
     with serving(cli, "--metrics", str(metrics)) as (address, process):
         assert status_of(f"{address}/", X_User_Id="ann", X_User_Region="FR") == 200
         assert status_of(f"{address}/") == 401
-        # A header says nothing about who is at the other end, neither for nor against it.
+        # A header must not decide who the peer is.
         assert status_of(f"{address}/", X_User_Id="ann", X_Forwarded_For="203.0.113.9") == 200
         assert status_of(f"{address}/people", X_User_Id="ann") == 404
         assert scraped(metrics).value("soft_staking_http_request_seconds_count", route="/", status="2xx") == 2
@@ -67,7 +67,7 @@ def test_nobody_is_believed_unless_it_was_configured(cli: CommandLine) -> None:
     assert "SOFT_STAKING_GATEWAY_PEERS" in err
 
 
-def test_what_hinders_serving_is_one_sentence(
+def test_if_it_cannot_serve_there_is_one_sentence(
     alone: CommandLine, cli: CommandLine, installation: Installation
 ) -> None:
     no_server = alone.run("serve", "--timeout", "1")

@@ -1,9 +1,9 @@
-"""sources: the feeds without whose word no day is closed."""
+"""sources: the feeds that must report a day's end before it is closed."""
 
 from commandline import CommandLine
 
 
-def test_a_source_is_told_listed_released_and_removed(alone: CommandLine) -> None:
+def test_a_source_is_reported_listed_released_and_removed(alone: CommandLine) -> None:
     assert "there are no sources" in alone.run("sources", "list").out
     told = alone.json("sources", "complete", "wallet", "2026-10-02T00:00:00Z")
     assert (told["name"], told["complete_through"][:10], told["released_through"]) == (
@@ -23,7 +23,7 @@ def test_a_source_is_told_listed_released_and_removed(alone: CommandLine) -> Non
     assert [act["act"] for act in alone.json("acts")] == ["source_release", "source_remove"]
 
 
-def test_a_source_that_there_is_not_is_refused_and_a_name_that_is_none_is_wrong_usage(alone: CommandLine) -> None:
+def test_an_unknown_source_is_refused_and_a_malformed_name_is_wrong_usage(alone: CommandLine) -> None:
     assert alone.run("sources", "release", "wallet", "--reason", "late").code == 1
     assert alone.run("sources", "complete", "a b", "2026-10-01").code == 2
     assert alone.run("sources", "complete", "wallet", "soon").code == 2

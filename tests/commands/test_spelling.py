@@ -88,7 +88,7 @@ ODD = ["币安人生", "O'Brien:x%", "-X"]
 
 
 @pytest.mark.parametrize("asset", ODD)
-def test_what_a_command_tells_to_type_next_is_understood_whatever_the_asset_is_called(
+def test_the_command_that_a_sentence_advises_works_whatever_the_asset_is_called(
     alone: CommandLine, asset: str
 ) -> None:
     terms = 'minimum = "1"\ncap = "2"\napr = "0.1"\nreference_price = "1"\n'
@@ -100,7 +100,7 @@ def test_what_a_command_tells_to_type_next_is_understood_whatever_the_asset_is_c
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_a_code_that_a_terminal_cannot_show_is_told_by_its_numbers(alone: CommandLine, encoding: str) -> None:
+def test_a_code_that_a_terminal_cannot_show_is_shown_by_its_numbers(alone: CommandLine, encoding: str) -> None:
     alone.json("deposit", "ann", "币🍕", "5", "--key", "d")
 
     def said(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""How the entrances begin: what happens before all is imported is one sentence too."""
+"""How the entrances begin: an error before everything is imported is one sentence too."""
 
 import ast
 import signal
@@ -11,7 +11,7 @@ from commandline import STARTER, WORKER, CommandLine
 from polling import wait_until
 from world import ROOT
 
-# In the place of a package of ours: says that it is being imported, and never ends.
+# This replaces a package of ours. It says that it is being imported, and never ends.
 _AN_IMPORT_THAT_LASTS = """
 import os, pathlib, time
 pathlib.Path(os.environ["REACHED"]).touch()
@@ -70,7 +70,7 @@ def test_a_python_that_is_too_old_says_how_to_run_it(script: str, nowhere: Comma
 
 
 @pytest.mark.parametrize("file", ["starter.py", "worker.py", "commands/__init__.py", "commands/starting.py"])
-def test_a_python_that_is_too_old_can_read_what_tells_it_so(file: str) -> None:
+def test_a_python_that_is_too_old_can_read_the_module_that_says_so(file: str) -> None:
     ast.parse((ROOT / file).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 

@@ -35,7 +35,7 @@ from staking.money import format_amount
 from temporal.visibility import FoundUser
 
 WIDTHS = (40, 60, 80, 120, 200, None)
-"""None: no terminal."""
+"""The width of the terminal; None for no terminal."""
 ACTIVATED_ON = utc_today() - 8 * ONE_DAY
 FORTUNE = "88888888888.88888888"
 REASON = "ticket-4711 of 2026-10-04: paid by [b]mistake[/b],\n12345678.00000001 SOL too much"
@@ -44,7 +44,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass(frozen=True)
 class Printed:
-    """What a person sees, and how wide the terminal is; None: no terminal."""
+    """What a person sees, and the width of the terminal; None for no terminal."""
 
     text: str
     width: int | None
@@ -57,7 +57,8 @@ class Printed:
         return {title for titles in sentences for title in titles.split(", ")}
 
     def assert_whole(self, rows: list[dict[str, Any]]) -> None:
-        """Every word of every value is there, by its column's title, and the terminal has to break nothing."""
+        """Tests that every word of every value is under its column's title, and that the terminal breaks no
+        line."""
         assert rows
         words = set(self.text.split())
         for row in rows:
@@ -74,7 +75,7 @@ class Printed:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """A shell beside a ledger in which something of everything was done, with amounts as long as they come."""
+    """A shell with a ledger in which everything was done at least once, with the longest possible amounts."""
     folder = tmp_path_factory.mktemp("tables")
     shell = an_empty_ledger(folder)
     keys = ",".join(f"2026-{month}-01-abcd:{'A' * 43}=" for month in (10, 11))
@@ -149,12 +150,12 @@ def lines(shell: CommandLine) -> list[StatementLine]:
 
 
 def to_the_second(instant: str) -> str:
-    """An instant of the JSON form, as most tables have it."""
+    """An instant of the JSON form, as most tables show it."""
     return re.sub(r"T([0-9:]{8}).*Z", r" \1 UTC", instant)
 
 
 def exactly(instant: str) -> str:
-    """An instant of the JSON form, where a person may type it again."""
+    """An instant of the JSON form, as tables show it if a person may type it again."""
     return instant.replace("T", " ").replace("Z", " UTC")
 
 
@@ -345,7 +346,7 @@ def total_rows(answer: Any) -> Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """A command that prints a table: where in the code, and which rows its JSON form makes."""
+    """A command that prints a table: its place in the code, and the rows that are expected from its JSON form."""
 
     command: tuple[str, ...]
     places: set[str]
@@ -384,7 +385,7 @@ PRINTED_WITHOUT_A_COMMAND = {
     "reward_tables.print_calendar",
     "reward_tables.print_totals",
 }
-"""Those that need a Temporal server or a whole demonstration before them."""
+"""The tables of commands that need a Temporal server or a whole demonstration."""
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
@@ -414,7 +415,7 @@ def test_the_narrower_the_terminal_the_less_of_a_statement_stands_side_by_side(
 
 @pytest.fixture(params=WIDTHS)
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
-    """The width of the terminal that this process believes to have; None: no terminal."""
+    """The width of the terminal that this process is made to see; None for no terminal."""
     if request.param is not None:
         monkeypatch.setenv("TTY_COMPATIBLE", "1")
         monkeypatch.setenv("COLUMNS", str(request.param))
@@ -494,7 +495,7 @@ def test_a_real_terminal_of_forty_columns_is_seen(shell: CommandLine) -> None:
     )
     os.close(ours)
     text = b""
-    with suppress(OSError):  # Linux says so when the other side has closed
+    with suppress(OSError):  # Linux raises this error after the other side has closed.
         while part := os.read(theirs, 4096):
             text += part
     os.close(theirs)

@@ -1,4 +1,4 @@
-"""What a person gets wrong is answered with a sentence that says what to do, and leaves nothing half-done."""
+"""A person's mistake is answered with a sentence that says what to do, and leaves nothing half-done."""
 
 import sqlite3
 from contextlib import closing
@@ -289,7 +289,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_sentence(alone: CommandLine) -
 
 def test_a_ledger_that_may_only_be_read_answers_questions_and_refuses_the_rest(alone: CommandLine) -> None:
     assert alone.run("program", "apply", str(ROOT / "program.toml")).code == 0
-    # Nothing that a file's mode forbids is forbidden to root, who runs tests in a container.
+    # In a container the tests run as root, to whom a file's mode forbids nothing.
     ledger = alone.folder / "data" / "ledger.db"
     alone.environment["SOFT_STAKING_DATABASE_URL"] = f"sqlite:///file:{ledger}?mode=ro&uri=true"
 

@@ -1,4 +1,5 @@
-"""The same ledger twice, so that nothing in one process's memory can stand in for the database's guards."""
+"""The same ledger is opened twice, so that nothing in the memory of one process can replace the database's
+guards."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path

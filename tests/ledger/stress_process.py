@@ -1,7 +1,7 @@
 """One of several processes that all do the same work on one ledger: ``stress_process.py URL SEED NUMBER LIFE``.
 
-Everything asked is derived from the seed alone, so that each request is made by several processes; only the order
-is each process's own. In lives that end early the process kills itself in the middle of something, and is expected
+All requests follow from the seed, so that each request is made by several processes; only their order differs
+between processes. In a life that ends early the process kills itself in the middle of something, and is expected
 to be started again. Each answer is a line of JSON on stdout.
 """
 
@@ -41,10 +41,10 @@ MOVEMENTS_A_DAY = 14
 LANES = 4
 """How many requests of one process are under way at the same time."""
 LIVES_THAT_END_EARLY = (0, 1, 0, 2)
-"""Of each process."""
+"""How many requests each process makes."""
 TERMS = {"minimum": "1", "cap": "500", "apr": "0.5"}
 REVERSED = {("Ann", DAYS[2]), ("bob", DAYS[3])}
-"""Whose reward is reversed."""
+"""The users and days whose reward is reversed."""
 
 Job = Callable[[], Awaitable[None]]
 _Answer = TypeVar("_Answer")
@@ -52,7 +52,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class Movement:
-    """One that several processes post under one key."""
+    """A movement that several processes post under one key."""
 
     key: str
     user: str
@@ -83,7 +83,7 @@ class Process:
         self._chance = random.Random(f"{seed} process {number}")
 
     async def work(self) -> None:
-        """Everything, day after day."""
+        """All requests, day after day."""
         await self._begin()
         for day in DAYS:
             jobs = list(self._jobs_of(day))
@@ -118,7 +118,9 @@ class Process:
         if day == DAYS[-1]:
             yield self._leave
         else:
-            yield partial(self._close, USERS[0], day + ONE_DAY)  # too early, unless another process is ahead
+            yield partial(
+                self._close, USERS[0], day + ONE_DAY
+            )  # This is too early, unless another process is ahead.
 
     async def _move(self, movement: Movement) -> None:
         now = end_of(movement.occurred_at.date())
@@ -181,7 +183,7 @@ class Process:
         await self._take_back(entry_id, START)
 
     async def _import(self, day: date) -> None:
-        """Two lines for each user, of which one was in the export of the day before."""
+        """Two lines for each user. One of them was in the export of the day before."""
         lines = [
             f"{user},{of} 12:00:00,Spot,Deposit,SUI,{number},"
             for of in (day - ONE_DAY, day)
@@ -194,7 +196,7 @@ class Process:
         await self._ask("end", f"end of {LEAVER}", self._world.end(LEAVER, ended_at))
 
     async def _ask(self, kind: str, request: str, words: Awaitable[_Answer], **content: object) -> _Answer | None:
-        """What a request answers, or None where the ledger refuses it; and says so."""
+        """The answer to a request, which is also printed; None if the ledger refuses it."""
         said = {"kind": kind, "request": request, **content}
         try:
             answer = await words
@@ -216,7 +218,7 @@ def _posted(ledger: Ledger, movement: Movement, now: datetime) -> Awaitable[Reco
 
 
 def _lasting(answer: object) -> Any:
-    """What is the same in every answer to a request; None where only its effect is."""
+    """The part that is the same in every answer to a request; None if only its effect is the same."""
     if isinstance(answer, Recorded):
         entry = asdict(answer.entry)
         del entry["reversed_by"]

@@ -1,4 +1,5 @@
-"""Holds and releases: who did what to a user and why, recorded once, never changed, and the last one counts."""
+"""Holds and releases: who did what to a user and why is recorded once and never changed, and the last act
+counts."""
 
 import asyncio
 from datetime import datetime
@@ -30,13 +31,13 @@ async def held(world: World, region: str | None = None) -> list[str]:
 
 
 async def acts(world: World, user: str | None = None, last: int = 100) -> list[tuple[str | None, str, str | None]]:
-    """Of one user, or of all users: user, kind and reason."""
+    """User, kind and reason of the acts on one user or on all users."""
     async with world.ledger.read() as connection:
         found = await latest_acts(connection, user, last=last)
     return [(act.user_id, act.kind, act.reason) for act in found if act.user_id is not None]
 
 
-async def test_a_hold_tells_who_since_when_and_why_until_it_is_released(world: World) -> None:
+async def test_a_hold_has_operator_instant_and_reason_until_it_is_released(world: World) -> None:
     expected = Hold(held_at=MORNING, operator="ann", reason="a check")
     assert await hold(world.ledger, request("zoe", "1")) == expected
     async with world.ledger.read() as connection:
@@ -51,7 +52,7 @@ async def test_a_hold_tells_who_since_when_and_why_until_it_is_released(world: W
     assert await acts(world) == [("zoe", "hold", "a check"), ("zoe", "release", "a check")]
 
 
-async def test_who_is_held_already_gets_the_first_hold(world: World) -> None:
+async def test_a_user_who_is_held_already_keeps_the_first_hold(world: World) -> None:
     first = await hold(world.ledger, request("zoe", "1"))
     again = request("zoe", "2", act=Act(operator="ben", reason="another"), now=NOON)
     assert await hold(world.ledger, again) == first
@@ -80,7 +81,7 @@ async def test_a_release_of_a_user_who_is_not_held_records_nothing(world: World)
     assert await acts(world) == []
 
 
-async def test_of_holds_that_come_at_once_one_is_recorded_and_all_answer_it(world: World) -> None:
+async def test_of_simultaneous_holds_one_is_recorded_and_is_the_answer_to_all(world: World) -> None:
     requests = [
         request("zoe", str(number), act=Act(operator=f"operator {number}", reason="at once"))
         for number in range(8)
@@ -90,7 +91,7 @@ async def test_of_holds_that_come_at_once_one_is_recorded_and_all_answer_it(worl
     assert len(await acts(world)) == 1
 
 
-async def test_of_a_hold_and_a_release_at_once_the_later_recorded_counts(world: World) -> None:
+async def test_of_a_simultaneous_hold_and_release_the_later_recorded_counts(world: World) -> None:
     await hold(world.ledger, request("zoe", "0"))
     for number in range(5):
         await asyncio.gather(
@@ -139,7 +140,7 @@ async def test_an_end_by_an_operator_is_recorded_with_it_and_a_users_own_is_no_a
     assert await acts(world) == [("zoe", "deactivate", "moved")]
 
 
-async def test_the_latest_acts_are_told_of_one_user_or_of_all_the_newest_last(world: World) -> None:
+async def test_the_latest_acts_of_one_user_or_of_all_are_listed_the_newest_last(world: World) -> None:
     for number, user in enumerate(("ann", "ben", "ann")):
         await record_act(
             world.ledger, user, "retry", Act(operator="ann", reason=str(number)), act_id=str(number), now=NOON
@@ -186,7 +187,7 @@ async def test_a_back_dated_activation_is_an_act_and_a_users_own_is_none(world: 
     assert (await acts(world))[before:] == [("zoe", "activate", "was enrolled elsewhere")]
 
 
-async def test_what_the_user_is_told_is_kept_with_an_end_and_answered_again(world: World) -> None:
+async def test_the_text_for_the_user_is_kept_with_an_end_and_answered_again(world: World) -> None:
     await world.move("zoe", "12", "SOL", at("2026-09-30"))
     await world.enrol("zoe", MORNING)
     end = EndRequest(

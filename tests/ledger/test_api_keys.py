@@ -1,4 +1,5 @@
-"""Keys of users' programs and tokens of services: what is recorded of them, and that they end for good."""
+"""Keys of users' programs and tokens of services: what is recorded of them, and that a revoked one stays
+revoked."""
 
 import asyncio
 from dataclasses import replace
@@ -76,7 +77,7 @@ async def test_a_revoked_key_is_out_of_use_and_a_repeat_answers_the_first(world:
         assert await all_keys(connection) == answers[:1]
 
 
-async def test_revocations_at_once_answer_the_same(world: World) -> None:
+async def test_simultaneous_revocations_get_the_same_answer(world: World) -> None:
     await add_key(world.ledger, HMAC, {}, operator="tests")
 
     first, second = await asyncio.gather(

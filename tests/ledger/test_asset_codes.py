@@ -1,4 +1,4 @@
-"""Any printable text without blanks is an asset code, and stands for one asset wherever it is said."""
+"""Any printable text without blanks is an asset code, and means the same asset everywhere."""
 
 import unicodedata
 

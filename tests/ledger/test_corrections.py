@@ -1,4 +1,4 @@
-"""Corrections: reversing entries and adjustments, once each, within the range, never in a closed day (I2, I4)."""
+"""Corrections: reversals and adjustments are posted once, within the range, and never in a closed day (I2, I4)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -89,7 +89,7 @@ async def pool(world: World, asset: str = "SOL") -> int:
 
 
 async def a_day_paid(world: World) -> CreditReceipt:
-    """Ann's 2026-10-02 with 12 SOL."""
+    """Pays ann 2026-10-02, on which she held 12 SOL."""
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.snapshot("ann", day("2026-10-01"))
@@ -191,7 +191,7 @@ async def test_the_database_itself_knows_one_reversal_of_an_entry(world: World) 
 
 
 @pytest.mark.parametrize("make", [a_deposit, a_reward, a_funding])
-async def test_many_who_reverse_one_entry_at_once_reverse_it_once(
+async def test_many_who_reverse_one_entry_at_the_same_time_reverse_it_once(
     world: World, ledgers: list[Ledger], make: Callable[[World], Awaitable[int]]
 ) -> None:
     entry_id = await make(world)
@@ -216,7 +216,7 @@ async def test_a_reversal_is_not_reversed_in_turn(world: World) -> None:
     assert await world.everything() == before
 
 
-async def test_an_entry_that_there_is_not_is_named(world: World) -> None:
+async def test_an_unknown_entry_is_named(world: World) -> None:
     with pytest.raises(UnknownEntry, match="there is no entry 999"):
         await reversed_(world.ledger, 999)
 
@@ -377,7 +377,7 @@ async def test_an_adjustment_s_key_answers_the_first_and_refuses_other_content(w
         await adjusted(world.ledger, "8", key="ticket 12")
 
 
-async def test_many_who_adjust_the_same_at_once_adjust_once(world: World, ledgers: list[Ledger]) -> None:
+async def test_many_equal_adjustments_at_the_same_time_adjust_once(world: World, ledgers: list[Ledger]) -> None:
     answers = await asyncio.gather(*(adjusted(ledger, "7") for ledger in ledgers * 2))
 
     assert [answer.recorded_already for answer in answers].count(False) == 1
@@ -491,7 +491,7 @@ async def test_a_reward_in_a_journal_is_seen_from_the_user_s_side(world: World) 
     assert (step.entry.changes, step.holdings) == ({"SOL": 26301}, {"SOL": units("12") + 26301})
 
 
-# A property: whatever is posted, reversed, adjusted and repeated, in any order.
+# A property: any movements, reversals, adjustments and repeats, in any order.
 
 USERS, ASSETS = ("ann", "bob"), ("SOL", "DOGE")
 
@@ -503,7 +503,7 @@ class Act:
     asset: str
     amount: int
     which: int
-    """Of the entries so far, to be reversed; of the requests so far, to be repeated."""
+    """Which of the entries so far is reversed, or which of the requests so far is repeated."""
 
 
 acts = st.builds(

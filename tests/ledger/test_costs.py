@@ -1,4 +1,4 @@
-"""What the daily loop asks of the database: by index, in few statements, and no more once a ledger has grown."""
+"""The daily loop reads the database by index, in few statements, and reads no more after the ledger has grown."""
 
 import asyncio
 import re
@@ -39,7 +39,7 @@ ONE_ASSET = Users("one", 60, movements=10)
 TEN_ASSETS = Users("ten", 60, assets=10, movements=10)
 BUSY = Users("busy", 1, movements=10_000)
 TINY = {"program_versions", "sources"}
-"""Tables that may be read whole: a program has a few versions a year."""
+"""Tables that may be read whole, since a program has only a few versions a year."""
 STATEMENTS_PER_USER_DAY_MAX = 16
 STATEMENTS_PER_DEPOSIT_MAX = 10
 
@@ -57,7 +57,7 @@ class Recorded:
 
 @contextmanager
 def recorded(ledger: Ledger) -> Generator[Recorded]:
-    """Records every statement but the beginnings of transactions."""
+    """Records every statement except the beginnings of transactions."""
     found = Recorded()
 
     def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
@@ -107,7 +107,7 @@ async def hold_and_release(ledger: Ledger, user_ids: Sequence[str]) -> None:
 
 
 async def pay(world: World, user_id: str, *, times: int = 1) -> None:
-    """A user's next day: each step as often as said."""
+    """Pays a user's next day, with each step as often as requested."""
     enrolment_id = enrolment_of(user_id)
     for _ in range(times):
         snapshot = await world.snapshot(user_id, NEXT_DAY, enrolment_id=enrolment_id)
@@ -120,7 +120,7 @@ async def pay(world: World, user_id: str, *, times: int = 1) -> None:
 
 
 async def begin(world: World, user_id: str) -> None:
-    """A new user's way up to the first accrual day, each step twice."""
+    """Makes a new user and goes on to the first accrual day, with each step twice."""
     noon, enrolment_id = start_of(NEXT_DAY) + timedelta(hours=12), enrolment_of(user_id)
     await move_twice(world, user_id, f"first of {user_id}")
     for _ in range(2):
@@ -136,7 +136,7 @@ async def move_twice(world: World, user_id: str, key: str) -> None:
 
 
 async def end_and_return(world: World, user_id: str) -> None:
-    """The last enrolment of a user ends, and another begins."""
+    """Ends the last enrolment of a user and begins another one."""
     later = start_of(NEXT_DAY + ONE_DAY) + timedelta(hours=1)
     for _ in range(2):
         await world.end(user_id, later, enrolment_id=enrolment_of(user_id))
@@ -147,7 +147,7 @@ async def end_and_return(world: World, user_id: str) -> None:
 
 
 async def the_daily_loop(world: World) -> None:
-    """Everything that happens to users day after day: to one alone, and to many together."""
+    """Does everything that happens to users day after day, to one user alone and to many together."""
     await begin(world, "new")
     alone = ONE_ASSET.id_of(1)
     await move_twice(world, alone, "once")
@@ -163,7 +163,7 @@ async def the_daily_loop(world: World) -> None:
 
 
 def whole_scans(folder: Path, statement: str, parameters: Any) -> list[str]:
-    """What the database would read whole, of a table or an index, beside what is tiny by nature."""
+    """The tables and indices that the database would read whole, without those that are always small."""
     if databases.kind == databases.SQLITE:
         scans = sqlite_scans(folder, statement, parameters)
     else:
@@ -178,7 +178,8 @@ def sqlite_scans(folder: Path, statement: str, parameters: Any) -> list[str]:
 
 
 def postgresql_scans(folder: Path, statement: str, parameters: Any) -> list[str]:
-    """Of the plan for these very parameters, or of that for any, which PostgreSQL keeps where it is no dearer."""
+    """This is tested for the plan for these parameters, and for the general plan, which PostgreSQL keeps if it
+    costs no more."""
     numbers = {name: number for number, name in enumerate(parameters or {}, 1)}
     generic = re.sub(r"%\((\w+)\)s", lambda name: f"${numbers[name[1]]}", statement).replace("%%", "%")
     with closing(psycopg.connect(databases.url_in(folder), cursor_factory=psycopg.ClientCursor)) as connection:
@@ -196,7 +197,7 @@ def postgresql_scans(folder: Path, statement: str, parameters: Any) -> list[str]
 def postgresql_plan(
     connection: psycopg.Connection[Any], option: str, statement: str, parameters: Any
 ) -> Mapping[str, Any]:
-    """The plan of a statement. Literal parameters are planned for as they are."""
+    """The plan of a statement. Literal parameters are part of the plan."""
     explained = connection.execute(f"EXPLAIN ({option}, FORMAT JSON) {statement}".encode(), parameters).fetchone()
     assert explained is not None
     return explained[0][0]["Plan"]
@@ -235,13 +236,15 @@ async def test_a_statement_that_reads_a_whole_table_would_be_seen(grown: World, 
 
 @pytest.mark.parametrize("users", [ONE_ASSET, TEN_ASSETS], ids=["one asset", "ten assets"])
 async def test_a_users_day_takes_few_statements_however_many_assets(grown: World, users: Users) -> None:
-    await pay(grown, users.id_of(1))  # as every day but a process's first, whose program is not known yet
+    await pay(
+        grown, users.id_of(1)
+    )  # This is like every day except the first one of a process, which does not know the program yet.
     with recorded(grown.ledger) as found:
         await pay(grown, users.id_of(2))
     assert len(found.statements) <= STATEMENTS_PER_USER_DAY_MAX
 
 
-async def test_the_days_of_fifty_users_at_once_take_few_statements_in_all(grown: World) -> None:
+async def test_the_days_of_fifty_users_together_take_few_statements_in_all(grown: World) -> None:
     await pay(grown, ONE_ASSET.id_of(1))
     with recorded(grown.ledger) as found:
         await asyncio.gather(*(pay(grown, user_id) for user_id in ONE_ASSET.ids[1:51]))
@@ -256,7 +259,7 @@ async def test_a_deposit_takes_few_statements(grown: World) -> None:
 
 
 def work(folder: Path, statements: Sequence[tuple[str, Any]]) -> int:
-    """How much the database does to run statements: SQLite's steps, or the rows that PostgreSQL reads."""
+    """The work of the database for statements: SQLite's steps, or the rows that PostgreSQL reads."""
     if databases.kind == databases.SQLITE:
         return sqlite_steps(folder, statements)
     with closing(psycopg.connect(databases.url_in(folder))) as connection:
@@ -288,7 +291,7 @@ def postgresql_rows(connection: psycopg.Connection[Any], statement: str, paramet
 
 @dataclass(frozen=True)
 class Read:
-    """What reads of a user's history, done to one user."""
+    """Does for one user everything that reads the user's history."""
 
     name: str
     of: Callable[[World, str], Awaitable[object]]
@@ -304,7 +307,7 @@ READS = [
 
 
 @pytest.mark.parametrize("read", READS, ids=lambda read: read.name)
-async def test_what_is_read_does_not_grow_with_the_movements_of_the_past(
+async def test_the_rows_that_are_read_do_not_grow_with_the_movements_of_the_past(
     grown: World, tmp_path: Path, read: Read
 ) -> None:
     await pay(grown, ONE_ASSET.id_of(1))
@@ -338,4 +341,4 @@ async def test_what_a_part_of_an_import_reads_does_not_grow_with_the_parts_befor
                 await read_facts(connection, known, {user_id: span}, own, in_detail=False)
             done.append(work(tmp_path, found.statements))
     few, many = done
-    assert many < 2 * few  # fifty times as many lines
+    assert many < 2 * few  # There are fifty times as many lines.

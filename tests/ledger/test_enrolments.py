@@ -1,4 +1,4 @@
-"""Who may be enrolled and since when, how an enrolment ends, and what is recalled of it (rules 1, 7 and 10)."""
+"""Who may be enrolled and from when on, how an enrolment ends, and what is recalled of it (rules 1, 7 and 10)."""
 
 from datetime import datetime
 
@@ -317,7 +317,7 @@ async def test_nobody_ends_the_enrolment_of_another(world: World) -> None:
         await world.end("bob", at("2026-10-04 12:00"), enrolment_id="enrolment of ann")
 
 
-async def test_an_earlier_end_for_the_region_takes_the_later_days_back(world: World) -> None:
+async def test_after_an_earlier_end_for_the_region_the_later_days_are_no_accrual_days(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
     asked = await world.end("ann", at("2026-10-06 12:00"))
@@ -334,7 +334,7 @@ async def test_an_earlier_end_for_the_region_takes_the_later_days_back(world: Wo
     assert (await world.audit()).is_clean
 
 
-async def test_taking_back_every_day_leaves_no_accrual_day(world: World) -> None:
+async def test_an_end_before_every_day_leaves_no_accrual_day(world: World) -> None:
     await twelve_sol(world)
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.end("ann", at("2026-10-06 12:00"))

@@ -1,4 +1,4 @@
-"""Who recalled the user's state last may write for the user; what another run asks late is refused."""
+"""The run that recalled the user's state last may write for the user. A late request of another run is refused."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,7 +25,7 @@ Write = Callable[[Any, Any], Awaitable[Any]]
 
 
 async def requests(world: World, generation: int) -> dict[str, tuple[Write, FencedRequest]]:
-    """What the loop and each message may ask for ann, whose D2 is closed and owed, in that generation."""
+    """The requests of the loop and of each message for ann, whose D2 is closed and owed, in one generation."""
     rewards = await world.compute(await world.snapshot("ann", D2))
     of_ann: dict[str, Any] = {"user_id": "ann", "generation": generation}
     act = ActRequest(**of_ann, act_id="new", act=A_CHECK, now=NOW)
@@ -49,7 +49,7 @@ DAILY_STEPS = ["snapshot", "credit"]
 
 @pytest.fixture
 async def generation(world: World) -> int:
-    """Ann's, who holds 12 SOL, is enrolled, and of whom D1 and D2 are closed."""
+    """The world of ann, who holds 12 SOL and is enrolled, and whose D1 and D2 are closed."""
     await world.move("ann", "12", "SOL", at("2026-09-30"))
     assert isinstance(await world.enrol("ann", at("2026-10-01 10:00")), Receipt)
     generation = (await world.recall("ann")).generation

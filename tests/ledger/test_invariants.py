@@ -1,4 +1,4 @@
-"""I1 to I7 where each is guarded: what the database refuses from anyone, and what the locks keep apart."""
+"""I1 to I7 at the places that guard them: what the database refuses from anyone, and what the locks keep apart."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -47,7 +47,7 @@ async def two_credited_days(world: World) -> None:
 
 
 async def posted(world: World, *legs: tuple[str, str, int]) -> None:
-    """One entry of legs such as ("ann", "SOL", 5), straight into the journal."""
+    """Writes one entry with legs such as ("ann", "SOL", 5) directly to the journal."""
     async with world.ledger.write() as connection:
         owners: dict[str, Owner] = {POOL: POOL, OUTSIDE: OUTSIDE}
         for name, _, _ in legs:
@@ -58,8 +58,8 @@ async def posted(world: World, *legs: tuple[str, str, int]) -> None:
         await post(connection, NewEntry("movement", all_legs, NOW, NOW, user_id=of_the_first))
 
 
-# What the database refuses, whoever asks: the guard's name on SQLite, on PostgreSQL where it differs, and what it
-# refuses.
+# What the database refuses from anyone: the guard's name on SQLite, its name on PostgreSQL if that differs, and
+# the statement that it refuses.
 
 ACCOUNT = "(SELECT account_id FROM accounts WHERE user_id = 'ann' AND asset = 'SOL')"
 DAY_1, DAY_2, DAY_4 = 20727, 20728, 20730
@@ -178,7 +178,8 @@ REFUSED = [
     )
     for row in BALANCES_AND_POSTINGS + DAYS_AND_REWARDS + ENROLMENTS_AND_PROGRAMS
 ]
-# SQLite's columns would keep these as they are, and so have a check each; PostgreSQL's are of integers, and round.
+# SQLite's columns would keep these values as they are, so each has a check. PostgreSQL's columns are integers and
+# round them.
 FRACTIONS = [
     ("amount_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0, 1.5)"),
     ("effective_at_is_integer", f"INSERT INTO postings VALUES (1, {ACCOUNT}, 0.5, 1)"),
@@ -192,7 +193,7 @@ FRACTIONS = [
 
 
 async def three_accrual_days(world: World) -> None:
-    """Two are credited, one is owed."""
+    """A world in which two days are credited and one is owed."""
     await two_credited_days(world)
     await world.snapshot("ann", D3 + ONE_DAY)
 
@@ -224,7 +225,7 @@ async def test_no_fraction_is_ever_stored(tmp_path: Path, database: str, check: 
 
 
 async def test_a_sum_beyond_64_bits_is_never_stored(tmp_path: Path, database: str) -> None:
-    # To SQLite it is a float, and so meets the same check; PostgreSQL cannot work it out at all.
+    # In SQLite the sum is a float, and fails the same check. PostgreSQL cannot compute it at all.
     says = {databases.SQLITE: "amount_is_integer", databases.POSTGRESQL: "bigint out of range"}
     async with a_world_after(tmp_path, three_accrual_days) as world:
         before = await world.everything()
@@ -326,7 +327,7 @@ async def still_the_same(world: World, snapshot: Snapshot) -> bool:
 
 
 async def has_come_to_wait(world: World, folder: Path, words: Awaitable[object]) -> asyncio.Task[object]:
-    """A task whose transaction has begun, and which cannot go on while another's is open."""
+    """A task whose transaction has begun, and which waits while the transaction of another one is open."""
     pause = paused_before(world.ledger, "")
     task = asyncio.ensure_future(words)
     await pause.reached.wait()
@@ -398,7 +399,7 @@ async def test_an_import_that_comes_after_the_closing_counts_at_the_boundary(wor
     assert (await world.audit()).is_clean
 
 
-async def test_movements_and_closings_at_once_make_one_history(world: World, other: World) -> None:
+async def test_simultaneous_movements_and_closings_make_one_history(world: World, other: World) -> None:
     await ready_to_close(world)
     moves = [
         each.move("ann", "1", "SOL", at(f"2026-10-02 12:{n:02}")) for n in range(6) for each in (world, other)
@@ -428,7 +429,7 @@ async def test_each_opening_is_the_closing_before(world: World) -> None:
 # I6: a day's rewards, its postings and its mark are one transaction.
 
 
-async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world: World) -> None:
+async def test_a_reward_row_that_cannot_be_written_rolls_the_payment_back(world: World) -> None:
     await ready_to_close(world)
     rewards = await world.compute(await world.snapshot("ann", D2))
     await world.sql(f"INSERT INTO rewards VALUES ('ann', {DAY_2}, 'SOL', '1', '1', '1', 0, 'paused', 1)")
@@ -440,7 +441,7 @@ async def test_a_reward_row_that_cannot_be_written_takes_the_payment_back(world:
     assert await world.everything() == before
 
 
-async def test_a_crash_at_commit_takes_the_payment_back(world: World) -> None:
+async def test_a_crash_at_commit_rolls_the_payment_back(world: World) -> None:
     await ready_to_close(world)
     rewards = await world.compute(await world.snapshot("ann", D2))
     before = await world.everything()

@@ -1,6 +1,7 @@
-"""The ledger against a model that keeps a plain list of what counts when, and redoes every sum from it.
+"""The ledger is compared with a model that keeps a plain list of what counts when, and recomputes every sum from
+it.
 
-The same examples every time, so that no run fails by chance. To look for new ones:
+The examples are the same every time, so that no run fails by chance. To look for new ones:
 ``LEDGER_EXAMPLES=1000 pytest tests/ledger/test_ledger_machine.py``.
 """
 
@@ -75,7 +76,7 @@ def program(effective_from: date, terms: dict[str, dict[str, object]]) -> Progra
 
 @dataclass
 class Account:
-    """What a user's spot account is by the rules: a list of (instant, asset, units)."""
+    """A user's spot account as the rules see it: a list of (instant, asset, units)."""
 
     counts: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
     closed_through: datetime = NEVER
@@ -87,7 +88,7 @@ class Account:
         return sum(units for _, what, units in self.counts if what == asset)
 
     def average(self, asset: str, day: date) -> int:
-        """Rule 2 by integration: each holding times how long it was held."""
+        """Rule 2 by integration: each holding is multiplied by how long it was held."""
         start, end = start_of(day), end_of(day)
         instants = sorted({start, end, *(when for when, what, _ in self.counts if start <= when < end)})
         area = sum(
@@ -109,7 +110,7 @@ class Account:
         return max(instant, self.closed_through)
 
     def live(self, instant: datetime) -> datetime:
-        """When a live movement counts: never before what the user's own movements reached."""
+        """When a live movement counts: never before the user's latest movement."""
         return max([self.effective(instant), *(when for when, _, _ in self.counts)])
 
     def stays_in_range(self) -> bool:
@@ -141,9 +142,9 @@ def held(snapshot: Snapshot) -> dict[str, tuple[int, int, int]]:
 @dataclass(frozen=True)
 class Move:
     minutes: int
-    """Since the activation."""
+    """The time since the activation."""
     late_by: int
-    """Minutes that it was stamped before."""
+    """How many minutes before it was stamped."""
     asset: str
     units: int
     is_imported: bool
@@ -248,7 +249,7 @@ async def _close_and_credit(world: World, account: Account, day: date, terms: Pr
 USERS = st.sampled_from(["ann", "bob"])
 AMOUNTS = st.integers(1, 60 * TOKEN)
 LATE_BY = st.sampled_from([None, 0, 3, 30])
-"""Hours that a movement's source stamped it before now; None: it says nothing."""
+"""How many hours before now the sender stamped a movement; None if it has no instant."""
 REASONS = st.sampled_from(["a mistake", "a fee"])
 
 
@@ -273,10 +274,10 @@ class Enrolled:
 
 @dataclass
 class Posted:
-    """An entry of the ledger, as the model knows it."""
+    """An entry of the ledger in the model."""
 
     user: str | None
-    """None for the reward pool."""
+    """The user; None for the reward pool."""
     changes: dict[str, int]
     is_reward: bool = False
     reverses: int | None = None
@@ -284,7 +285,7 @@ class Posted:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Everything that may come, in any order, twice; time goes on in between."""
+    """Every request may come, in any order and twice, while time goes on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -491,7 +492,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for hours, asset, tokens in lines:
             instant = self.now - timedelta(hours=hours)
             self.count += 1
-            # Of an amount of its own, since equal movements of two imports may be the same.
+            # Each has an amount of its own, since equal movements of two imports may be the same.
             amount = tokens * TOKEN + self.count
             written.append(f"{user},{instant:%Y-%m-%d %H:%M:%S},Spot,Deposit,{asset},{format_amount(amount)},")
             changes.append({asset: amount})
@@ -549,7 +550,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(user=USERS, steps=st.integers(1, 9))
     def processes(self, user: str, steps: int) -> None:
-        """What a worker does after it recalled what is unfinished: some steps, and then it is gone."""
+        """A worker recalls what is unfinished, takes some steps, and then is gone."""
         for _ in range(steps):
             unfinished = [each for each in self.enrolled[user] if not each.is_finished]
             if not unfinished or self.now < end_of(unfinished[0].next_day):
@@ -568,7 +569,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.refuses(self.world.snapshot(user, too_early, enrolment_id=one.enrolment_id, now=now), OutOfOrder)
 
     def _step(self, user: str, one: Enrolled) -> bool:
-        """Closes or credits the next day, as the model says; False where the pool is short."""
+        """Closes or credits the next day, as the model says. Returns False if the pool is short."""
         account, day, now = self.accounts[user], one.next_day, self.now
         terms = self.terms_on(day)
         close = lambda: self.world.snapshot(user, day, enrolment_id=one.enrolment_id, now=now)  # noqa: E731
@@ -701,7 +702,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.do(self.world.everything()) == before
 
     def _applies_again(self, words: Callable[[], Awaitable[Applied]], again: Program) -> None:
-        """Of a program that a later one superseded this is a change, and too late if its first day has begun."""
+        """For a program that a later one superseded, this is a change. It is too late if its first day has
+        begun."""
         closed_through = max(account.closed_through for account in self.accounts.values())
         is_in_force = self.terms_on(again.effective_from) == again
         if not is_in_force and again.effective_from < day_of(closed_through):
@@ -727,7 +729,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ]
 
     async def _unfinished(self, user: str) -> list[Enrolment]:
-        """As a recall has it, without taking the right to write from whoever recalled before."""
+        """What a recall would have, without superseding the run that recalled before."""
         async with self.ledger.read() as connection:
             return (await unfinished_of(connection, user)).enrolments
 
@@ -742,7 +744,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.do(standing_of(self.ledger, user, now=self.now)).owed_days == []
 
     def _everything_paid_is_told(self) -> None:
-        """A reward that was reversed stays in sight, and in no total."""
+        """A reward that was reversed stays in the statement, and is in no total."""
         lines = self.do(self.world.statement())
         assert {(line.user_id, line.day, line.asset): line.reward for line in lines} == self.paid
         totals: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -768,5 +770,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def test_whatever_comes_in_whatever_order_the_ledger_is_the_model_s() -> None:
-    # A statement costs PostgreSQL a round trip, and each test of the ledger runs on it too.
+    # This runs on SQLite alone, since every statement costs PostgreSQL a round trip, and each other test of the
+    # ledger runs there.
     run_state_machine_as_test(LedgerMachine, settings=examples(6 if databases.kind == databases.SQLITE else 3))

@@ -1,4 +1,5 @@
-"""Live movements: whole, in order, within the range, never held up by soft staking (rule 9, I2, I4)."""
+"""Live movements are posted whole, in order and within the range, and soft staking never delays them (rule 9, I2,
+I4)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -182,7 +183,7 @@ async def test_a_movement_answers_its_entry_when_it_counts_and_what_is_held_now(
 @pytest.mark.parametrize(
     "request_", [lambda ledger: withdrawn(ledger, "12.00000001"), lambda ledger: traded(ledger, "13", "1")]
 )
-async def test_what_the_balance_does_not_allow_is_refused_whole_and_uses_no_key(
+async def test_a_movement_that_the_balance_does_not_allow_is_refused_whole_and_uses_no_key(
     world: World, request_: Callable[[Ledger], Awaitable[Recorded]]
 ) -> None:
     await deposited(world.ledger)
@@ -297,7 +298,7 @@ async def test_a_movement_is_not_posted_before_it_occurs(world: World) -> None:
         ("SOL", 1, "a\0b", "printable"),
     ],
 )
-async def test_what_is_malformed_is_refused_in_a_sentence(
+async def test_a_malformed_movement_is_refused_in_a_sentence(
     world: World, asset: str, amount: int, key: str, sentence: str
 ) -> None:
     before = await world.everything()
@@ -327,7 +328,7 @@ async def enrolled(world: World) -> None:
 
 
 async def a_day_closed(world: World) -> None:
-    """And not credited."""
+    """Closes days without crediting them."""
     await enrolled(world)
     await world.snapshot("ann", day("2026-10-01"))
     await world.snapshot("ann", day("2026-10-02"))
@@ -356,7 +357,7 @@ async def test_everything_can_be_withdrawn_at_any_time_and_owed_days_are_paid_al
     world: World, situation: Callable[[World], Awaitable[None]]
 ) -> None:
     await situation(world)
-    now = at("2026-10-09 09:00")  # while a week is owed
+    now = at("2026-10-09 09:00")  # A week is owed meanwhile.
 
     answer = await withdrawn(world.ledger, "12", now=now)
 
@@ -372,7 +373,7 @@ async def test_everything_can_be_withdrawn_at_any_time_and_owed_days_are_paid_al
     assert (await world.audit()).is_clean
 
 
-async def test_one_key_posted_by_many_at_once_is_one_entry_and_one_answer(
+async def test_one_key_posted_by_many_at_the_same_time_is_one_entry_and_one_answer(
     world: World, ledgers: list[Ledger]
 ) -> None:
     answers = await asyncio.gather(*(deposited(ledger) for ledger in ledgers * 4))
@@ -384,7 +385,9 @@ async def test_one_key_posted_by_many_at_once_is_one_entry_and_one_answer(
     assert (await world.audit()).is_clean
 
 
-async def test_one_key_for_several_users_at_once_has_one_winner(world: World, ledgers: list[Ledger]) -> None:
+async def test_one_key_for_several_users_at_the_same_time_has_one_winner(
+    world: World, ledgers: list[Ledger]
+) -> None:
     users = [f"user-{number}" for number in range(len(ledgers))]
 
     answers = await asyncio.gather(
@@ -416,7 +419,7 @@ async def test_of_many_withdrawals_that_race_for_the_last_token_one_gets_it(
     assert (await world.audit()).is_clean
 
 
-async def test_a_funding_repeated_by_many_at_once_is_one(world: World, ledgers: list[Ledger]) -> None:
+async def test_a_funding_repeated_by_many_at_the_same_time_is_one(world: World, ledgers: list[Ledger]) -> None:
     answers = await asyncio.gather(
         *(
             fund_pool(ledger, "SOL", units("5"), operator="tests", now=NOON, idempotency_key="funding")

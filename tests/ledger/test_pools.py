@@ -1,4 +1,4 @@
-"""The reward pools: funded by name, never below zero, never above the range."""
+"""Reward pools are funded by name, never fall below zero and never rise above the range."""
 
 from datetime import UTC, datetime
 

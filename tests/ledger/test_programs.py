@@ -110,7 +110,7 @@ async def test_a_refusal_names_the_first_day_that_is_possible(world: World) -> N
 
 async def test_the_same_content_again_changes_nothing(world: World) -> None:
     for asset in SHIPPED_PROGRAM.assets.values():
-        daily_reward(10**12, asset, 1)  # terms that were used are still the same terms
+        daily_reward(10**12, asset, 1)  # Terms that were used are still the same terms.
     again = SHIPPED_PROGRAM.model_validate_json(SHIPPED_PROGRAM.model_dump_json())
 
     applied = await apply_program(world.ledger, again, operator="tests", now=NOW)
@@ -245,7 +245,7 @@ async def test_a_pause_resumed_before_it_began_never_was(world: World) -> None:
 @pytest.mark.parametrize("first_day", ["2026-10-05", "2026-10-06", None])
 async def test_pausing_what_is_paused_changes_nothing(world: World, first_day: str | None) -> None:
     await switch(world, "SOL", first_day="2026-10-05")
-    now = at("2026-10-07 10:00")  # the first day has begun, and is still as asked
+    now = at("2026-10-07 10:00")  # The first day has begun, and is still as requested.
     assert (await switch(world, "SOL", first_day=first_day, now=now)).versions == []
     assert await versions(world) == [1, 2]
 
@@ -276,7 +276,7 @@ async def test_a_pause_that_cannot_be_is_refused_whole(
     assert await versions(world) == [1]
 
 
-async def test_two_pauses_at_once_are_one(world: World, other: World) -> None:
+async def test_two_simultaneous_pauses_are_one(world: World, other: World) -> None:
     both = await asyncio.gather(*(switch(one, "SOL", first_day="2026-10-05") for one in (world, other)))
     assert sorted(len(switched.versions) for switched in both) == [0, 1]
     assert await versions(world) == [1, 2]
@@ -290,7 +290,7 @@ async def test_a_program_says_which_paused_assets_it_resumes(world: World) -> No
     assert applied.resumed == ["SOL"]
 
 
-async def test_the_timetable_tells_every_version_that_is_ever_in_force_and_its_last_day(world: World) -> None:
+async def test_the_timetable_has_every_version_that_is_ever_in_force_and_its_last_day(world: World) -> None:
     for coming in ("2026-10-10", "2026-10-05"):
         await apply_program(world.ledger, program_with(coming), operator="tests", now=NOW)
     await switch(world, "SOL", first_day="2026-10-10")

@@ -115,7 +115,7 @@ every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=
 
 
 async def life_goes_on(world: World) -> None:
-    """Credits what is owed, ends the enrolment if there is one, enrols anew and earns another day."""
+    """Credits the owed days, ends the enrolment if there is one, enrols the user anew and earns another day."""
     await world.move("ann", "30", "SOL", at("2026-10-02 13:00"))
     for unfinished in (await world.recall("ann")).enrolments:
         enrolment_id = unfinished.receipt.enrolment_id
@@ -150,12 +150,12 @@ async def test_a_repeat_much_later_has_no_second_effect(world: World, operation:
     again = await operation.run(world)
 
     assert await world.everything() == later
-    if operation.run is not fund:  # the pool's balance, which has gone down meanwhile
+    if operation.run is not fund:  # This is the pool's balance, which has fallen meanwhile.
         assert again == first
 
 
 @every_operation
-async def test_eight_at_once_in_two_processes_have_one_answer_and_one_effect(
+async def test_eight_simultaneous_requests_in_two_processes_have_one_answer_and_one_effect(
     world: World, other: World, operation: Operation, tmp_path: Path
 ) -> None:
     await operation.before(world)
@@ -213,7 +213,7 @@ async def test_an_activation_repeated_under_another_enrolment_id_gets_the_first_
     assert await world.enrol("ann", at("2026-10-01 11:00"), enrolment_id="two") == first
 
 
-async def test_different_activations_at_once_open_one_enrolment(world: World, other: World) -> None:
+async def test_different_simultaneous_activations_open_one_enrolment(world: World, other: World) -> None:
     await deposited(world)
 
     receipts = await asyncio.gather(

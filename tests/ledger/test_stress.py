@@ -1,6 +1,6 @@
 """Several processes do the same work on one ledger at the same time, and some are killed in the middle of it.
 
-To look further, name other seeds: in what order the processes get their turns is not in a seed's hand anyway.
+To look further, use other seeds. A seed does not decide in which order the processes get their turns.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.on_both_databases
 SEEDS = ("2026",)
 PROCESSES = 4
 DEADLINE_S = 300
-"""Of a process; reached only where something waits for ever."""
+"""The limit for a process, which is reached only if something waits for ever."""
 EPOCH_DAY = date(1970, 1, 1)
 TERMS = {"minimum": "1", "cap": "500", "apr": "0.5"}
 OUT_OF_ORDER_MAY_BE = ("snapshot Ann", "snapshot dan 2026-10-06", "credit dan 2026-10-06")
@@ -37,11 +37,11 @@ OUT_OF_ORDER_MAY_BE = ("snapshot Ann", "snapshot dan 2026-10-06", "credit dan 20
 MAY_BE_OWED = {"dan 2026-10-06"}
 
 Said = dict[str, Any]
-"""An answer, with what was asked."""
+"""A request and its answer."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_what_many_processes_do_at_once_is_done_once_and_never_changes(tmp_path: Path, seed: str) -> None:
+async def test_the_same_work_of_many_processes_is_done_once_and_never_changes(tmp_path: Path, seed: str) -> None:
     async with a_world(tmp_path, program=None) as world:
         await world.apply(program_with("2020-01-01", SOL=TERMS, SUI=TERMS))
 
@@ -57,7 +57,7 @@ async def test_what_many_processes_do_at_once_is_done_once_and_never_changes(tmp
 
 
 async def _all_do_their_work(folder: Path, seed: str) -> list[Said]:
-    """What all processes said, in all their lives."""
+    """All answers of all processes, over all their lives."""
     url = databases.url_in(folder)
     lives = await asyncio.gather(
         *(asyncio.to_thread(_live, url, folder, seed, number) for number in range(PROCESSES))
@@ -68,7 +68,7 @@ async def _all_do_their_work(folder: Path, seed: str) -> list[Said]:
 
 
 def _live(url: str, folder: Path, seed: str, number: int) -> int:
-    """One process, started again until it has done its work; answers how many lives it took."""
+    """Starts a process again until it has done its work. Returns how many lives it took."""
     command = [sys.executable, str(Path(__file__).parent / "stress_process.py"), url, seed, str(number)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     said, errors = folder / f"said by {number}", folder / f"errors of {number}"
@@ -84,7 +84,7 @@ def _live(url: str, folder: Path, seed: str, number: int) -> int:
 
 
 def _check_refusals(said: list[Said]) -> None:
-    """A balance may not allow in one order what it allows in another."""
+    """In one order of requests a balance may allow a movement that it does not allow in another order."""
     for each in said:
         if each.get("refused") == "OutOfOrder":
             assert each["request"].startswith(OUT_OF_ORDER_MAY_BE), each
@@ -94,7 +94,7 @@ def _check_refusals(said: list[Said]) -> None:
 
 
 def _one_answer_each(said: list[Said]) -> list[Said]:
-    """The answer that each request got from whoever made it."""
+    """The answer that each request got from every process that made it."""
     answered: dict[str, Said] = {}
     for each in said:
         if "answer" in each:
@@ -107,7 +107,7 @@ def _of_kind(answered: list[Said], *kinds: str) -> dict[str, Said]:
 
 
 async def _check_entries(world: World, answered: list[Said]) -> None:
-    """Each request has the entry that it was told, and no entry is there that nobody was told of."""
+    """Each request has the entry of its answer, and there is no entry that was in no answer."""
     stored = dict(await world.sql("SELECT idempotency_key, entry_id FROM entries WHERE kind <> 'movement'"))
     stored.pop(None, None)
     assert stored.keys() == _of_kind(answered, "entry", "funding").keys()
@@ -149,7 +149,7 @@ async def _balances(world: World) -> dict[tuple[str, str], int]:
 
 
 def _sums(answered: list[Said]) -> dict[tuple[str, str], int]:
-    """What everybody holds, added up from what was answered."""
+    """What every user holds, added up from the answers."""
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     rewards = {said["answer"]["entry_id"] for said in _of_kind(answered, "credit").values()}
     for said in answered:

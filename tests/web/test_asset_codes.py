@@ -1,4 +1,4 @@
-"""Whatever an asset is called, pages and APIs show it as it is, and take it back."""
+"""Pages and APIs show every asset code as it is, and accept it as it is."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The codec endpoint: plain text for those who may have it, and nothing for anyone else."""
+"""The codec endpoint gives plain text to those who may read it, and nothing to anyone else."""
 
 import asyncio
 import json
@@ -141,7 +141,7 @@ async def test_where_a_payload_was_changed_or_its_key_is_lost_a_sentence_stands_
         assert sentence in json.loads(told.data)
 
 
-async def test_a_body_has_an_end_and_tells_its_length() -> None:
+async def test_a_body_has_an_end_and_a_content_length() -> None:
     async def endless() -> Any:
         yield b"{"
 

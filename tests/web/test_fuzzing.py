@@ -1,4 +1,5 @@
-"""Whatever the OpenAPI allows, and much that it does not, is answered as it says, and never by a defect."""
+"""Requests that the OpenAPI allows, and many that it does not, get an answer as it says, and never meet a
+defect."""
 
 import re
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ WITHOUT_PARAMETERS = [
     ("GET", "/v1/sources"),
     ("GET", "/v1/program"),
 ]
-"""There is nothing to vary in these."""
+"""Operations in which there is nothing to vary."""
 
 SIGNED = [path for _, path in OPERATIONS if path.startswith("/sapi/v1/soft-staking/")]
 

@@ -1,4 +1,4 @@
-"""/livez and /readyz: what they say, to whom they say it, and what they keep to themselves."""
+"""/livez and /readyz: what they answer, and what they do not reveal."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -27,7 +27,9 @@ async def asked(app: FastAPI, path: str) -> tuple[int, list[str]]:
     return answer.status_code, answer.json()["problems"]
 
 
-async def test_ready_is_only_who_has_temporal_and_whom_nothing_else_keeps_from_work(world: World) -> None:
+async def test_a_process_is_ready_only_if_temporal_answers_and_nothing_else_keeps_it_from_work(
+    world: World,
+) -> None:
     async with full_server() as client:
         problems: list[str] = []
         app = health_app(Health(world.ledger, client, not_ready=lambda: problems))
@@ -40,7 +42,9 @@ async def test_ready_is_only_who_has_temporal_and_whom_nothing_else_keeps_from_w
 
 
 @pytest.mark.on_both_databases
-async def test_ready_is_only_who_has_a_ledger_of_its_own_schema_version(world: World, tmp_path: Path) -> None:
+async def test_a_process_is_ready_only_with_a_ledger_of_its_own_schema_version(
+    world: World, tmp_path: Path
+) -> None:
     async with full_server() as client:
         databases.raw(tmp_path, "UPDATE alembic_version SET version_num = '99'")
         app = health_app(Health(world.ledger, client))
@@ -51,14 +55,14 @@ async def test_ready_is_only_who_has_a_ledger_of_its_own_schema_version(world: W
 
 
 @pytest.mark.on_postgresql
-async def test_ready_is_only_whom_the_ledger_answers(world: World, tmp_path: Path) -> None:
+async def test_a_process_is_ready_only_if_the_ledger_answers(world: World, tmp_path: Path) -> None:
     async with full_server() as client, open_ledger(databases.url_in(tmp_path)) as ledger:
         databases.forget(tmp_path)
         app = health_app(Health(ledger, client))
         assert await asked(app, "/readyz") == (503, ["the ledger does not answer"])
 
 
-async def test_requests_that_wait_for_the_ledger_for_too_long_are_told(world: World) -> None:
+async def test_requests_that_wait_for_the_ledger_for_too_long_are_reported(world: World) -> None:
     async with full_server() as client:
         pause = paused_before(world.ledger, "SELECT")
         closing = asyncio.ensure_future(world.snapshot("ann", day("2026-10-01")))

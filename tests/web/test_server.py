@@ -34,7 +34,7 @@ async def _connected(app: FastAPI) -> AsyncGenerator[tuple[asyncio.StreamReader,
 async def test_a_request_whose_head_never_ends_is_given_up(begins: bytes) -> None:
     async with _connected(FastAPI()) as (reader, writer):
         more = b"x: y\r\n" if begins.endswith(b"\n") else b"x"
-        # Not a byte more than is needed, since what was sent and not read resets a connection.
+        # Not a byte more than needed is sent, since unread bytes reset a connection.
         writer.write((begins + more * 65_536)[:65_537])
         async with asyncio.timeout(180):
             answer = await reader.read()

@@ -1,4 +1,4 @@
-"""The worlds that audits are tried on."""
+"""The worlds on which audits are tested."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -12,8 +12,8 @@ D1, D2, D3, D4, D5 = (day("2026-10-01") + n * ONE_DAY for n in range(5))
 
 
 async def a_rich_world(world: World) -> None:
-    """Two users, three assets in the program and one outside, two program versions, imports into closed days, an
-    end, a second enrolment, an empty day and one that is closed and owed."""
+    """A world with two users, three assets in the program and one outside, two program versions, imports into
+    closed days, an end, a second enrolment, an empty day, and a day that is closed and owed."""
     await world.apply(program_with("2026-10-04", DOGE={}, SUI={"paused": True}))
     await world.fund("DOGE")
     for user in ("ann", "bob"):

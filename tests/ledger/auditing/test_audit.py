@@ -1,4 +1,4 @@
-"""The audit is clean on a rich world, tells what is owed, and writes nothing."""
+"""The audit finds no breach in a rich world, lists what is owed, and writes nothing."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The audit proves numbers anew, within SQL where 64 bits are enough and outside it where they are not."""
+"""The audit recomputes numbers, within SQL if 64 bits are enough and otherwise outside it."""
 
 from pathlib import Path
 from typing import cast
@@ -34,7 +34,7 @@ async def test_sums_beyond_64_bits_are_audited(full: World) -> None:
 
 @pytest.fixture
 def formula_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another divisor, which never applied to a day of the worlds here."""
+    """A formula with another divisor, which applies to no day of the worlds here."""
 
     def by_360(average: int, terms: AssetTerms) -> int:
         numerator, denominator = terms.apr_ratio

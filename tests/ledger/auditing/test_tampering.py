@@ -1,4 +1,4 @@
-"""Of what is changed behind the code's back, the audit reports exactly what follows."""
+"""If something is changed without our code, the audit reports exactly the breaches that follow."""
 
 import re
 from collections.abc import Mapping

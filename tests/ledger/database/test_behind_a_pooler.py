@@ -1,4 +1,5 @@
-"""Behind a pooler in transaction mode every transaction may get another server connection, and all is as ever."""
+"""Behind a pooler in transaction mode every transaction may get another server connection. Everything works as
+without it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.on_postgresql
 
 FIRST, SECOND = day("2026-10-01"), day("2026-10-02")
 REWARD = 26301
-"""Units a day for 12 SOL."""
+"""The reward of a day for 12 SOL, in units."""
 PATIENT = Patience(turn_s=60, statement_s=60, idle_s=60)
-"""A slow machine is no fault of the pooler's."""
+"""A long limit, since a slow machine is not a fault of the pooler."""
 
 
 @pytest.fixture
@@ -72,7 +73,9 @@ async def test_limits_hold_for_their_transaction_and_no_longer(pooled: World) ->
 
     assert await limits(pooled, write=False) == ["1min", "1min", "on"]
     assert await limits(pooled, write=True) == ["1min", "1min", "off"]
-    async with pooled.ledger._engine.connect() as connection:  # not our transaction, on the same connections
+    async with (
+        pooled.ledger._engine.connect() as connection
+    ):  # This transaction is not ours, but uses the same connections.
         raw = await connection.get_raw_connection()
         cursor = await raw.driver_connection.execute("SHOW lock_timeout")  # type: ignore[union-attr]
         assert await cursor.fetchone() == ("0",)

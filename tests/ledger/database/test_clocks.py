@@ -1,4 +1,5 @@
-"""A machine whose clock is wrong writes nothing: what it recorded would count from a day that has not come."""
+"""A machine whose clock is wrong writes nothing, since what it recorded would count from a day that has not
+come."""
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
@@ -37,7 +38,7 @@ on_postgresql = pytest.mark.on_postgresql
         (NOON + timedelta(minutes=5), False),
     ],
 )
-def test_clocks_differ_by_what_the_way_between_them_does_not_explain(
+def test_clocks_differ_by_what_the_time_of_the_message_does_not_explain(
     database_s: object, is_a_problem: bool
 ) -> None:
     after = NOON + timedelta(minutes=10)
@@ -45,7 +46,7 @@ def test_clocks_differ_by_what_the_way_between_them_does_not_explain(
 
 
 def set_back_the_database_s_clock(folder: Path) -> None:
-    """By 26 hours, as those see it who connect from now on."""
+    """Sets the database's clock 26 hours back for connections that are made from now on."""
     databases.raw(
         folder,
         "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
@@ -57,7 +58,7 @@ def set_back_the_database_s_clock(folder: Path) -> None:
 
 @pytest.fixture
 async def ahead(world: World, tmp_path: Path) -> AsyncGenerator[Ledger]:
-    """The world's ledger, as a machine has it whose clock is 26 hours ahead."""
+    """The world's ledger on a machine whose clock is 26 hours ahead."""
     set_back_the_database_s_clock(tmp_path)
     async with open_ledger(databases.url_in(tmp_path)) as ledger:
         yield ledger
@@ -107,7 +108,7 @@ async def test_a_worker_with_a_wrong_clock_does_not_start(ahead: Ledger, tmp_pat
 
 
 @on_postgresql
-async def test_a_clock_that_is_passed_in_is_nobody_s_machine_s(world: World, tmp_path: Path) -> None:
+async def test_a_clock_that_is_passed_in_is_not_compared(world: World, tmp_path: Path) -> None:
     set_back_the_database_s_clock(tmp_path)
     async with open_ledger(databases.url_in(tmp_path), clock=lambda: NOON) as ledger:
         await fund_pool(ledger, "SOL", 1, operator="tests", now=NOON)

@@ -1,4 +1,4 @@
-"""The queue in front of closings and credits: they share transactions, and suffer from nobody they share with."""
+"""The queue in front of closings and credits: requests share transactions, and none suffers from the others."""
 
 import asyncio
 import sqlite3
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.on_both_databases
 ACTIVATED = at("2026-10-01 10:00")
 FIRST, SECOND = day("2026-10-01"), day("2026-10-02")
 A_REWARD, A_TWELFTH = 26301, 2191
-"""Units a day for 12 SOL and for 1 SOL."""
+"""The reward of a day for 12 SOL and for 1 SOL, in units."""
 BEFORE_CLOSING = "INSERT INTO days"
 PATIENCE_S = 60
 
 
 @contextmanager
 def transactions_of(ledger: Ledger) -> Generator[list[str]]:
-    """Every transaction that begins meanwhile."""
+    """Records every transaction that begins meanwhile."""
     begun: list[str] = []
 
     def begin(_: object) -> None:
@@ -49,14 +49,14 @@ def transactions_of(ledger: Ledger) -> Generator[list[str]]:
 
 
 async def enrolled(world: World, *users: str) -> None:
-    """Users who hold 12 SOL each."""
+    """Makes users who hold 12 SOL each."""
     for user in users:
         await world.move(user, "12", "SOL", ACTIVATED)
         await world.enrol(user, ACTIVATED)
 
 
 def begun(world: World, *users: str) -> list[asyncio.Task[object]]:
-    """Their first day's closings, each in the queue."""
+    """The closings of their first day, each in the queue."""
     return [asyncio.ensure_future(world.snapshot(user, FIRST)) for user in users]
 
 
@@ -70,13 +70,13 @@ BUSY = ("yves", "zoe")
 
 
 def busy_users() -> list[str]:
-    """Whose closings keep everyone busy who writes closings."""
+    """Users whose closings keep all writers of closings busy."""
     return list(BUSY[:1] if databases.kind == databases.SQLITE else BUSY)
 
 
 @asynccontextmanager
 async def busy(world: World) -> AsyncGenerator[None]:
-    """Whatever is asked meanwhile has to wait."""
+    """Keeps all writers busy, so that every request meanwhile has to wait."""
     pauses = [paused_before(world.ledger, BEFORE_CLOSING) for _ in busy_users()]
     tasks: list[asyncio.Task[object]] = []
     for user, pause in zip(busy_users(), pauses, strict=True):
@@ -174,7 +174,9 @@ async def test_a_request_that_is_refused_refuses_nobody_else(world: World) -> No
 
 async def test_a_request_that_the_database_refuses_fails_alone(world: World, tmp_path: Path) -> None:
     await enrolled(world, "ann", "bob", "cyd")
-    tamper(tmp_path, "INSERT INTO snapshots VALUES ('bob', 20727, 'SOL', 1, 1, 1)")  # of a day without a record
+    tamper(
+        tmp_path, "INSERT INTO snapshots VALUES ('bob', 20727, 'SOL', 1, 1, 1)"
+    )  # The request is for a day without a record.
 
     ann, bob, cyd = await asyncio.gather(
         *(world.snapshot(user, FIRST) for user in ("ann", "bob", "cyd")), return_exceptions=True
@@ -276,7 +278,7 @@ async def test_a_database_that_is_away_fails_all_with_one_sentence_and_the_queue
 
 @contextmanager
 def away(folder: Path) -> Generator[None]:
-    """A SQLite file that another holds; a PostgreSQL database that lets nobody in."""
+    """Makes the database unusable: another process holds the SQLite file, or PostgreSQL accepts no connection."""
     if databases.kind == databases.SQLITE:
         with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
@@ -295,7 +297,7 @@ def away(folder: Path) -> Generator[None]:
 async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_transaction(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a wave of users comes, whose workflows each have a task of their own."""
+    """The requests come as in a wave of users, whose workflows each have a task of their own."""
     monkeypatch.setattr(day_queue, "GATHER_S", PATIENCE_S)
     monkeypatch.setattr(day_queue, "REQUESTS_MAX", 6)
     first, wave = [f"first{number}" for number in range(MANY - 1)], [f"user{number}" for number in range(6)]
@@ -314,7 +316,7 @@ async def test_while_many_of_a_day_come_one_by_one_they_are_gathered_into_one_tr
     assert len(transactions) == 1
 
 
-async def test_whoever_catches_up_alone_is_waited_for_by_nobody(
+async def test_a_user_who_catches_up_alone_does_not_wait_for_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(day_queue, "GATHER_S", 2 * PATIENCE_S)

@@ -138,7 +138,7 @@ TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
         (TLS_ALERT, "?sslmode=disable", "?sslmode=require&sslnegotiation=direct"),
     ],
 )
-async def test_a_server_that_speaks_tls_otherwise_than_it_was_asked_is_told_as_that(
+async def test_a_server_that_uses_tls_in_another_way_than_it_was_asked_is_named_as_the_problem(
     answer: bytes, options: str, says: str
 ) -> None:
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -244,7 +244,7 @@ async def test_a_transaction_that_its_process_forgot_does_not_keep_its_locks(wor
     assert await other.balances("ann") == {"SOL": 1_00000000}
 
 
-async def test_a_writer_who_waits_too_long_behind_its_own_process_is_told_so(tmp_path: Path) -> None:
+async def test_a_writer_who_waits_too_long_behind_its_own_process_gets_a_sentence(tmp_path: Path) -> None:
     async with a_new_ledger(databases.url_in(tmp_path), patience=IMPATIENT) as ledger:
         async with ledger.write():
             with pytest.raises(LedgerUnavailable, match="busy: too many writers"):
@@ -288,7 +288,7 @@ async def test_a_ledger_with_every_connection_in_use_is_one_sentence(tmp_path: P
             await take_them_all()
 
 
-async def test_a_new_ledger_made_by_many_at_once_is_made_once(tmp_path: Path) -> None:
+async def test_a_new_ledger_that_many_make_at_the_same_time_is_made_once(tmp_path: Path) -> None:
     async def opened() -> None:
         async with a_new_ledger(databases.url_in(tmp_path)) as ledger, ledger.read() as connection:
             assert (await connection.exec_driver_sql("SELECT count(*) FROM users")).scalar_one() == 0
@@ -297,7 +297,7 @@ async def test_a_new_ledger_made_by_many_at_once_is_made_once(tmp_path: Path) ->
 
 
 @pytest.mark.on_both_databases
-async def test_an_exception_takes_everything_back(world: World) -> None:
+async def test_an_exception_rolls_everything_back(world: World) -> None:
     before = await world.everything()
 
     async def fail_half_way() -> None:
@@ -323,7 +323,7 @@ async def test_a_commit_survives_a_power_cut(world: World) -> None:
 
 
 @pytest.mark.on_both_databases
-async def test_a_database_s_refusal_is_told_from_a_database_that_is_away(world: World) -> None:
+async def test_a_refusal_of_the_database_is_distinguished_from_a_database_that_is_away(world: World) -> None:
     with pytest.raises(IntegrityError):
         await world.sql("INSERT INTO users (user_id, closed_through, latest_effective_at) VALUES ('ann', NULL, 0)")
 

@@ -1,4 +1,4 @@
-"""What is run again: a transaction that the database gave up for another's sake, and nothing else."""
+"""A transaction is run again if the database gave it up in favour of another one, and for no other reason."""
 
 import asyncio
 import sqlite3
@@ -62,7 +62,7 @@ async def pause_sol(world: World) -> Any:
 class Operation:
     run: Words
     writes: str
-    """How its first statement starts that writes, which it comes to with its first lock held."""
+    """How the first statement that writes begins. When it is reached, the first lock is held."""
     first_lock: str = WHICH_IS_ANN_S
 
     @property
@@ -98,7 +98,7 @@ OPERATIONS = {
 
 @contextmanager
 def statements_of(ledger: Ledger, start: str) -> Generator[list[str]]:
-    """Every statement meanwhile that starts so."""
+    """Records every statement meanwhile that begins with a text."""
     seen: list[str] = []
 
     def see(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -115,7 +115,7 @@ def statements_of(ledger: Ledger, start: str) -> Generator[list[str]]:
 
 @asynccontextmanager
 async def a_rival(folder: Path) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
-    """A session on the same database, whose locks are in the way until its transaction ends."""
+    """Another session on the same database. Its locks are in the way until its transaction ends."""
     connection = await psycopg.AsyncConnection.connect(databases.url_in(folder))
     try:
         yield connection
@@ -140,7 +140,7 @@ async def test_an_operation_that_a_deadlock_ended_is_run_again(
     await lived(world)
     databases.raw(
         tmp_path,
-        # Whoever waits that long looks for a deadlock, and gives way if there is one: never the rival.
+        # A session that waits this long looks for a deadlock, and gives way if there is one. The rival never does.
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 10', current_database()); END $$",
     )
     async with (
@@ -149,7 +149,7 @@ async def test_an_operation_that_a_deadlock_ended_is_run_again(
     ):
         await rival.execute("SET deadlock_timeout = '1h'")
         pause, is_the_rival_s = paused_before(ledger, operation.writes), asyncio.Event()
-        # Else the second run might be faster than the rival, and give way to it again.
+        # Otherwise the second run might be faster than the rival, and give way again.
         event.listen(ledger._engine.sync_engine, "rollback", lambda _: await_only(is_the_rival_s.wait()))
         with statements_of(ledger, operation.writes) as runs:
             running = asyncio.ensure_future(operation.run(World(ledger)))
@@ -193,7 +193,7 @@ async def test_an_operation_whose_serialization_fails_is_run_five_times_at_most(
 
 
 @on_postgresql
-async def test_a_funding_whose_key_another_took_meanwhile_finds_what_that_wrote(
+async def test_a_funding_whose_key_was_used_meanwhile_finds_the_entry_of_that_key(
     world: World, other: World
 ) -> None:
     pause = paused_before(world.ledger, "SELECT accounts.account_id")
@@ -204,7 +204,7 @@ async def test_a_funding_whose_key_another_took_meanwhile_finds_what_that_wrote(
         pause.resume.set()
 
         assert await running == first
-    assert len(runs) == 1  # the second time it found the entry
+    assert len(runs) == 1  # The second time it found the entry.
 
 
 @on_postgresql

@@ -1,6 +1,7 @@
-"""Why a user's lock is a statement of its own and the first, at READ COMMITTED: what else misses on PostgreSQL.
+"""Why a user's lock is the first statement, by itself, at READ COMMITTED: every other way misses something on
+PostgreSQL.
 
-SQLite has one writer at a time, so that nothing can be committed between a transaction's beginning and its end.
+SQLite has one writer at a time, so nothing can be committed between the beginning and the end of a transaction.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The queue in front of a feed: many requests, few transactions, and nobody suffers from another's."""
+"""The queue in front of a feed: many requests take few transactions, and none suffers from another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ async def test_a_request_that_breaks_the_transaction_breaks_it_for_itself_alone(
     assert [isinstance(answer, ZeroDivisionError) for answer in answers] == [False, True, False, False]
 
 
-async def test_whoever_waits_when_the_ledger_is_closed_is_told(world: World) -> None:
+async def test_a_request_that_waits_when_the_ledger_is_closed_gets_an_error(world: World) -> None:
     never = asyncio.Event()
 
     async def silent(_: Sequence[Arrived]) -> list[MovementOutcome]:

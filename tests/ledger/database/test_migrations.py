@@ -1,4 +1,4 @@
-"""Schema versions: every earlier one becomes this program's, whole or not at all, with every row kept."""
+"""Every earlier schema version is upgraded to this program's in one transaction, and every row is kept."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def rows(folder: Path) -> Rows:
-    """Every row of every table, by column."""
+    """Every row of every table, by the names of the columns."""
     with connected(folder) as connection:
         return {
             table: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
@@ -43,7 +43,7 @@ def rows(folder: Path) -> Rows:
 
 
 def assert_kept(before: Rows, after: Rows) -> None:
-    """Every row is there with the values that it had, in whatever order, and no row is new."""
+    """Tests that every row is there with its earlier values, in any order, and that no row is new."""
     for table, old in before.items():
         new = [{column: row[column] for column in old[0]} for row in after[table]]
         assert sorted(new, key=repr) == sorted(old, key=repr)
@@ -54,7 +54,7 @@ def version_mark(folder: Path) -> list[str]:
 
 
 def described(connection: Connection) -> dict[str, Any]:
-    """All that the database says of its tables."""
+    """Everything that the database says about its tables."""
     inspector, dialect = inspect(connection), connection.dialect
 
     def plain(value: Any) -> Any:
@@ -348,7 +348,7 @@ for url in map(str.strip, sys.stdin):
 
 
 class Upgrader:
-    """A process that upgrades the ledger of every folder it is told, as soon as it is told."""
+    """A process that upgrades the ledger of each folder that it reads, as soon as it reads it."""
 
     def __init__(self, *, killed_before: str | None = None) -> None:
         self._process = subprocess.Popen(
@@ -389,7 +389,7 @@ async def test_a_killed_upgrade_leaves_the_older_version_whole(version: int, tmp
 
 
 @on_both_databases
-def test_a_ledger_that_many_processes_upgrade_at_once_is_upgraded_once(
+def test_a_ledger_that_many_processes_upgrade_at_the_same_time_is_upgraded_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     new, old = (tmp_path_factory.mktemp("ledger") for _ in range(2))
@@ -410,7 +410,9 @@ def test_a_ledger_that_many_processes_upgrade_at_once_is_upgraded_once(
 
 
 @on_both_databases
-async def test_two_ledgers_are_upgraded_at_once_in_one_process(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_two_ledgers_are_upgraded_at_the_same_time_in_one_process(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     folders = [tmp_path_factory.mktemp("ledger") for _ in range(4)]
 
     await asyncio.gather(*(upgrade_ledger(databases.url_in(folder)) for folder in folders))

@@ -1,4 +1,4 @@
-"""What a ledger tells its observer: what was done, once."""
+"""A ledger reports to its observer what was done, once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ async def activation_day_closed(world: World, *users: str) -> None:
         await world.snapshot(user, D1)
 
 
-async def test_a_credit_is_told_once_however_often_it_is_asked(tmp_path: Path) -> None:
+async def test_a_credit_is_reported_once_however_often_it_is_asked(tmp_path: Path) -> None:
     heard = Listener()
     async with a_world(tmp_path, observer=heard) as world:
         await activation_day_closed(world, "ann")
@@ -51,7 +51,7 @@ async def test_a_credit_is_told_once_however_often_it_is_asked(tmp_path: Path) -
     assert heard.credits == [(receipts[0], rewards.lines)]
 
 
-async def test_a_credit_that_the_pool_cannot_pay_is_not_told(tmp_path: Path) -> None:
+async def test_a_credit_that_the_pool_cannot_pay_is_not_reported(tmp_path: Path) -> None:
     heard = Listener()
     async with a_world(tmp_path, observer=heard) as world:
         await activation_day_closed(world, "ann")
@@ -61,7 +61,7 @@ async def test_a_credit_that_the_pool_cannot_pay_is_not_told(tmp_path: Path) -> 
     assert heard.credits == []
 
 
-async def test_every_transaction_is_told_and_how_many_requests_share_one(tmp_path: Path) -> None:
+async def test_every_transaction_is_reported_with_how_many_requests_share_it(tmp_path: Path) -> None:
     heard = Listener()
     async with a_world(tmp_path, observer=heard) as world:
         await activation_day_closed(world, "ann", "bob", "eve")

@@ -1,4 +1,4 @@
-"""Whatever is asked in one go is read as it is, and whatever goes wrong is left to a transaction."""
+"""A question in one message is read as it is, and if something goes wrong, a transaction asks it again."""
 
 import logging
 import re

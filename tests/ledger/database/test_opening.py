@@ -1,4 +1,4 @@
-"""A ledger is opened where it is, and made only where that is asked for; whatever its folder is called."""
+"""A ledger is opened where it is, and made only on request, whatever its folder is called."""
 
 import asyncio
 import ctypes
@@ -22,7 +22,7 @@ from settings import Settings, sqlite_url
 
 _DROP_FROM_BOUNDING_SET = 24
 _OVERRIDES = (1, 2, 3)
-"""With these capabilities root may read and write whatever the rights to a file say."""
+"""With these capabilities root may read and write every file, whatever its mode is."""
 _READ_AND_TELL = """
 import asyncio, sys
 from ledger.database.engine import open_ledger
@@ -41,7 +41,7 @@ except LedgerUnavailable as error:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder that a test takes rights away from."""
+    """A folder whose mode a test restricts."""
     place = tmp_path / "place"
     place.mkdir()
     yield place
@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def with_few_rights(*command: str, **options: Any) -> subprocess.Popen[str]:
-    """A Python process to which the rights to files and folders apply, also where we are root."""
+    """A Python process to which the modes of files and folders apply, also if we are root."""
 
     def drop() -> None:
         if os.getuid() == 0:
@@ -189,7 +189,7 @@ async def test_a_ledger_that_disappears_is_not_replaced_by_an_empty_one(tmp_path
     async with a_new_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         for name in names_in(tmp_path):
             (tmp_path / name).unlink()
-        # Connections that are open already keep the file that was there; each one more has to open it.
+        # Open connections keep the file that was there. Each further connection has to open it.
         with pytest.raises(LedgerUnavailable):
             async with ledger.read(), ledger.read():
                 pass

@@ -1,4 +1,4 @@
-"""What an open ledger remembers of the terms of days that are over."""
+"""The terms of past days that an open ledger keeps in memory."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Questions that come together are answered out of one transaction, and never out of an older one."""
+"""Questions that come together are answered from one transaction, and never from an earlier one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ NOW = at("2026-10-05 12:00")
 
 
 class Reading:
-    """A reading of keys that goes on when it is let, and notes what was asked together."""
+    """A reading of keys that waits until the test lets it go on, and records which questions came together."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -39,12 +39,12 @@ def reading() -> Reading:
 
 @pytest.fixture
 def reads(world: World, reading: Reading) -> ReadQueue[str, ApiKey | None]:
-    """One transaction at a time, so that what waits is known."""
+    """A ledger with one transaction at a time, so that it is known which questions wait."""
     return ReadQueue(world.ledger.read, reading, at_once=1)
 
 
 async def _asking(reads: ReadQueue[str, ApiKey | None], *questions: str) -> list[asyncio.Task[ApiKey | None]]:
-    """The questions, all of them asked."""
+    """Asks the questions, and returns when all of them are asked."""
     asking = [asyncio.create_task(reads.answer(question)) for question in questions]
     await asyncio.sleep(0)
     return asking
@@ -54,7 +54,7 @@ async def test_questions_that_come_while_another_is_read_are_read_together_and_e
     reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     asking = await _asking(reads, "a")
-    await asyncio.sleep(0)  # its transaction begins
+    await asyncio.sleep(0)  # Its transaction begins here.
     asking += await _asking(reads, "b", "c", "b")
     reading.goes_on.set()
 
@@ -78,7 +78,7 @@ async def test_a_question_sees_what_was_committed_before_it_was_asked_also_while
     assert (await before) in (key, None)
 
 
-async def test_who_goes_away_takes_nobodys_answer_along(
+async def test_a_caller_who_goes_away_does_not_cancel_the_answers_of_others(
     reads: ReadQueue[str, ApiKey | None], reading: Reading
 ) -> None:
     first, leaves, stays = await _asking(reads, "a", "b", "b")
@@ -101,7 +101,7 @@ async def test_a_question_that_cannot_be_answered_is_no_others_fault(
     assert [type(answer) for answer in answers] == [type(None), type(None), AssertionError, type(None)]
 
 
-async def test_with_the_ledger_away_everyone_is_told_and_it_is_asked_anew_afterwards(
+async def test_with_the_ledger_away_everyone_gets_the_error_and_later_questions_are_asked_anew(
     world: World, reading: Reading
 ) -> None:
     def begin() -> object:

@@ -1,4 +1,4 @@
-"""A connection that never answers costs itself, and nothing else: no day, no second payment, no other request."""
+"""A connection that never answers is lost, and nothing else: no day, no second payment, no other request."""
 
 import asyncio
 import socket
@@ -23,11 +23,11 @@ from staking.models import Rewards
 pytestmark = pytest.mark.on_postgresql
 
 PATIENT = Patience(turn_s=60, statement_s=60, idle_s=60)
-"""A slow machine is not a silent one: only what is silent is given up soon, see ``behind``."""
+"""A slow machine is not silent, so only silent connections are given up soon; see ``behind``."""
 BEGINNING, LOCK, POSTING, COMMIT = "BEGIN", "FOR NO KEY UPDATE", "INSERT INTO postings", "COMMIT\0"
 FIRST, SECOND = day("2026-10-01"), day("2026-10-02")
 REWARD = 26301
-"""Units a day for 12 SOL."""
+"""The reward of a day for 12 SOL, in units."""
 _Answer = TypeVar("_Answer")
 
 
@@ -35,8 +35,8 @@ _Answer = TypeVar("_Answer")
 async def behind(
     proxy: SilentProxy, patience: Patience = PATIENT, *, is_patient: bool = False
 ) -> AsyncGenerator[World]:
-    """The world's ledger, reached through the proxy. Unless it is patient, it gives up what is asked as soon as
-    the proxy falls silent."""
+    """The world's ledger, reached through the proxy. Unless it is patient, it gives a request up as soon as the
+    proxy falls silent."""
     asking: list[Any] = []
 
     def note(connection: Any, *_: object) -> None:
@@ -60,7 +60,7 @@ async def proxy(world: World, tmp_path: Path) -> AsyncGenerator[SilentProxy]:
 
 
 async def asked_until_answered(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """As Temporal asks: again and again, until the ledger is not away any more."""
+    """Asks as Temporal does: again and again, until the ledger is back."""
     for _ in range(100):
         try:
             return await ask()
@@ -70,7 +70,7 @@ async def asked_until_answered(ask: Callable[[], Awaitable[_Answer]]) -> _Answer
 
 
 async def owed(world: World, *users: str) -> dict[str, Rewards]:
-    """Users to whom the second day is owed."""
+    """Makes users to whom the second day is owed."""
     for user in users:
         await world.move(user, "12", "SOL", at("2026-10-01 10:00"))
         await world.enrol(user, at("2026-10-01 10:00"))
@@ -79,7 +79,7 @@ async def owed(world: World, *users: str) -> dict[str, Rewards]:
 
 
 async def kept_connections(world: World, how_many: int) -> None:
-    """As many connections as this wait in the ledger's pool afterwards."""
+    """Afterwards this many connections wait in the ledger's connection pool."""
     async with AsyncExitStack() as stack:
         for _ in range(how_many):
             await stack.enter_async_context(world.ledger.read())
@@ -106,7 +106,7 @@ async def test_a_day_is_paid_once_wherever_the_connection_falls_silent(
     assert (await world.audit(at("2026-10-03"))).is_clean
 
 
-async def test_a_commit_that_is_not_answered_is_told_as_unknown_and_not_run_again(
+async def test_a_commit_that_is_not_answered_is_reported_as_unknown_and_not_run_again(
     world: World, proxy: SilentProxy
 ) -> None:
     async with behind(proxy) as far:
@@ -157,7 +157,7 @@ async def test_a_refusal_stands_though_its_rollback_is_not_answered(
         with pytest.raises(InsufficientBalance):
             await far.move("ann", "-13", "SOL", at("2026-10-02"))
         assert proxy.silenced.is_set()
-        databases.cut_connections(tmp_path)  # nobody told the server that the transaction is over
+        databases.cut_connections(tmp_path)  # The server does not know that the transaction has ended.
         await far.move("ann", "-12", "SOL", at("2026-10-02"))
     assert await world.balances("ann") == {"SOL": 0}
 
@@ -198,7 +198,7 @@ async def test_a_silent_batch_is_given_up_and_those_behind_it_are_answered(
     assert [await world.balances(user) for user in users] == [{"SOL": units("12") + REWARD}] * len(users)
 
 
-async def test_who_is_cancelled_waits_for_nobody_who_is_silent(world: World, proxy: SilentProxy) -> None:
+async def test_a_cancelled_request_does_not_wait_for_a_silent_connection(world: World, proxy: SilentProxy) -> None:
     async with behind(proxy, is_patient=True) as far:
         proxy.fall_silent_at(LOCK)
         moving = asyncio.ensure_future(far.move("ann", "12", "SOL", at("2026-10-01")))
@@ -207,7 +207,9 @@ async def test_who_is_cancelled_waits_for_nobody_who_is_silent(world: World, pro
         moving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await moving
-    assert proxy.connections == connected  # nobody was asked to cancel it, whose answer would be waited for
+    assert (
+        proxy.connections == connected
+    )  # No cancellation was sent, since its answer would have to be waited for.
 
 
 async def test_a_ledger_is_closed_though_a_batch_is_silent(world: World, proxy: SilentProxy) -> None:
@@ -222,7 +224,9 @@ async def test_a_ledger_is_closed_though_a_batch_is_silent(world: World, proxy: 
         await crediting
 
 
-async def test_a_database_that_does_not_answer_who_connects_is_told_as_that(world: World, tmp_path: Path) -> None:
+async def test_a_database_that_does_not_answer_a_new_connection_is_named_as_the_problem(
+    world: World, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody_accepts:
         port = nobody_accepts.getsockname()[1]
         with pytest.raises(LedgerUnavailable, match="timeout"):
@@ -260,7 +264,7 @@ async def test_only_what_reads_and_takes_long_may_compute_for_long_within_its_tr
     assert limits == ["8s", "10min", "8s"]
 
 
-async def test_nobody_is_refused_for_connections_that_a_restart_of_the_database_ended(
+async def test_no_request_is_refused_because_a_restart_of_the_database_ended_connections(
     world: World, tmp_path: Path
 ) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01"))

@@ -1,4 +1,4 @@
-"""The middle step of a day: which terms it takes, and from whom it has the region."""
+"""The middle step of a day: which terms it uses, and which region it tests."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ USERS = ("ann", "ben", "cyd")
 
 
 def asked(user: str, *, of: str | None = None, region: str | None = None) -> ComputeRequest:
-    """What the loop asks for a user whose snapshot of D2 is empty."""
+    """The request of the loop for a user whose snapshot of D2 is empty."""
     snapshot = Snapshot(day=D2, holdings=[])
     return ComputeRequest(
         user_id=user, enrolment_id=f"enrolment of {of or user}", snapshot=snapshot, region=region
@@ -56,12 +56,12 @@ async def test_the_region_is_the_enrolment_s_where_the_run_did_not_keep_it(world
 async def test_each_ledger_remembers_the_terms_of_its_own_days(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A process may have several open, and what one knows of a day says nothing about another."""
+    """A process may have several ledgers open, and the terms of a day in one say nothing about another."""
     await world.apply(program_with("2026-10-02"))
     async with a_world(tmp_path_factory.mktemp("another")) as another:
         for each, version in ((world, 2), (another, 1)):
             await enrolled(each, "ann")
-            for region in (None, "FR"):  # the second is answered from memory
+            for region in (None, "FR"):  # The second request is answered from memory.
                 rewards = await compute_day(each.ledger, asked("ann", region=region))
                 assert isinstance(rewards, Rewards)
                 assert rewards.program_version == version

@@ -1,4 +1,4 @@
-"""Crediting a day: whole, once, never twice, late or not (rules 10, 11 and 13)."""
+"""A day is credited whole and once, in time or late (rules 10, 11 and 13)."""
 
 from datetime import datetime, timedelta
 

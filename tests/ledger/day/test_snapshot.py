@@ -1,4 +1,4 @@
-"""Closing a day: when it may be closed, and what the snapshot says."""
+"""When a day may be closed, and what its snapshot has."""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -143,7 +143,7 @@ async def test_no_program_no_closing(world: World, tmp_path: Path) -> None:
         await world.snapshot("ann", D1)
 
 
-async def test_an_empty_day_is_recorded_and_can_be_told_from_a_lost_one(world: World) -> None:
+async def test_an_empty_day_is_recorded_and_can_be_distinguished_from_a_lost_one(world: World) -> None:
     await started(world)
     await world.move("ann", "-12", "SOL", at("2026-10-01 11:00"))
     await world.snapshot("ann", D1)

@@ -1,4 +1,4 @@
-"""Users whose days share a transaction: nobody is dropped, and nobody is taken for another."""
+"""Users whose days share a transaction: none is left out, and none is mistaken for another."""
 
 import asyncio
 from pathlib import Path
@@ -38,7 +38,7 @@ async def test_a_credit_of_a_user_who_is_not_recorded_fails_loudly_and_alone(wor
 
 
 async def test_a_day_is_closed_for_the_enrolment_that_was_asked_for_whatever_others_ask_for(world: World) -> None:
-    """Ann's owed day is closed, while ben's request names the enrolment that ann has by now."""
+    """Ann's owed day is closed, while ben's request names the enrolment that ann has now."""
     await enrolled(world, "ann", "ben")
     await world.snapshot("ann", D1)
     await world.end("ann", at("2026-10-03 12:00"))

@@ -1,4 +1,4 @@
-"""Movements of a feed: each on its own, in order, once, and never lost."""
+"""Movements of a feed are posted one by one, in order, once, and none is lost."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.on_both_databases
 
 
 async def waiting(world: World) -> list[tuple[str, str, int]]:
-    """The refused movements: id, code and how often."""
+    """The refused movements: id, code, and how often each was refused."""
     async with world.ledger.read() as connection:
         found = await all_refused(connection)
     return [(one.sent.movement_id, one.reason.code, one.times) for one in found]
@@ -60,7 +60,7 @@ async def test_a_movement_counts_when_it_happened_but_in_no_closed_day_and_not_b
     assert (await world.audit(NOW)).is_clean
 
 
-async def test_what_concerns_one_movement_refuses_that_one_alone_and_keeps_it(world: World) -> None:
+async def test_a_fault_of_one_movement_refuses_only_that_one_and_keeps_it(world: World) -> None:
     await world.move("ann", "5", "SOL", at("2026-10-01"), key="known")
     bad = {
         "user_malformed": sent("1", user="a b"),
@@ -118,7 +118,7 @@ async def test_a_repeat_answers_from_when_the_first_counts_and_changes_nothing(w
     ],
     ids=["amount", "asset", "user", "instant", "group"],
 )
-async def test_an_id_with_another_content_is_refused_and_both_contents_are_told(
+async def test_an_id_with_another_content_is_refused_and_both_contents_are_named(
     world: World, other: SentMovement
 ) -> None:
     await feed(world, sent("12", key="m"))
@@ -175,7 +175,7 @@ async def test_a_leg_that_its_recorded_group_does_not_have_is_refused(world: Wor
     assert statuses(await feed(world, first, sent("2", group="g"))) == "repeated group_recorded"
 
 
-async def test_a_group_is_decided_where_its_last_leg_stands(world: World) -> None:
+async def test_a_group_is_decided_at_the_position_of_its_last_leg(world: World) -> None:
     outcomes = await feed(world, sent("-1", group="g"), sent("1"), sent("5", "SUI", group="g"))
 
     assert statuses(outcomes) == "posted posted posted"
@@ -202,13 +202,13 @@ async def test_a_refused_movement_is_kept_once_and_taken_off_when_it_fits(world:
     assert await waiting(world) == []
 
 
-async def test_a_user_of_whom_something_is_taken_and_nothing_known_is_not_made(world: World) -> None:
+async def test_an_unknown_user_is_not_made_by_a_movement_that_takes_something(world: World) -> None:
     assert statuses(await feed(world, sent("-1", user="nobody"))) == "insufficient_balance"
 
     assert await world.sql("SELECT count(*) FROM users WHERE user_id = 'nobody'") == [(0,)]
 
 
-async def test_equal_requests_at_once_post_every_movement_once(world: World, other: World) -> None:
+async def test_equal_simultaneous_requests_post_every_movement_once(world: World, other: World) -> None:
     movements = [sent("2", user=f"user {number}".replace(" ", "-")) for number in range(20)]
     requests = [feed(place, *movements) for place in (world, other) for _ in range(4)]
 
@@ -220,7 +220,7 @@ async def test_equal_requests_at_once_post_every_movement_once(world: World, oth
     assert (await world.audit(NOW)).is_clean
 
 
-async def test_one_id_for_two_users_at_once_is_posted_for_one_of_them(world: World, other: World) -> None:
+async def test_one_id_for_two_users_at_the_same_time_is_posted_for_one_of_them(world: World, other: World) -> None:
     for number in range(10):
         answers = await asyncio.gather(
             feed(world, sent("1", user="ann", key=f"one {number}")),
@@ -229,7 +229,9 @@ async def test_one_id_for_two_users_at_once_is_posted_for_one_of_them(world: Wor
         assert sorted(statuses(outcomes) for outcomes in answers) == ["content_differs", "posted"]
 
 
-async def test_users_in_any_order_at_once_never_hold_each_other_up(world: World, other: World) -> None:
+async def test_simultaneous_requests_for_users_in_any_order_never_hold_each_other_up(
+    world: World, other: World
+) -> None:
     users = [f"user-{number:02}" for number in range(30)]
 
     async def from_both_ends(place: World, order: Sequence[str]) -> None:
@@ -245,7 +247,8 @@ async def test_users_in_any_order_at_once_never_hold_each_other_up(world: World,
 
 @st.composite
 def _movements_that_fit(draw: st.DrawFn) -> list[list[SentMovement]]:
-    """What happens together, in order: each movement alone, or the legs of a group; no balance falls below 0."""
+    """Movements that are decided together, in order: each movement alone, or the legs of a group. No balance falls
+    below 0."""
     held: Counter[tuple[str, str]] = Counter()
     made: list[list[SentMovement]] = []
     for number in range(draw(st.integers(1, 10))):

@@ -1,4 +1,4 @@
-"""Refused movements, tried again or dismissed by an operator."""
+"""An operator tries refused movements again, or dismisses them."""
 
 import pytest
 from feeding import NOW, feed, sent, statuses

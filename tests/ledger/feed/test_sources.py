@@ -1,4 +1,4 @@
-"""Sources: no day is closed for anyone before each of them has sent all that happened on it."""
+"""No day is closed for anyone before every source has sent everything that happened on it."""
 
 import asyncio
 from pathlib import Path
@@ -112,7 +112,7 @@ async def test_a_released_source_is_waited_for_again_after_the_days_that_were_ov
     assert (await world.audit(NOW)).is_clean
 
 
-async def test_a_removed_source_is_waited_for_no_longer_until_it_gives_its_word_again(world: World) -> None:
+async def test_a_removed_source_is_waited_for_no_longer_until_it_reports_again(world: World) -> None:
     await enrolled(world, "ann")
     await tell(world, "wallet", "2026-10-01 12:00")
     await remove_source(world.ledger, "wallet", operator="ann", reason="replaced", now=NOW)
@@ -126,12 +126,14 @@ async def test_a_removed_source_is_waited_for_no_longer_until_it_gives_its_word_
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 65, "é"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_a_malformed_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is no name of a source"):
         check_source_name(name)
 
 
-async def test_many_who_wait_cost_one_look_at_the_sources_and_a_word_here_is_heard_at_once(world: World) -> None:
+async def test_many_who_wait_cost_one_look_at_the_sources_and_a_report_in_this_process_counts_immediately(
+    world: World,
+) -> None:
     users = [f"user-{number}" for number in range(10)]
     await enrolled(world, *users)
     await tell(world, "wallet", "2026-10-01 12:00")
@@ -183,7 +185,7 @@ async def test_a_closing_that_meets_a_registration_waits_for_it_and_then_for_the
     assert not await is_closed(world, "ann")
 
 
-async def test_words_of_one_new_source_at_once_register_it_once_and_the_latest_stands(
+async def test_simultaneous_reports_of_a_new_source_register_it_once_and_the_latest_instant_is_kept(
     world: World, other: World
 ) -> None:
     words = [tell(place, "wallet", f"2026-10-0{number}") for number in (1, 2, 3) for place in (world, other)]

@@ -1,7 +1,7 @@
-"""A process that imports a file, or takes an import back: ``import_process.py URL WORK FILE KILL``.
+"""A process that imports a file, or undoes an import: ``import_process.py URL WORK FILE KILL``.
 
-It writes parts of 20 movements, and a line on stdout after each. KILL is the number of the part in whose middle it
-kills itself, before the balances are written; 0 is never.
+It writes parts of 20 movements, and a line on stdout after each part. KILL is the number of the part in the middle
+of which it kills itself, before the balances are written; with 0 it never does.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The files of an export as they are downloaded, and what else may be where one is expected."""
+"""The files of an export as they are downloaded, and other files that a person may give by mistake."""
 
 import os
 import zipfile

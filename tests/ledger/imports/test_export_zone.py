@@ -1,4 +1,4 @@
-"""In which zone the times of an export are."""
+"""The time zone in which the times of an export are."""
 
 from datetime import datetime, timedelta
 

@@ -301,7 +301,7 @@ def test_an_account_that_exchanges_have_beside_spot_is_skipped(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "Main", "Fiat and Spot", "Cash", "Spot Margin", "x" * 100])
-def test_an_account_that_nobody_knows_is_told_and_never_skipped_silently(name: str) -> None:
+def test_an_unknown_account_is_reported_and_never_skipped_silently(name: str) -> None:
     export = parse(row(), row(account=name), row(account=name))
 
     assert export.unknown_accounts == {name: UnknownAccount(number=3, lines=2)}
@@ -313,7 +313,7 @@ def test_an_account_that_nobody_knows_is_told_and_never_skipped_silently(name: s
     assert repr(name[:50])[:-1] in str(refused.value)
 
 
-def test_what_a_person_says_of_an_account_counts_more_than_what_is_known() -> None:
+def test_what_a_person_says_about_an_account_counts_more_than_its_name() -> None:
     lines = [row(account="Main"), row(account="fiat AND spot"), row(account="Earn"), row(account="Cash")]
     said = Accounts(
         spot=frozenset(map(folded, ["main", "Earn"])), skipped=frozenset(map(folded, ["Fiat and Spot"]))
@@ -325,7 +325,7 @@ def test_what_a_person_says_of_an_account_counts_more_than_what_is_known() -> No
     assert set(export.unknown_accounts) == {"Cash"}
 
 
-def test_unknown_accounts_of_several_files_are_told_together() -> None:
+def test_unknown_accounts_of_several_files_are_reported_together() -> None:
     parts = [parse(row()), parse(row(account="Main")), parse(row(account="Cash"), row(account="Main"))]
 
     with pytest.raises(ExportError) as refused:

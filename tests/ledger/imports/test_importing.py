@@ -1,4 +1,4 @@
-"""Importing an export: all of it or nothing, each line once, in any order (I2, I4)."""
+"""An export is imported whole or not at all, each line once, in any order (I2, I4)."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -20,7 +20,7 @@ D1, D2, D3 = (day("2026-10-01") + n * ONE_DAY for n in range(3))
 
 
 def line(time: str, tokens: str, asset: str = "SOL", *, user: str = "ann", remark: str = "") -> str:
-    """``time`` is of 2026-10-01, or with its date."""
+    """A line of an export. ``time`` is a time of 2026-10-01, or has a date of its own."""
     full = time if len(time) > 8 else f"2026-10-01 {time}"
     return f"{user},{full},Spot,Deposit,{asset},{tokens},{remark}"
 
@@ -175,7 +175,7 @@ async def test_a_withdrawal_into_a_closed_day_may_be_covered_by_what_counts_ther
     assert (await world.audit()).is_clean
 
 
-async def test_the_instant_of_the_source_is_kept(world: World) -> None:
+async def test_the_instant_in_the_file_is_kept(world: World) -> None:
     await world.import_lines(line("09:00:00", "12"))
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.snapshot("ann", D1)

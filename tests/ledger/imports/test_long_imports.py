@@ -26,7 +26,7 @@ LINES = [
 ]
 TOKENS = str(20 * PARTS // 4)
 DEADLINE_S = 180
-"""Of a process; reached only where something waits for ever."""
+"""The limit for a process, which is reached only if something waits for ever."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_an_import_that_was_killed_is_unfinished_and_the_same_command_fini
     assert (await world.audit()).is_clean
 
 
-async def test_a_taking_back_that_was_killed_is_taken_up_again(world: World, tmp_path: Path, file: Path) -> None:
+async def test_an_undo_that_was_killed_is_continued(world: World, tmp_path: Path, file: Path) -> None:
     in_a_process(tmp_path, "import", file)
     assert in_a_process(tmp_path, "undo", file, killed_in_part=4) == ["20", "40", "60"]
     assert await told(world) == [("done", 160, 60)]
@@ -179,7 +179,7 @@ async def test_deposits_come_in_between_the_parts_that_another_process_writes(
 async def test_the_same_lines_again_write_nothing_and_wait_for_nobody(world: World) -> None:
     await world.import_lines(*LINES)
     before = await world.everything()
-    async with world.ledger.write():  # SQLite has one writer
+    async with world.ledger.write():  # SQLite has one writer at a time.
         report = await world.import_lines(*LINES)
     assert (report.imported, report.already_imported, report.import_number) == (0, 160, 1)
     assert await world.everything() == before

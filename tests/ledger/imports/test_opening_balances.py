@@ -1,4 +1,5 @@
-"""What was held when a history begins: posted once, just before it, and never beside what was before."""
+"""What was held when a history begins is posted once, just before it, and never in addition to earlier
+movements."""
 
 from datetime import timedelta
 
@@ -147,7 +148,9 @@ async def test_an_opening_balance_in_closed_days_counts_from_the_end_of_those(wo
         ("ann,SOL,7\nann,SOL,8", "user ann's SOL has an opening balance already"),
     ],
 )
-async def test_a_bad_line_of_opening_balances_is_told_and_stops_all(world: World, row: str, problem: str) -> None:
+async def test_a_bad_line_of_opening_balances_is_reported_and_stops_all(
+    world: World, row: str, problem: str
+) -> None:
     assert any(problem in told for told in await refused(world, LATER, row))
 
 
@@ -165,7 +168,7 @@ async def test_a_bad_line_of_opening_balances_is_told_and_stops_all(world: World
         ),
     ],
 )
-async def test_an_opening_balance_of_an_impossible_instant_is_told(
+async def test_an_opening_balance_of_an_impossible_instant_is_reported(
     world: World, rows: list[str], problem: str
 ) -> None:
     assert any(problem in told for told in await refused(world, LATER, *rows, header=f"{HEADER},at"))
@@ -207,7 +210,7 @@ async def test_legs_seconds_apart_are_named_for_all_instants_in_one_sentence(wor
     )
 
 
-async def test_legs_and_a_missing_beginning_are_told_together(world: World) -> None:
+async def test_legs_and_a_missing_beginning_are_reported_together(world: World) -> None:
     with pytest.raises(ImportRefused) as refusal:
         await world.import_lines(
             line("09:00:00", "-1"), line("09:00:01", "1"), line("10:00:00", "-4"), line("11:00:00", "1")

@@ -1,4 +1,4 @@
-"""PostgreSQL is sent a part before its users are locked: what changes meanwhile is noticed under the locks."""
+"""A part is sent to PostgreSQL before its users are locked. A change in between is noticed under the locks."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -33,7 +33,7 @@ def parts_of_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Import:
-    """An import under way; when ``sent``, parts are planned that are not written before ``written``."""
+    """An import that is under way. After ``sent``, parts are planned that are not written before ``written``."""
 
     folder: Path
     sent: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,7 +46,7 @@ class Import:
             try:
                 return await import_export(ledger, export, now=NOON, by=BY_A_TEST)
             finally:
-                self.sent.set()  # if it failed before, nobody waits for it
+                self.sent.set()  # If it failed before, nobody waits for it.
 
     def _wait(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith("WITH numbered"):
@@ -56,8 +56,8 @@ class Import:
 
 @pytest.fixture
 def importing(tmp_path: Path) -> Importing:
-    """Imports lines, of which the first part is committed when the context begins. What it gives lets the rest be
-    written, and answers the report."""
+    """Imports lines. When the context begins, the first part is committed. Calling what it yields lets the rest be
+    written, and returns the report."""
 
     @asynccontextmanager
     async def begun(*lines: str) -> AsyncGenerator[Finish]:
@@ -78,7 +78,7 @@ def importing(tmp_path: Path) -> Importing:
     return begun
 
 
-async def test_who_posts_to_a_user_does_not_wait_until_a_part_is_written(
+async def test_a_posting_to_a_user_does_not_wait_until_a_part_is_written(
     world: World, importing: Importing
 ) -> None:
     async with importing(*LINES) as finish:
@@ -131,7 +131,7 @@ async def test_what_another_process_imports_while_a_part_is_written_is_posted_on
     assert (await world.audit()).is_clean
 
 
-async def test_lines_that_another_export_has_too_are_posted_once_when_both_are_written_at_once(
+async def test_lines_that_two_exports_have_are_posted_once_when_both_are_written_at_the_same_time(
     world: World, importing: Importing
 ) -> None:
     async with importing(*LINES) as finish:
@@ -155,7 +155,7 @@ async def test_what_is_left_of_an_import_that_is_undone_meanwhile_is_an_import_o
     assert (await world.audit()).is_clean
 
 
-async def test_parts_of_different_users_that_are_written_at_once_are_one_import(world: World) -> None:
+async def test_parts_of_different_users_that_are_written_at_the_same_time_are_one_import(world: World) -> None:
     lines = [
         f"user{user},2026-10-01 {hour}:00:00,Spot,Deposit,{asset},1,"
         for user in range(8)

@@ -35,7 +35,7 @@ def line(time: str, tokens: str, asset: str = "SOL", *, user: str = "ann", remar
     return f"{user},2026-10-01 {time},Spot,Deposit,{asset},{tokens},{remark}"
 
 
-# Words are no part of a movement.
+# Texts such as remarks are no part of a movement.
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,14 @@ async def test_several_files_are_one_export(world: World) -> None:
 
 
 HISTORY = [(0, 1), (0, 1), (1, 5), (1, 5), (1, 5), (2, -1), (2, -1), (3, 2), (3, 2), (4, 1)]
-"""Hours and tokens."""
+"""Lines with these hours and tokens."""
 
 
 @given(data=st.data())
 @settings(max_examples=8, deadline=None)
 def test_parts_of_an_export_in_any_order_come_to_the_whole(data: st.DataObject) -> None:
-    """Cut anywhere, within an instant too; whoever is asked knows that the parts do not overlap."""
+    """The export is cut anywhere, also within an instant. The person who is asked knows that the parts do not
+    overlap."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(HISTORY) - 1), max_size=3)))
     parts = [HISTORY[first:last] for first, last in pairwise([0, *cuts, len(HISTORY)])]
     order = data.draw(st.permutations(parts))
@@ -144,7 +145,7 @@ async def _comes_to_the_whole(folder: Path, parts: list[list[tuple[int, int]]]) 
         assert len(await world.sql("SELECT 1 FROM entries WHERE kind = 'movement'")) == len(HISTORY)
 
 
-# Taking an import back.
+# Undoing an import.
 
 
 async def undo(world: World, number: int = 1, *, dry_run: bool = False) -> Undone:
@@ -193,9 +194,7 @@ async def test_an_import_whose_tokens_are_gone_is_not_undone_at_all(world: World
     assert await world.everything() == before
 
 
-async def test_a_taking_back_that_was_interrupted_is_taken_up_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_undo_that_was_interrupted_is_continued(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.imports.records.PART_ENTRIES", 1)
     await world.import_lines(*(line("09:00:00", "12", user=user) for user in ("ann", "bob", "carl")))
     with pytest.raises(Crash), crash_before_statement(world.ledger, 20):

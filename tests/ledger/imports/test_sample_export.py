@@ -1,6 +1,6 @@
-"""The sample shows what it promises to show: each outcome and each rule that a ledger can show.
+"""The sample shows what it promises: each outcome and each rule that a ledger can show.
 
-Rewards are left out of the holdings here; where they decide an outcome the sample's remarks say so.
+Rewards are left out of the holdings here. If they decide an outcome, the sample's remarks say so.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""What a user holds and has earned, as programs ask for it."""
+"""What a user holds and has earned, in the form in which programs ask for it."""
 
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ async def position_at(world: World, user: str, instant: datetime = NOW) -> Posit
         return await position(connection, user, instant)
 
 
-async def test_a_position_tells_enrolment_holdings_and_totals(ann: World) -> None:
+async def test_a_position_has_enrolment_holdings_and_totals(ann: World) -> None:
     assert await position_at(ann, "ann") == Position(
         True, {"SOL": units("12") + 2 * REWARD, "BNB": units("0.1")}, {"SOL": 2 * REWARD}
     )

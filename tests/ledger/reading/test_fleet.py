@@ -1,4 +1,4 @@
-"""What an operator watches: what is owed, and how long the pools last."""
+"""The figures that an operator watches: what is owed, and how long the pools last."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
@@ -57,7 +57,7 @@ async def test_what_is_owed_is_what_the_audit_finds_owed(world: World, now: str)
     assert (owed.days, owed.users, owed.oldest_promised) == (audited.owed_days, audited.owed_users, oldest)
 
 
-async def test_what_is_owed_to_held_users_is_told_apart(world: World) -> None:
+async def test_what_is_owed_to_held_users_is_counted_separately(world: World) -> None:
     await enrolled(world, "ann", "bob", "eve")
     for user, done in (("ann", [hold]), ("bob", [hold, release]), ("eve", [hold, release, hold])):
         for number, act in enumerate(done):
@@ -87,7 +87,7 @@ async def test_a_pool_lasts_as_many_days_as_it_holds_of_an_average_days_outflow(
     await world.snapshot("ann", D1)
     for paid in (D2, D3, D4):
         await world.pay("ann", paid)
-    # Neither is an outflow of a day: what was funded, and what went before.
+    # Fundings, and payments before these days, are no outflow of these days.
     await world.fund("SOL", "5")
     pool = (await watched(world, "2026-10-05 00:01")).pools["SOL"]
 
@@ -119,7 +119,7 @@ async def test_an_asset_that_no_program_offers_any_more_and_that_has_no_pool_is_
 
 @pytest.fixture
 async def algo(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
-    """One holder of ALGO, whose pool holds 0.02; a day comes to 0.0137."""
+    """A user holds ALGO. The pool holds 0.02, and a day earns 0.0137."""
     async with a_world(tmp_path_factory.mktemp("algo"), program=None) as world:
         await world.apply(SHIPPED_PROGRAM)
         await world.fund("ALGO", "0.02")
@@ -144,7 +144,7 @@ async def test_a_pool_that_cannot_pay_what_waits_has_no_day_left_for_as_long_as_
     for now in ("2026-10-04", "2026-10-05", "2026-10-30"):
         pool = (await watched(algo, now)).pools["ALGO"]
         assert (pool.balance, pool.days_left) == (units("0.0063"), 0.0)
-        # Of 1000.1137 ALGO a day is 0.01370018.
+        # The reward of a day for 1000.1137 ALGO is 0.01370018.
         assert (pool.waiting_users, pool.missing) == (1, units("0.01370018") - units("0.0063"))
         assert await pools(algo.ledger, at(now)) == (await watched(algo, now)).pools
 
@@ -153,7 +153,7 @@ async def test_a_pool_that_can_pay_what_waits_lasts_for_what_is_left_after_it(al
     await algo.snapshot("ann", D2)
     await algo.fund("ALGO", "0.0487")
     pool = (await watched(algo, "2026-10-03")).pools["ALGO"]
-    # 0.0687 less the day that waits is four days more of it.
+    # After the waiting day is paid, 0.0687 lasts for four days more.
     assert pool == PoolFigures(units("0.0687"), pytest.approx(0.055 / 0.0137))
 
 
@@ -204,7 +204,7 @@ async def test_nobody_waits_for_a_pool_whose_funding_would_pay_them_nothing(
     assert (found.owed.days + found.owed_to_held.days, found.pools["ALGO"]) == (1, PoolFigures(0, 0.0))
 
 
-async def test_a_day_that_the_end_of_its_enrolment_took_back_waits_for_no_pool(algo: World) -> None:
+async def test_a_day_after_the_end_of_its_enrolment_waits_for_no_pool(algo: World) -> None:
     await algo.sql("UPDATE accounts SET balance = 0 WHERE kind = 'pool'")
     await algo.snapshot("ann", D2)
     assert (await watched(algo, "2026-10-03")).pools["ALGO"].waiting_users == 1
@@ -216,7 +216,7 @@ async def test_days_that_closed_before_the_enrolment_was_recorded_are_owed_and_p
     world: World,
 ) -> None:
     await enrolled(world, "ann", "bob")
-    # As an operator's dated back activation of ann: recorded on 4 October at 12:00.
+    # This is like a back-dated activation of ann that an operator recorded on 4 October at 12:00.
     await world.sql(
         "UPDATE enrolments SET recorded_at = :recorded_at WHERE user_id = 'ann'", recorded_at=1_791_115_200_000_000
     )

@@ -59,7 +59,7 @@ async def test_a_day_is_owed_once_it_is_over_whether_it_is_closed_or_not(world: 
     assert await who(world, "2026-10-03 23:59") == []
 
 
-async def test_owed_days_are_told_with_their_enrolment_and_the_longest_owed_come_first(world: World) -> None:
+async def test_owed_days_are_listed_with_their_enrolment_and_the_longest_owed_come_first(world: World) -> None:
     for user in ("ann", "ben"):
         await enrolled(world, user, region="UA-30" if user == "ben" else "FR")
         await begun(world, user)
@@ -113,7 +113,7 @@ async def test_a_day_is_late_once_its_deadline_has_passed(world: World, when: st
 
 async def test_days_that_were_over_before_the_enrolment_was_recorded_are_owed_and_not_late(world: World) -> None:
     await enrolled(world, "ann")
-    # As an operator's dated back activation: recorded on 4 October at 12:00.
+    # This is like a back-dated activation that an operator recorded on 4 October at 12:00.
     await world.sql("UPDATE enrolments SET recorded_at = :recorded_at", recorded_at=1_791_115_200_000_000)
 
     [found] = (await all_owed(world, "2026-10-05 07:00")).listed

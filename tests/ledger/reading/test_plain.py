@@ -1,4 +1,4 @@
-"""What is read of plain users in one go is what a transaction reads, and nobody else is taken for one."""
+"""The fast reading of plain users gives what a transaction reads, and nobody else is taken for a plain user."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ async def test_the_positions_of_plain_users_are_those_that_a_transaction_reads(
     assert found["enrolled"].holdings["BNB"] == 0
 
 
-async def test_the_standings_of_plain_users_are_those_that_a_transaction_reads_and_no_others_are_told(
+async def test_the_standings_of_plain_users_are_those_that_a_transaction_reads_and_others_are_left_out(
     world: World, users: dict[str, bool]
 ) -> None:
     found = await in_one_go(world, standings_asked([*users], NOW))
@@ -103,8 +103,8 @@ async def test_the_standings_of_plain_users_are_those_that_a_transaction_reads_a
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
-async def test_a_day_that_is_over_and_not_closed_is_told(world: World, is_behind: bool) -> None:
-    """The day of the activation is owed to nobody, and must be closed all the same."""
+async def test_a_day_that_is_over_and_not_closed_makes_a_user_not_plain(world: World, is_behind: bool) -> None:
+    """The day of the activation is never owed, but must be closed."""
     await world.move("ann", "12", "SOL", at("2026-10-03 10:00"))
     await world.enrol("ann", at("2026-10-03 10:00"))
     if not is_behind:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.on_both_databases
 
 
 async def three_days(world: World) -> None:
-    """Each with a line of SOL that earned and one of ADA below the minimum."""
+    """Days that each have a line of SOL that earned and a line of ADA below the minimum."""
     for user in ("ann", "bob"):
         await world.move(user, "12", "SOL", at("2026-10-01"))
         await world.move(user, "10", "ADA", at("2026-10-01"))

@@ -1,4 +1,4 @@
-"""What the ledger tells: lines that anyone can redo, and how a user stands."""
+"""Statements, whose lines anyone can recompute, and how a user stands."""
 
 from datetime import date, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ async def two_users_for_two_days(world: World) -> None:
 
 
 async def reverse(world: World, user: str, accrual_day: date) -> int:
-    """Takes a day's rewards back; answers the entry that does."""
+    """Reverses a day's rewards and returns the reversal."""
     lines = [line for line in await world.statement(user) if line.day == accrual_day]
     now = at("2026-10-10")
     async with world.ledger.write() as connection:
@@ -106,10 +106,10 @@ async def test_a_reward_is_worth_the_reference_price_of_the_program_its_day_was_
     await two_users_for_two_days(world)
     first, second = (line for line in await world.statement("ann") if line.asset == "SOL")
     assert (first.reward, first.reference_value) == (26301, 26301 * 150)
-    assert (second.reward, second.reference_value) == (26301, 8679)  # 8679.33, rounded down
+    assert (second.reward, second.reference_value) == (26301, 8679)  # 8679.33 is rounded down.
 
 
-async def test_the_lines_of_a_reversed_day_name_the_entry_that_took_it_back(world: World) -> None:
+async def test_the_lines_of_a_reversed_day_name_the_entry_that_reversed_it(world: World) -> None:
     await two_users_for_two_days(world)
     reversal = await reverse(world, "ann", D2)
 
@@ -198,7 +198,7 @@ async def test_owed_days_are_over_and_not_credited_whether_closed_or_not(
     assert (await stands(world, "ann", when)).owed_days == owed
 
 
-async def test_owed_days_of_both_enrolments_are_told(world: World) -> None:
+async def test_owed_days_of_both_enrolments_are_listed(world: World) -> None:
     await world.move("ann", "12", "SOL", at("2026-10-01 09:00"))
     await world.enrol("ann", at("2026-10-01 10:00"))
     await world.end("ann", at("2026-10-03 11:00"))
@@ -219,7 +219,7 @@ async def test_a_user_stands_as_the_ledger_says(world: World) -> None:
     assert now.tagged_asset == "SOL"
 
 
-async def test_an_end_is_told(world: World) -> None:
+async def test_an_end_is_in_the_standing(world: World) -> None:
     await two_users_for_two_days(world)
     await world.end("ann", at("2026-10-04 12:00"), reason="enough")
     now = await stands(world, "ann", "2026-10-04 13:00")

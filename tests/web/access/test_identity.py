@@ -1,4 +1,4 @@
-"""Who may see what. Each of these tries to see, or to do, what is somebody else's."""
+"""Who may see what. Each test tries to see or to do something that belongs to somebody else."""
 
 from datetime import timedelta
 
@@ -120,7 +120,7 @@ async def test_a_name_that_is_none_is_nobodys(accounts: World) -> None:
 
 
 async def test_a_session_does_not_outlive_the_persons_change(accounts: World) -> None:
-    """Bob in the browser that was ann's sees his own account, and cannot send a form of hers."""
+    """Bob uses the browser that ann used before. He sees his own account, and cannot send a form of hers."""
     site = await a_site(accounts, NOW)
     async with a_visitor(site, "ann") as browser:
         anns_form = (await browser.get("/time-zone")).form("/time-zone")
@@ -150,7 +150,7 @@ async def test_no_parameter_shows_another_account(accounts: World, name: str) ->
         assert "bob" not in csv.html
 
 
-async def test_no_address_tells_a_user_who_does_not_exist_from_one_who_is_somebody_else(accounts: World) -> None:
+async def test_no_address_distinguishes_a_user_who_does_not_exist_from_another_user(accounts: World) -> None:
     async with a_visitor(await a_site(accounts, NOW), "ann") as ann:
         for path in ("/{}", "/people/{}", "/accounts/{}", "/soft-staking/{}", "/documents/{}"):
             of_bob, of_nobody = [await ann.get(path.format(user)) for user in ("bob", "zoe")]
@@ -185,7 +185,7 @@ async def test_in_the_demonstration_a_visitor_chooses_whose_account_to_see(accou
         chosen = await visitor.press("/people", "/people", user="ann", region="FR")
         assert chosen.leads_to == "/"
         assert is_anns(await visitor.get("/"))
-        # What was known before the choice is worth nothing after it.
+        # A token from before the choice is worth nothing after it.
         assert (await visitor.post("/people/leave", {"token": before["token"]})).status == 403
         assert (await visitor.press("/", "/people/leave")).leads_to == "/people"
         assert (await visitor.get("/")).leads_to == "/people"
@@ -261,7 +261,8 @@ async def test_a_form_without_its_token_is_refused_and_changes_nothing(accounts:
 
 
 async def test_a_form_of_a_site_that_has_no_cookie_of_ours_is_refused(accounts: World) -> None:
-    """What another site makes a browser send: the gateway names the person, SameSite keeps the session back."""
+    """A request that another site makes a browser send: the gateway names the person, and SameSite keeps the
+    session back."""
     site = await a_site(accounts, NOW)
     async with a_visitor(site, "ann") as ann:
         token = (await ann.get("/time-zone")).form("/time-zone")

@@ -1,4 +1,4 @@
-"""Sessions: signed, expiring, and bound to their forms; and the secret that signs them."""
+"""Sessions are signed, expire, and are bound to their forms. A secret signs them."""
 
 import asyncio
 import base64
@@ -59,7 +59,7 @@ def forged() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", forged())
-def test_a_forged_session_is_none(case: str) -> None:
+def test_a_forged_session_is_not_recognised(case: str) -> None:
     assert sessions().open(forged()[case]) is None
 
 
@@ -115,7 +115,7 @@ def test_the_secret_is_the_setting_or_else_a_file_that_only_its_owner_reads(tmp_
     assert signing_secret(Settings(data_dir=tmp_path / "c")) != made
 
 
-async def test_two_that_start_at_once_sign_with_one_secret(tmp_path: Path) -> None:
+async def test_two_processes_that_start_at_the_same_time_sign_with_one_secret(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     secrets = await asyncio.gather(*(asyncio.to_thread(signing_secret, settings) for _ in range(8)))
     assert len(set(secrets)) == 1

@@ -1,4 +1,4 @@
-"""Signatures: known vectors, the three kinds, and what must not pass for one."""
+"""Signatures: known examples, the three kinds, and texts that must not pass for a signature."""
 
 import base64
 import hmac

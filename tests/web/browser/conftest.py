@@ -10,7 +10,7 @@ from playwright.async_api import Browser, async_playwright, expect
 REQUIRED = "REQUIRE_BROWSER_TESTS"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_MS = 180_000
-"""How long a test waits for what must come; reached only by a test that fails."""
+"""How long a test waits for something that must come. Only a failing test reaches this limit."""
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ async def browser() -> AsyncGenerator[Browser]:
         sentence = f"no Chromium is installed here (looked for {', '.join(NAMES)}); name one with CHROMIUM"
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and {sentence}")
-        pytest.skip(sentence)  # where no browser is installed there is nothing to drive; CI requires one
+        pytest.skip(sentence)  # Without an installed browser there is nothing to drive. CI requires one.
     expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=list(QUIET))

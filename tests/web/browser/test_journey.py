@@ -26,7 +26,7 @@ class Journey:
         self.clock.instant = await self.service.now()
 
     async def comes_back(self) -> None:
-        """After a night the session is over."""
+        """Signs the person in again, since the session has expired overnight."""
         await self.page.reload()
         await self.reader.heading_is("Whose account do you want to see?")
         await self.reader.chooses("ann")
@@ -176,7 +176,7 @@ async def test_a_refusal_lists_every_reason_and_what_to_do_and_is_read_first(
 
 
 async def focused(page: Page) -> str:
-    """What has the focus: its id, or else its text."""
+    """The element that has the focus: its id, or its text if it has no id."""
     return await page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
 
 

@@ -1,4 +1,5 @@
-"""How every page is: accessible, within the window, at rest, and from nowhere else, in light and dark."""
+"""Every page is accessible, fits the window, does not move, and loads nothing from other hosts, in light and
+dark."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -17,9 +18,9 @@ from staking.days import ONE_DAY
 
 NOW = at("2026-10-05 10:00")
 _OPEN_SOME = "for (const each of [...document.querySelectorAll('details')].slice(0, 5)) each.open = true"
-"""The table of the chart, and lines of the history with one that was reversed."""
+"""A page with the table of the chart, and with lines of the history, one of them reversed."""
 PIECE_BYTES, PIECES, PIECE_SECONDS = 256, 40, 0.02
-"""How the beginning of a page arrives on a slow line: in pieces with time for a browser to paint in between."""
+"""The beginning of a page on a slow line: it arrives in pieces, and a browser has time to paint in between."""
 PAGES = {
     "spot-no-tag": ("zoe", "/"),
     "spot-grey": ("bob", "/"),
@@ -39,7 +40,8 @@ PAGES = {
 
 
 async def _people(world: World) -> None:
-    """Somebody at every stage; ann with rewards of 33 days, late, capped, reversed and below the minimum."""
+    """Users at every stage, and ann with rewards of 33 days, which are late, capped, reversed and below the
+    minimum."""
     await world.move("zoe", "0.4", "SOL", at("2026-09-01"))
     for user in ("ann", "bob", "kim", "joe", "lia"):
         await world.move(user, "14.25", "SOL", at("2026-08-01"))

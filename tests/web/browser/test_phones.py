@@ -1,4 +1,4 @@
-"""Every page fits a phone, at every stage, with amounts and names as long as they can be; and nothing is cut."""
+"""Every page fits a phone at every stage, with amounts and names as long as they can be, and nothing is cut."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -11,7 +11,7 @@ from visitor import a_site
 from world import World, a_world_after
 
 WIDTHS = (320, 360, 390, 641, 861)
-"""Of phones, and those at which the layout has just become that of something wider."""
+"""The widths of phones, and the widths at which the layout changes to a wider one."""
 LONGEST_ZONE = "America/Argentina/ComodRivadavia"
 PAGES_OF_A_STAGE = ("/", "/soft-staking", "/soft-staking/activate", "/soft-staking/started", "/soft-staking/stop")
 OTHER_PAGES = (f"/documents/{LONGEST_DOCUMENT}", "/documents/risk_warning", "/time-zone", "/people", "/nowhere")
@@ -47,13 +47,13 @@ async def test_every_page_fits_at_every_stage_and_nothing_is_cut(longest: World,
             await reader.page.set_extra_http_headers(headers)
             for path in (*PAGES_OF_A_STAGE, *(OTHER_PAGES if stage == STAGES[0] else ())):
                 await reader.goes_to(path)
-                if reader.page.url.endswith(path):  # and has not led elsewhere
+                if reader.page.url.endswith(path):  # The page has not redirected.
                     problems += [f"{stage} {path} {each}" for each in await too_wide(reader, stage + path)]
     assert not problems, "\n".join(problems)
 
 
 async def too_wide(reader: Reader, name: str) -> list[str]:
-    """What is wider than the window, or than what it stands in, at each width."""
+    """The elements that are wider than the window or than their parent, at each width."""
     found: list[str] = []
     await reader.page.evaluate(_OPEN_SOME)
     for width in WIDTHS:

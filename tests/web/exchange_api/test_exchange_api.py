@@ -1,4 +1,4 @@
-"""The endpoints that existing clients speak: what they answer, and what they say when something is missing."""
+"""The endpoints that existing clients use: their answers, and their errors when something is missing."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ async def web(world: World, tmp_path: Path) -> Web:
 
 
 async def enrol_ann(world: World, **tokens: str) -> None:
-    """Two credited days: ann held these from the day before Day 1 on."""
+    """Credits two days to ann, who held these amounts from the day before Day 1 on."""
     for asset, amount in tokens.items():
         await world.move("ann", amount, asset, at("2026-09-30"))
     await world.enrol("ann", at("2026-10-01 10:00"))
@@ -35,7 +35,7 @@ async def enrol_ann(world: World, **tokens: str) -> None:
 
 @pytest.fixture
 async def ann(web: Web) -> Program:
-    """12 SOL and two credited days."""
+    """A program of ann's, who holds 12 SOL and has two credited days."""
     await enrol_ann(web.world, SOL="12")
     return await make_program(web.world, web.settings)
 
@@ -248,12 +248,12 @@ async def test_without_a_time_the_history_is_of_the_last_thirty_days(
 # When something is missing.
 
 
-async def test_an_encryption_key_that_is_none_is_named_at_the_start(world: World, tmp_path: Path) -> None:
+async def test_a_malformed_encryption_key_is_named_at_the_start(world: World, tmp_path: Path) -> None:
     with pytest.raises(EncryptionKeyUnusable, match="SOFT_STAKING_KEY_ENCRYPTION_KEY"):
         await a_web(world, tmp_path, key_encryption_key="none")
 
 
-async def test_without_its_encryption_key_the_service_asks_for_patience_and_tells_no_secret(
+async def test_without_its_encryption_key_the_service_asks_clients_to_wait_and_shows_no_secret(
     web: Web, ann: Program, tmp_path: Path
 ) -> None:
     (tmp_path / "key-encryption.key").unlink()
@@ -264,7 +264,7 @@ async def test_without_its_encryption_key_the_service_asks_for_patience_and_tell
     assert str(tmp_path) not in response.text
 
 
-async def test_without_the_ledger_clients_are_told_to_come_again(web: Web, ann: Program, tmp_path: Path) -> None:
+async def test_without_the_ledger_clients_are_asked_to_come_again(web: Web, ann: Program, tmp_path: Path) -> None:
     await web.world.sql("ALTER TABLE accounts RENAME TO accounts_elsewhere")
 
     response = await web.signed(ann, "/list")
@@ -287,7 +287,7 @@ async def test_the_list_is_written_as_json_is_written(web: Web, ann: Program) ->
 
 
 @pytest.mark.on_both_databases
-async def test_programs_that_ask_at_the_same_time_are_each_told_their_own(web: Web, ann: Program) -> None:
+async def test_programs_that_ask_at_the_same_time_each_get_their_own_answer(web: Web, ann: Program) -> None:
     await web.world.move("bob", "3", "SOL", at("2026-10-01"))
     await web.world.enrol("bob", at("2026-10-01 10:00"))
     bob, nobody = [await make_program(web.world, web.settings, user) for user in ("bob", "nobody")]

@@ -1,4 +1,4 @@
-"""What existing clients meet beside the signed endpoints: the clock, the status, and paths that are none."""
+"""What existing clients use besides the signed endpoints: the clock, the status, and paths that do not exist."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ async def test_a_client_finds_the_service_and_its_clock_without_a_key(web: Web) 
 
 
 @pytest.mark.parametrize("unit", ["MICROSECOND", "microsecond"])
-async def test_the_clock_is_told_in_the_unit_that_a_client_asks_for(web: Web, unit: str) -> None:
+async def test_the_clock_has_the_unit_that_a_client_asks_for(web: Web, unit: str) -> None:
     answer = await web.get("/api/v3/time", {"X-MBX-TIME-UNIT": unit})
     wrong = await web.get("/api/v3/time", {"X-MBX-TIME-UNIT": "SECOND"})
 
@@ -50,7 +50,7 @@ async def test_a_client_whose_clock_is_wrong_gets_through_with_the_difference(we
 
 
 @pytest.mark.parametrize("path", ["/api/v3/ping", "/api/v3/time", STATUS])
-async def test_what_has_no_parameters_takes_none(web: Web, path: str) -> None:
+async def test_an_endpoint_without_parameters_takes_none(web: Web, path: str) -> None:
     answer = await web.get(f"{path}?a=1&b=2")
 
     assert (answer.status_code, answer.json()) == (
@@ -90,7 +90,7 @@ async def test_the_status_is_maintenance_while_requests_cannot_be_taken(world: W
         ("DELETE", f"{SAPI}/x%20y", 404),
     ],
 )
-async def test_what_is_no_path_or_method_is_told_as_every_error_and_weighs_as_a_call(
+async def test_an_unknown_path_or_method_is_an_error_in_the_same_form_and_weighs_as_a_call(
     web: Web, method: str, path: str, status: int
 ) -> None:
     async with web.from_address() as client:
@@ -103,7 +103,7 @@ async def test_what_is_no_path_or_method_is_told_as_every_error_and_weighs_as_a_
     assert answer.headers[header] == weight
 
 
-async def test_both_budgets_are_counted_and_each_is_told_under_its_own_name(world: World, tmp_path: Path) -> None:
+async def test_both_budgets_are_counted_and_each_has_a_header_of_its_own(world: World, tmp_path: Path) -> None:
     web = await a_web(world, tmp_path, weight_per_minute=51)
     paths = [STATUS, "/sapi/v1/nowhere", "/sapi/v1/nowhere", "/api/v3/ping", "/api/v3/nowhere"]
 

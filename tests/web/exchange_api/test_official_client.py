@@ -1,4 +1,4 @@
-"""The exchange's own client, unmodified, pointed at a real server."""
+"""The exchange's own client, unmodified, against a real server."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def client_of(web: LiveWeb, program: Program, kind: KeyKind) -> Any:
 
 
 async def enrolments_of(world: World, user: str) -> list[bool]:
-    """Of each enrolment, whether it is open."""
+    """For each enrolment, whether it is open."""
     rows = await world.sql("SELECT ended_at FROM enrolments WHERE user_id = :user", user=user)
     return [row.ended_at is None for row in rows]
 
@@ -110,7 +110,7 @@ def test_the_official_client_meets_the_errors_that_it_knows(web: LiveWeb) -> Non
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_four_repeats_at_once_switch_once_and_all_succeed(web: LiveWeb, wanted: bool) -> None:
+def test_four_simultaneous_repeats_switch_once_and_all_succeed(web: LiveWeb, wanted: bool) -> None:
     user = web.holder(f"repeats-{wanted}")
     client = client_of(web, web.program(user), KeyKind.HMAC)
     if not wanted:

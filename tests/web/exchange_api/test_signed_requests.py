@@ -50,7 +50,8 @@ async def test_the_signature_is_over_the_query_as_it_was_sent(
 @pytest.mark.parametrize("kind", [KeyKind.RSA, KeyKind.ED25519])
 async def test_a_signature_in_base64_passes_encoded_or_not(web: Web, kind: KeyKind) -> None:
     program = await make_program(web.world, web.settings, "ann", kind)
-    # Signed again with another timestamp until both characters that an encoding changes are in it.
+    # The request is signed again with another timestamp until the signature has both characters that an encoding
+    # changes.
     query = next(
         text
         for text in (f"recvWindow=60000&timestamp={NOW_MS - number}" for number in range(50_000))
@@ -252,7 +253,7 @@ async def test_a_key_of_another_form_is_refused(web: Web, key: str | None) -> No
     assert (response.status_code, response.json()) == (401, {"code": -2014, "msg": "API-key format invalid."})
 
 
-async def test_a_key_that_is_unknown_or_revoked_is_refused_alike_and_at_once(web: Web, ann: Program) -> None:
+async def test_an_unknown_key_and_a_revoked_one_are_refused_alike_and_immediately(web: Web, ann: Program) -> None:
     assert (await web.signed(ann, "/list")).status_code == 200
     await revoke_key(web.world.ledger, ann.api_key, operator="tests", now=NOW)
     unknown = Program("k" * 64, ann.secret, ann.sign)
@@ -275,7 +276,8 @@ async def test_a_key_that_may_only_look_cannot_set(web: Web) -> None:
 
 
 async def test_checks_come_in_order(web: Web, ann: Program) -> None:
-    """Of key form, key, parameters, time, signature and permission the first that is wrong is told."""
+    """Key form, key, parameters, time, signature and permission are tested in this order, and the first error is
+    the answer."""
     looks = await make_program(web.world, web.settings, read_only=True)
     late = f"softStaking=true&timestamp={NOW_MS - 10_000}"
     wrong = [

@@ -47,7 +47,7 @@ async def refusals(ann: Visitor) -> None:
     ]
     assert invalid == [f"document.{name}" for name in SHIPPED_PROGRAM.documents]
     assert await ticked(ann) == ["document.risk_warning"]
-    # An older version was shown, or none that there is.
+    # The page showed an older version, or one that does not exist.
     fields = ALL_TICKED | {"document__risk_warning": "2025-01-01", "document__no_such_document": "1"}
     page = await ann.press(ACTIVATE, ACTIVATE, **fields)
     assert "for these 3 reasons" in page.text

@@ -1,4 +1,4 @@
-"""The account holder's pages as they are served: what each says, without a browser and without a script."""
+"""The account holder's pages as they are served, without a browser and without a script."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +58,7 @@ async def test_without_a_tag_a_sentence_says_why(world: World) -> None:
     assert "No asset earns yet" in page.text
 
 
-async def test_an_active_user_without_a_tag_is_told_that_nothing_earns_now(example: World) -> None:
+async def test_an_active_user_without_a_tag_reads_that_nothing_earns_now(example: World) -> None:
     await example.move("ann", "-10", "SOL", at("2026-10-05 01:00"))
     page = await page_of(example, "ann", "/")
     assert "Soft Staking is on, but no asset earns now" in page.text
@@ -166,7 +166,7 @@ async def test_instants_are_shown_in_the_readers_zone_too(world: World) -> None:
         assert "New_York" not in (await ann.get("/soft-staking/started")).text
 
 
-async def test_a_zone_that_is_none_is_not_kept_and_not_believed(world: World) -> None:
+async def test_an_unknown_time_zone_is_not_kept_and_not_believed(world: World) -> None:
     async with a_visitor(await a_site(world, NOW), "ann") as ann:
         for zone in ("../../etc/passwd", "/etc/localtime", "Mars/Base", "", "localtime", "Europe"):
             await ann.press("/time-zone", "/time-zone", zone=zone)

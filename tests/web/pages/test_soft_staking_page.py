@@ -1,4 +1,4 @@
-"""The Soft Staking page: how it stands, the reward history and its CSV, and stopping; without a browser."""
+"""The Soft Staking page without a browser: the state, the reward history and its CSV, and stopping."""
 
 import csv
 import io
@@ -64,7 +64,7 @@ async def test_day_1_is_said_to_earn_nothing(world: World) -> None:
 
 
 async def test_the_reward_of_the_day_in_progress_is_estimated(example: World) -> None:
-    """10.50068…SOL until 12:00, then 4 less: with half the day gone that is an average of 8.50…"""
+    """The holding is 10.50068… SOL until 12:00, and then 4 less. With half the day gone, the average is 8.50…."""
     await example.move("ann", "-4", "SOL", at("2026-10-05 12:00"))
     await example.move("ann", "0.25", "BNB", at("2026-10-05 12:00"))
     estimates = (await page_of(example, "ann", "/soft-staking", "2026-10-05 13:00")).section("Estimated reward")
@@ -167,7 +167,7 @@ async def test_a_reversed_line_says_so_and_counts_no_more(example: World) -> Non
     assert "3 Oct 2026 none 0.0000" in page.section("Daily rewards")
 
 
-async def test_of_a_hold_and_of_an_end_the_user_reads_what_they_are_told_and_nothing_else(world: World) -> None:
+async def test_of_a_hold_and_of_an_end_the_user_reads_the_text_for_the_user_and_nothing_else(world: World) -> None:
     act = Act(operator="zoe", reason="case 4711", tell="We are checking your <balances>.")
     await world.move("ann", "12", "SOL", at("2026-10-01"))
     await world.enrol("ann", at("2026-10-01 10:00"))
@@ -252,7 +252,7 @@ async def test_every_line_is_on_one_page_and_pages_lead_to_each_other_with_the_f
         assert "asset=SOL&amp;page=1#history" in page.html
 
 
-async def test_a_page_that_is_none_is_the_first_or_the_last(month: World) -> None:
+async def test_for_a_page_number_that_does_not_exist_the_first_or_the_last_page_is_shown(month: World) -> None:
     async with a_visitor(await a_site(month, NOW), "ann") as ann:
         for page in ("0", "-1", "x", "99", "9" * 400, "²", "1.5", ""):
             shown = await ann.get(f"/soft-staking?page={page}")

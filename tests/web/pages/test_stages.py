@@ -1,4 +1,5 @@
-"""What the pages say at every stage: while days are owed past their time, one sentence first, none against it."""
+"""What the pages say at every stage. While rewards are delayed, one sentence comes first, and nothing contradicts
+it."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -147,7 +148,7 @@ SAYS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def test_every_stage_is_told_of() -> None:
+def test_every_stage_has_an_expectation() -> None:
     assert tuple(SAYS) == STAGES
 
 
@@ -212,11 +213,11 @@ _NEXT = re.compile(
 
 
 def ends_of_what_is_next(text: str) -> list[datetime]:
-    """Until when what is called next, and the first days that are to come, may still happen."""
+    """The instants until which the next reward, and the announced first days, are still to come."""
     ends: list[datetime] = []
     for found in _NEXT.finditer(text):
         first = found["first"] if not found["until"] else f"{found['first'][:-5]}{found['until']}"
-        if not found[0].startswith("Snapshots"):  # Day 2 may be today
+        if not found[0].startswith("Snapshots"):  # Day 2 may be today.
             ends.append(at(datetime.strptime(f"{first} +0000", "%d %b %Y, %H:%M %z").strftime("%Y-%m-%d %H:%M")))
     return ends
 
@@ -247,7 +248,7 @@ async def test_a_reward_that_is_due_is_the_next_one_until_its_time_is_over(stage
     assert "For 6 Oct 2026, if your holdings stay as they are." in page.section("Estimated reward")
 
 
-async def test_who_was_told_of_the_first_days_is_led_on_once_they_are_over(stages: World) -> None:
+async def test_a_user_who_read_about_the_first_days_is_led_on_after_they_are_over(stages: World) -> None:
     for now, leads_to in {"2026-10-06 23:59:59": None, "2026-10-07 00:00": STAKING}.items():
         assert (await page_of(stages, "day-1", STARTED, now)).leads_to == leads_to
 

@@ -1,4 +1,4 @@
-"""POST /v1/movements: what an exchange's systems send, and what is answered to each."""
+"""POST /v1/movements: the movements that an exchange's systems send, and the answer to each."""
 
 import gzip
 import json
@@ -185,9 +185,7 @@ async def test_a_movement_of_the_future_is_refused_by_the_servers_clock(web: Web
     assert results[1]["reason"]["code"] == "in_the_future"
 
 
-async def test_whoever_lost_the_answer_of_what_was_recorded_gets_it_again(
-    web: Web, wallet: dict[str, str]
-) -> None:
+async def test_a_sender_who_lost_the_answer_gets_it_again(web: Web, wallet: dict[str, str]) -> None:
     """The server is gone between the commit and the answer."""
     body = json.dumps({"movements": [movement("m")]}).encode()
     headers = {**wallet, "content-type": "application/json", "content-length": str(len(body))}

@@ -1,4 +1,4 @@
-"""Paging through the rewards that were credited: whichever way, each of them is seen once."""
+"""A program that pages through the credited rewards in any way sees each of them once."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.on_both_databases
 
 HISTORY = "/history/rewardsRecord"
 BEGAN = at("2026-10-20 00:00:00")
-"""When the service caught up on what it owed, day by day."""
+"""The instant at which the service caught up on owed days, day by day."""
 CREDITED_AFTER_US = [0, 1, 999, 1_000, 1_000, 1_999, 2_000, 2_000, 2_000, 3_999, 4_000, 90_000_000, 90_000_500]
-"""For each day how long after: within one millisecond, at its borders, and at one instant."""
+"""How long after it each day was credited: within one millisecond, at its borders, and at one instant."""
 ASSETS = {"SOL": "12", "BNB": "3", "ADA": "500"}
 ROWS = len(CREDITED_AFTER_US) * len(ASSETS)
 ROWS_OF_A_MILLISECOND = 3 * len(ASSETS)
@@ -39,7 +39,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Row(NamedTuple):
-    """What tells a reward from every other: its average holds all earlier ones."""
+    """What identifies a reward: its average, which includes all earlier rewards."""
 
     asset: str
     average: str
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 class Client:
-    """A program that asks from a thread of its own, as programs do."""
+    """A program that sends requests from a thread of its own, as programs do."""
 
     def __init__(self, web: Web, program: Program) -> None:
         self._web = web
@@ -60,7 +60,7 @@ class Client:
         return [Row(row["asset"], row["avgAmount"], row["time"]) for row in answer["rows"]], answer["total"]
 
     def by_page(self, size: int, **window: int) -> list[Row]:
-        """Pages by number, until one is empty."""
+        """Reads pages by number, until one is empty."""
         seen: list[Row] = []
         for current in range(1, ROWS + 2):
             rows, total = self.ask(size=size, current=current, **window)
@@ -71,7 +71,7 @@ class Client:
         raise AssertionError("there is no end")
 
     def by_time(self, size: int, **window: int) -> list[Row]:
-        """Back from before the oldest time that was seen, until a page is empty."""
+        """Goes back from just before the oldest time that was seen, until a page is empty."""
         seen: list[Row] = []
         for _ in range(ROWS + 1):
             rows, _ = self.ask(size=size, **window)
@@ -84,7 +84,7 @@ class Client:
         raise AssertionError("there is no end")
 
     def from_the_oldest(self, size: int, **window: int) -> list[Row]:
-        """Back from the oldest time that was seen, that once more, until a page has nothing new."""
+        """Goes back from the oldest time that was seen, including it, until a page has nothing new."""
         seen: dict[Row, None] = {}
         for _ in range(ROWS + 1):
             rows, _ = self.ask(size=size, **window)
@@ -114,7 +114,7 @@ async def client(world: World, tmp_path: Path) -> Client:
 
 
 def windows(borders: Sequence[int]) -> Iterator[dict[str, int]]:
-    """Whatever was credited, in windows that follow each other, the newest first."""
+    """Reads the credited rewards in windows that follow each other, the newest first."""
     edges = sorted({BEGAN_MS, *borders, LAST_MS + 1}, reverse=True)
     for end, start in pairwise(edges):
         yield {"startTime": start, "endTime": end - 1}

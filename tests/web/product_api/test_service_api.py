@@ -1,4 +1,4 @@
-"""The API for product services: what it answers to whom, and its errors as problem details."""
+"""The API for product services: its answers, who may ask, and its errors as problem details."""
 
 import hmac
 import json
@@ -33,7 +33,7 @@ def of(user: str, what: str) -> str:
 
 
 def problem_in(response: httpx.Response, status: int, kind: str | None, *more: str) -> Any:
-    """The problem that an answer must be, whole."""
+    """The whole problem that the answer must be."""
     assert response.headers["content-type"] == "application/problem+json", response.text
     problem = response.json()
     assert problem.keys() == PROBLEM | set(more)
@@ -56,7 +56,7 @@ async def reader(web: Web) -> dict[str, str]:
 
 @pytest.fixture
 async def ann(web: Web) -> str:
-    """12 SOL and two credited days."""
+    """The user ann, who holds 12 SOL and has two credited days."""
     await web.world.move("ann", "12", "SOL", at("2026-09-30"))
     await web.world.enrol("ann", at("2026-10-01 10:00"))
     await web.world.snapshot("ann", day("2026-10-01"))
@@ -65,7 +65,7 @@ async def ann(web: Web) -> str:
     return "ann"
 
 
-# What can be read.
+# What services can read.
 
 
 async def test_the_tag_is_grey_before_activation_and_yellow_after(web: Web, reader: dict[str, str]) -> None:
@@ -84,7 +84,7 @@ async def test_without_a_qualifying_asset_there_is_no_tag(web: Web, reader: dict
     assert (await web.get(of("ann", "tag"), reader)).json() == {"user": "ann", "tag": None}
 
 
-async def test_rewards_tell_everything_that_recomputes_them(web: Web, reader: dict[str, str], ann: str) -> None:
+async def test_rewards_have_everything_that_recomputes_them(web: Web, reader: dict[str, str], ann: str) -> None:
     answer = (await web.get(of(ann, "rewards"), reader)).json()
 
     assert (answer["user"], answer["next_from"], len(answer["rewards"])) == ("ann", None, 2)
@@ -167,7 +167,7 @@ async def test_a_parameter_that_cannot_be_read_is_named(
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
-async def test_a_parameter_that_nobody_reads_is_refused_by_its_name_and_the_known_ones_told(
+async def test_a_parameter_that_nobody_reads_is_refused_by_its_name_and_the_known_ones_are_listed(
     web: Web, reader: dict[str, str]
 ) -> None:
     misspelt = await web.get(f"{of('ann', 'rewards')}?form=2026-10-03&to=2026-10-04&until=x", reader)
@@ -182,7 +182,7 @@ async def test_a_parameter_that_nobody_reads_is_refused_by_its_name_and_the_know
     ]
 
 
-async def test_who_has_no_token_is_told_nothing_of_parameters(web: Web) -> None:
+async def test_a_caller_without_a_token_learns_nothing_about_parameters(web: Web) -> None:
     problem_in(await web.get(f"{of('ann', 'rewards')}?form=1"), 401, "unauthorized")
 
 
@@ -196,7 +196,7 @@ async def test_nothing_is_changed_where_a_parameter_is_unknown(web: Web, what: s
 
 
 @pytest.mark.parametrize("user", ["a%20b", "a" * 65, "%D0%B0nn", "ann%0A", "%00"])
-async def test_a_user_id_that_is_none_is_refused(web: Web, reader: dict[str, str], user: str) -> None:
+async def test_a_malformed_user_id_is_refused(web: Web, reader: dict[str, str], user: str) -> None:
     problem = problem_in(await web.get(of(user, "tag"), reader), 422, "invalid-request", "errors")
 
     assert problem["errors"][0]["field"] == "path.user"
@@ -245,11 +245,11 @@ async def test_a_reason_that_is_no_text_is_refused(web: Web, reason: object) -> 
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """A body of which nobody knows how long it is."""
+    """A body without a known length."""
     yield b"{"
 
 
-async def test_json_that_is_none_and_a_body_without_end_are_problems_too(web: Web) -> None:
+async def test_malformed_json_and_a_body_without_end_are_problems_too(web: Web) -> None:
     service = await make_token(web.world, Scope.ACTIVATE)
     headers = {**service, "Content-Type": "application/json"}
     async with web.from_address() as client:
@@ -277,7 +277,7 @@ async def test_json_that_is_none_and_a_body_without_end_are_problems_too(web: We
         ("GET", of("ann", "activate"), 405, "Method Not Allowed"),
     ],
 )
-async def test_a_path_or_method_that_is_none_is_a_problem(
+async def test_an_unknown_path_or_method_is_a_problem(
     web: Web, method: str, path: str, status: int, title: str
 ) -> None:
     async with web.from_address() as client:
@@ -286,7 +286,7 @@ async def test_a_path_or_method_that_is_none_is_a_problem(
     assert problem_in(response, status, None)["title"] == title
 
 
-async def test_only_of_a_user_for_whom_something_is_to_do_the_workflow_is_asked(
+async def test_the_workflow_is_asked_only_for_a_user_for_whom_something_is_to_be_done(
     web: Web, reader: dict[str, str], ann: str
 ) -> None:
     await web.world.pay(ann, day("2026-10-04"))
@@ -317,7 +317,7 @@ async def test_a_body_that_nobody_reads_may_not_be_long_either(
     problem_in(response, 413, None)
 
 
-async def test_without_the_ledger_services_are_told_to_come_again(
+async def test_without_the_ledger_services_are_asked_to_come_again(
     web: Web, reader: dict[str, str], ann: str
 ) -> None:
     await web.world.sql("ALTER TABLE accounts RENAME TO accounts_elsewhere")
@@ -366,7 +366,7 @@ async def test_without_a_worker_nothing_is_confirmed_and_both_apis_say_so(world:
         "Bearer sst_' OR 1=1 --_",
     ],
 )
-async def test_without_a_token_that_is_in_use_nothing_is_told(
+async def test_without_a_token_that_is_in_use_nothing_is_answered(
     web: Web, ann: str, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -393,7 +393,7 @@ async def test_every_endpoint_wants_its_scope(web: Web) -> None:
             assert response.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
-async def test_a_revoked_token_is_refused_at_once(web: Web, reader: dict[str, str]) -> None:
+async def test_a_revoked_token_is_refused_immediately(web: Web, reader: dict[str, str]) -> None:
     async with web.world.ledger.read() as connection:
         (token,) = await all_tokens(connection)
     assert (await web.get(of("ann", "tag"), reader)).status_code == 200
@@ -429,7 +429,7 @@ async def test_tokens_are_compared_in_constant_time_known_or_not(
     assert lengths == [(32, 32)] * 2
 
 
-async def test_nobody_can_tell_an_unknown_account_from_one_that_has_nothing(
+async def test_an_unknown_account_cannot_be_distinguished_from_one_that_has_nothing(
     web: Web, reader: dict[str, str]
 ) -> None:
     await web.world.move("ann", "0.4", "SOL", at("2026-10-05 10:00"))
@@ -454,7 +454,9 @@ async def test_a_token_over_its_limit_must_wait_for_the_next_minute(world: World
     assert (await web.get(of("ann", "tag"), reader)).status_code == 200
 
 
-async def test_who_tries_tokens_must_soon_wait_and_holds_up_nobody_else(world: World, tmp_path: Path) -> None:
+async def test_a_caller_who_tries_tokens_must_soon_wait_and_holds_up_nobody_else(
+    world: World, tmp_path: Path
+) -> None:
     web = await a_web(world, tmp_path, calls_per_minute=2)
     reader = await make_token(world, Scope.READ)
     guesses = [f"Bearer {new_token('x', [], now=NOW)[0]}" for _ in range(4)]
@@ -465,7 +467,7 @@ async def test_who_tries_tokens_must_soon_wait_and_holds_up_nobody_else(world: W
     assert (await web.get(of("ann", "tag"), reader)).status_code == 200
 
 
-async def test_a_defect_is_told_in_the_form_of_its_api_and_says_nothing_of_the_inside(
+async def test_a_defect_is_answered_in_the_form_of_its_api_and_says_nothing_about_the_inside(
     web: Web, reader: dict[str, str]
 ) -> None:
     web.clock.instant = None  # pyright: ignore[reportAttributeAccessIssue]  # what no clock answers
@@ -526,7 +528,7 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     assert (after["enrolled"], after["end_reason"]) == (False, "moved away")
 
 
-def test_of_an_end_by_an_operator_a_service_gets_what_the_user_is_told_and_not_the_reason(
+def test_of_an_end_by_an_operator_a_service_gets_the_text_for_the_user_and_not_the_reason(
     live: LiveWeb, service: httpx.Client
 ) -> None:
     user = live.holder("ended-by-an-operator")
@@ -569,7 +571,7 @@ def test_a_refusal_lists_every_reason(live: LiveWeb, service: httpx.Client) -> N
     assert all(reason["sentence"] in problem["detail"] for reason in problem["reasons"])
 
 
-def test_a_region_that_is_none_is_an_invalid_request(live: LiveWeb, service: httpx.Client) -> None:
+def test_a_malformed_region_is_an_invalid_request(live: LiveWeb, service: httpx.Client) -> None:
     response = service.post(of(live.holder("region"), "activate"), json={**SHOWN, "region": "Atlantis"})
 
     assert "region" in problem_in(response, 422, "invalid-request")["detail"]
@@ -582,7 +584,7 @@ def test_a_body_of_a_deactivation_may_be_left_out_in_every_way_that_clients_do(
     user = live.holder(f"leaves-{len(body)}")
     service.post(of(user, "activate"), json=SHOWN)
 
-    # A client that was made from the OpenAPI names the kind of body also where it sends none.
+    # A client that was generated from the OpenAPI sends a content type even without a body.
     end = service.post(of(user, "deactivate"), content=body, headers={"Content-Type": "application/json"})
 
     assert end.status_code == 200, end.text
@@ -598,7 +600,7 @@ def test_stopping_who_never_started_is_refused(live: LiveWeb, service: httpx.Cli
 # The OpenAPI.
 
 
-async def test_the_openapi_tells_every_endpoint_with_examples(web: Web) -> None:
+async def test_the_openapi_has_every_endpoint_with_examples(web: Web) -> None:
     document = (await web.get("/openapi.json")).json()
 
     assert sorted(document["paths"]) == [
@@ -672,7 +674,7 @@ async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> N
         assert operation["description"], operation["operationId"]
         assert all(parameter["description"] for parameter in operation.get("parameters", []))
         for media_type in operation.get("requestBody", {"content": {}})["content"].values():
-            # A body that may be null is one that a generated client cannot send by default.
+            # A generated client cannot send a body that may be null by default.
             assert media_type["schema"]["$ref"], operation["operationId"]
     assert "requestBody" in document["paths"][of("{user}", "deactivate")]["post"]
     assert not document["paths"][of("{user}", "deactivate")]["post"]["requestBody"].get("required", False)

@@ -1,4 +1,4 @@
-"""Whoever asks for the same at the same time is answered together, and never with what was begun before."""
+"""Equal questions that come at the same time get one answer, which was never begun before they came."""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +9,7 @@ from web.product_api.shared_answers import SharedAnswers
 
 
 class Finding:
-    """Counts what it is asked for, and answers with the count once it is let."""
+    """Counts the questions, and answers with the count when the test lets it."""
 
     def __init__(self) -> None:
         self.begun: defaultdict[str, int] = defaultdict(int)
@@ -35,14 +35,14 @@ def shared(finding: Finding) -> SharedAnswers[int]:
 
 
 async def _asking(shared: SharedAnswers[int], *questions: str) -> list[asyncio.Task[int]]:
-    """The questions, all of them asked, and those that nobody is finding begun."""
+    """Asks the questions, and returns when all are asked and their finding has begun."""
     asking = [asyncio.create_task(shared.answer(question)) for question in questions]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return asking
 
 
-async def test_who_asks_while_an_answer_is_found_gets_the_next_one_together_with_others(
+async def test_a_question_that_comes_while_an_answer_is_found_gets_the_next_one_together_with_others(
     shared: SharedAnswers[int], finding: Finding
 ) -> None:
     asking = [*await _asking(shared, "ann"), *await _asking(shared, "ann", "ann", "ann")]
@@ -65,7 +65,9 @@ async def test_a_question_does_not_wait_for_another(shared: SharedAnswers[int], 
     assert await asyncio.gather(*asking) == [1, 1]
 
 
-async def test_who_goes_away_takes_nobodys_answer_along(shared: SharedAnswers[int], finding: Finding) -> None:
+async def test_a_caller_who_goes_away_does_not_cancel_the_answers_of_others(
+    shared: SharedAnswers[int], finding: Finding
+) -> None:
     first, leaves, stays = [*await _asking(shared, "ann"), *await _asking(shared, "ann", "ann")]
     first.cancel()
     leaves.cancel()
@@ -75,7 +77,9 @@ async def test_who_goes_away_takes_nobodys_answer_along(shared: SharedAnswers[in
     assert await stays == 2
 
 
-async def test_nobody_finds_what_everyone_has_left(shared: SharedAnswers[int], finding: Finding) -> None:
+async def test_an_answer_for_which_nobody_waits_any_more_is_not_found(
+    shared: SharedAnswers[int], finding: Finding
+) -> None:
     first, leaves = [*await _asking(shared, "ann"), *await _asking(shared, "ann")]
     leaves.cancel()
     await asyncio.gather(leaves, return_exceptions=True)
@@ -85,7 +89,7 @@ async def test_nobody_finds_what_everyone_has_left(shared: SharedAnswers[int], f
     assert await shared.answer("ann") == 2
 
 
-async def test_what_hinders_an_answer_is_told_to_all_who_wait_for_it(
+async def test_an_error_is_raised_for_all_who_wait_for_the_answer(
     shared: SharedAnswers[int], finding: Finding
 ) -> None:
     asking = await _asking(shared, "a defect", "a defect")

@@ -1,4 +1,4 @@
-"""PUT /v1/sources/{name}, GET /v1/sources: how far an exchange's systems are complete."""
+"""PUT /v1/sources/{name}, GET /v1/sources: up to which instant sources have sent everything."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ async def put(web: Web, headers: dict[str, str], name: str, body: Any) -> httpx.
         return await client.put(f"/v1/sources/{name}", json=body, headers=headers)
 
 
-async def test_a_source_gives_its_word_which_only_rises(web: Web, wallet: dict[str, str]) -> None:
+async def test_a_source_reports_an_instant_which_only_rises(web: Web, wallet: dict[str, str]) -> None:
     first = await put(web, wallet, "wallet", {"complete_through": "2026-10-02T02:00:00+02:00"})
     again = await put(web, wallet, "wallet", {"complete_through": "2026-10-01T00:00:00Z"})
 
@@ -45,7 +45,7 @@ async def test_a_source_gives_its_word_which_only_rises(web: Web, wallet: dict[s
     assert (await web.get("/v1/sources", wallet)).json() == {"sources": [first.json()]}
 
 
-async def test_sources_are_told_to_whoever_may_move_or_read(web: Web) -> None:
+async def test_sources_are_listed_for_tokens_that_may_move_or_read(web: Web) -> None:
     for scope, status in ((Scope.READ, 200), (Scope.MOVE, 200), (Scope.ACTIVATE, 403)):
         response = await web.get("/v1/sources", await make_token(web.world, scope))
         assert response.status_code == status
@@ -66,7 +66,7 @@ async def test_sources_are_told_to_whoever_may_move_or_read(web: Web) -> None:
         ("wallet", {"complete_through": "0001-01-01T00:00:00+14:00"}, 422),
     ],
 )
-async def test_a_word_that_says_nothing_registers_nothing(
+async def test_a_report_without_an_instant_registers_nothing(
     web: Web, wallet: dict[str, str], name: str, body: Any, status: int
 ) -> None:
     assert web.clock() == NOW
@@ -74,7 +74,7 @@ async def test_a_word_that_says_nothing_registers_nothing(
     assert (await web.get("/v1/sources", wallet)).json() == {"sources": []}
 
 
-async def test_only_a_token_that_may_move_gives_a_word(web: Web) -> None:
+async def test_only_a_token_that_may_move_can_report(web: Web) -> None:
     reader = await make_token(web.world, Scope.READ)
 
     assert (await put(web, reader, "wallet", {"complete_through": "2026-10-02T00:00:00Z"})).status_code == 403

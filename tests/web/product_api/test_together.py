@@ -1,4 +1,4 @@
-"""Requests that come together are read together: each gets its own answer, and a bad one fails alone."""
+"""Requests that come together are read together. Each gets its own answer, and a bad one fails alone."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ from ledger.service_tokens import Scope, all_tokens, revoke_token
 pytestmark = pytest.mark.on_both_databases
 
 USERS = {f"user-{number}": f"{number}.5" for number in range(1, 9)}
-"""And how much SOL each holds."""
+"""The users, and how much SOL each holds."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def web(world: World, tmp_path: Path) -> Web:
 
 
 async def listed(web: Web, programs: list[Program]) -> list[object]:
-    """For each the staked SOL, or the error's code."""
+    """For each program the staked SOL, or the error's code."""
     answers = await asyncio.gather(*(web.signed(program, "/list") for program in programs))
     return [
         answer.json()["code"]
@@ -44,12 +44,12 @@ def status_of(user: str) -> str:
     return f"/v1/accounts/{user}/soft-staking/status"
 
 
-async def test_every_program_is_told_its_own_users_list_and_a_bad_one_fails_alone(web: Web) -> None:
+async def test_every_program_gets_its_own_users_list_and_a_bad_request_fails_alone(web: Web) -> None:
     programs = [await make_program(web.world, web.settings, user) for user in USERS]
     forged = Program(programs[0].api_key, programs[1].secret, programs[1].sign)
     unknown = Program("k" * 64, programs[0].secret, programs[0].sign)
     expected = ["1.5", "2.5", "3.5", "4.5", "5.5", "6.5", "7.5", "0"]
-    for _ in range(2):  # the keys are not known at first
+    for _ in range(2):  # The keys are not known at first.
         told = await listed(web, [*programs, forged, unknown])
         assert told == [*expected, -1022, -2015]
 
@@ -76,7 +76,7 @@ async def test_every_status_is_that_of_its_user_and_same_as_alone(web: Web) -> N
     assert [answer["holdings"].get("SOL") for answer in alone] == [f"{n}.50000000" for n in range(1, 9)] + [None]
 
 
-async def test_who_is_held_is_told_so_amid_others_who_are_not(web: Web) -> None:
+async def test_a_held_user_is_shown_as_held_among_others_who_are_not(web: Web) -> None:
     reader = await make_token(web.world, Scope.READ)
     before = [(await web.get(status_of(user), reader)).json() for user in USERS]
     act = Act(operator="tests", reason="a check", tell="We look at something.")
@@ -85,7 +85,7 @@ async def test_who_is_held_is_told_so_amid_others_who_are_not(web: Web) -> None:
     answers = await asyncio.gather(*(web.get(status_of(user), reader) for user in USERS))
 
     told = [answer.json() for answer in answers]
-    assert (told[1]["message"], told[1]["state"]) == ("We look at something.", "unknown")  # no workflow answers
+    assert (told[1]["message"], told[1]["state"]) == ("We look at something.", "unknown")  # No workflow answers.
     assert told[:1] + told[2:] == before[:1] + before[2:]
 
 

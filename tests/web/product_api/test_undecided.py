@@ -1,4 +1,5 @@
-"""Where nobody decided, every face says that it is not known yet and that asking again is safe."""
+"""If nobody has decided about a request, pages and APIs say that the outcome is not known and that a repeat is
+safe."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -54,7 +55,7 @@ async def test_an_address_that_temporal_refuses_is_no_refusal_of_the_user(world:
 
 
 async def test_a_limit_of_temporal_is_no_refusal_on_any_face(world: World, tmp_path: Path) -> None:
-    """A workflow without a worker, whose place for updates is full."""
+    """A workflow without a worker that has as many updates as the server allows."""
     service = await make_token(world, *Scope)
     limit = {"history__maxInFlightUpdates": "1"}
     async with full_server(**limit) as temporal:
@@ -62,7 +63,7 @@ async def test_a_limit_of_temporal_is_no_refusal_on_any_face(world: World, tmp_p
         client = SoftStakingClient(await impatient(temporal), timeout=SHORT)
         web = await a_web(world, tmp_path, client=client)
         program = await make_program(world, web.settings)
-        # The first takes the place and never leaves it.
+        # The first update takes the only slot and never leaves it.
         posts = [await web.post(path, body, service) for path, body in (*posted().items(), *posted().items())]
         switch = await web.signed(program, "/set", {"softStaking": "TRUE"})
         page = await page_of_a_start(world, client)
