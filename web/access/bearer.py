@@ -1,12 +1,12 @@
 """Who may call: bearer tokens, their scopes, and how often a caller may call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request, params
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ledger.database.engine import Ledger
 from ledger.service_tokens import Scope, ServiceToken, tokens_in_use
@@ -14,6 +14,7 @@ from settings import Settings
 from web.access.client_address import address_of
 from web.access.rate_limits import MinuteLimit, seconds_left
 from web.access.tokens import is_the_token, token_id_in
+from web.body_limits import BeforeTheBody
 from web.problems import Problem
 
 _bearer = HTTPBearer(auto_error=False, description="A token made by `starter.py tokens create`.")
@@ -29,18 +30,14 @@ class Bearers:
 
     def may(self, *scopes: Scope) -> params.Security:
         """A dependency that only lets callers with one of some scopes pass."""
+        return params.Security(_Check(self, scopes), scopes=[scope.value for scope in scopes])
 
-        async def check(
-            request: Request,
-            needed: SecurityScopes,
-            credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-        ) -> None:
-            text = credentials.credentials if credentials else ""
-            token_id = token_id_in(text)
-            found = None if token_id is None else await self._tokens.answer(token_id)
-            self.admit(request, text, found, *scopes)
-
-        return params.Security(check, scopes=[scope.value for scope in scopes])
+    async def check(self, request: Request, *scopes: Scope) -> None:
+        """Lets a request pass whose token has one of some scopes. Raises Problem for every other."""
+        text = await self.text_in(request)
+        token_id = token_id_in(text)
+        found = None if token_id is None else await self._tokens.answer(token_id)
+        self.admit(request, text, found, *scopes)
 
     async def text_in(self, request: Request) -> str:
         """The token that a request names; empty if it names none."""
@@ -76,6 +73,25 @@ class Bearers:
             )
         self._limit.count(f"token {found.token_id}")
         return found
+
+
+class _Check(BeforeTheBody):
+    """The dependency of an endpoint for callers with one of some scopes."""
+
+    def __init__(self, bearers: Bearers, scopes: Sequence[Scope]) -> None:
+        self._bearers = bearers
+        self._scopes = scopes
+
+    async def check(self, request: Request) -> None:
+        """As Bearers.check."""
+        await self._bearers.check(request, *self._scopes)
+
+    # The parameter tells OpenAPI how callers show who they are.
+    async def __call__(
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> None:
+        """The dependency."""
+        await self.check_once(request)
 
 
 class Anyone:
