@@ -289,7 +289,7 @@ _TITLES = (
     "accounts",
     "movements",
     "assets",
-    "at once",
+    "together",
     "user-days/s",
     "plain build",
     "µs",

@@ -82,6 +82,26 @@ def test_every_relative_link_resolves(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links to {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_with_its_folder_exists(page: Path) -> None:
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.(?:py|toml|yaml|yml|json|csv|html))`", TEXT[page])
+    assert [name for name in named if not (ROOT / name).exists() and "NAME" not in name] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "module", "function"),
+    [
+        (page, module, function)
+        for page in PAGES
+        for module, names in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`: ((?:`\w+`(?:, | and )?)+)", TEXT[page])
+        for function in re.findall(r"\w+", names)
+        if function != "and"
+    ],
+)
+def test_every_function_that_a_page_names_in_a_file_is_there(page: Path, module: str, function: str) -> None:
+    assert re.search(rf"\b{function}\b", (ROOT / module).read_text(encoding="utf-8")), f"{page.name} names it"
+
+
 @pytest.mark.parametrize("number", decisions())
 def test_a_decision_has_its_five_parts_on_one_page_and_stands_in_the_index(number: str) -> None:
     page = decisions()[number]

@@ -14,11 +14,11 @@ WriteTogether: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Answer]
 
 
 class ItemQueue(WriteQueue[Sequence[Item], Sequence[Answer]], Generic[Item, Answer]):
-    """A queue for requests of one item or many, such as the movements that a source sends at once.
+    """A queue for requests of one item or many, such as the movements that a source sends together.
 
     A batch has requests in the order in which they came, with up to ``items_max`` items. Many of them may be of
-    one user: so they cost one transaction, and do not wait for each other's lock. Where two batches are under way
-    at once, either may be the first, as with two requests at once.
+    one user: so they cost one transaction, and do not wait for each other's lock. If two batches are under way
+    at the same time, either may be the first, as with two simultaneous requests.
     """
 
     def __init__(

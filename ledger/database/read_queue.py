@@ -24,7 +24,8 @@ ReadInOneGo: TypeAlias = Callable[[Sequence[Question]], Awaitable[Mapping[Questi
 
 
 class ReadQueue(Generic[Question, Answer]):
-    """A queue in front of one kind of reading: for questions that many ask at once, such as how a user stands.
+    """A queue in front of one kind of reading: for questions that many ask at the same time, such as how a user
+    stands.
 
     A question that finds nobody at work is read alone, without delay. Those that come meanwhile are read together
     next, and equal ones only once. So the cost of a transaction is shared under load. No question is answered from

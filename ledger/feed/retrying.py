@@ -12,7 +12,7 @@ from ledger.feed.refused import all_refused, refused_for_balance, refused_with_g
 from ledger.movements import CLOCKS_DIFFER_BY_MAX
 
 RETRIED_MAX = 10_000
-"""Of movements that a balance did not allow, at once."""
+"""How many movements that a balance did not allow are tried again together."""
 
 
 async def retry_refused(
