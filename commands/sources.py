@@ -21,7 +21,7 @@ from running.process import now, run
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The feeds without whose word no day is closed for anyone. A feed gives its word with PUT "
+    help="The feeds that must report a day's end before the day is closed for anyone. A feed reports with PUT "
     "/v1/sources/NAME, or here: that it has sent every movement that happened before an instant.",
 )
 NameArgument = Annotated[

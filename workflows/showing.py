@@ -176,7 +176,7 @@ def _what_it_waits_for(state: UserState, hold: Hold | None) -> str | None:
         case Blocked(step=step, day=day, message=message):
             return f"a retry of {step} of {day}: {message}"
         case SourceLate(sources=sources):
-            return f"the word of source {', '.join(sources)} that it is complete; it is asked again by itself"
+            return f"source {', '.join(sources)} to report the end of the day; it is asked again by itself"
         case PoolShort(assets=assets):
             return f"the pool {', '.join(assets)} to be funded; it is asked again by itself"
         case Sleeping(day=day, wakes_at=wakes_at):

@@ -46,7 +46,8 @@ POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
 POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
 SOURCES_ASKED_AGAIN_AFTER = timedelta(seconds=45)
-"""While a source is late. Everybody who waits goes on within a minute of its word."""
+"""How soon the closing is asked again while a source is late. So all who wait go on within a minute after its
+report."""
 _log = workflow.LoggerAdapter(logging.getLogger("soft_staking.loop"), None)
 _log.workflow_info_on_message = False
 

@@ -7,7 +7,7 @@ from datetime import date
 from staking.models import SourceLate
 
 KEPT_S = 5
-"""A source's word is heard by everybody so much later at most."""
+"""A source's report is seen by all processes at most this much later."""
 
 
 class LateSources:
