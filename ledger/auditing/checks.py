@@ -304,11 +304,11 @@ _CLOSED_DAYS = (
     ),
     Check(
         "I4",
-        "every snapshot is what its opening and that day's postings come to",
+        "every snapshot follows from its opening and that day's postings",
         "snapshots",
         ("user_id", "day", "asset"),
         "user {user_id}'s {asset} on {day} closed at {closing} with an average of {average}; from {opening} its postings "
-        "come to {closing_due} and {average_due}",
+        "give {closing_due} and {average_due}",
         # If nothing moved within the day, the average is the opening and what came at 00:00.
         f"""SELECT user_id, day, asset, opening, closing, average,
                    opening + moved AS closing_due, opening + moved AS average_due
@@ -365,10 +365,10 @@ _CLOSED_DAYS = (
     ),
     Check(
         "I5",
-        "each opening is the closing before, or else what was posted before",
+        "each opening is the closing of the day before, or what was posted before if there is none",
         "snapshots",
         ("user_id", "day", "asset"),
-        "user {user_id} opens {day} with {opening} {asset}; before it were {opening_due}",
+        "user {user_id} opens {day} with {opening} {asset}; the holding before it was {opening_due}",
         f"""SELECT user_id, day, asset, opening, opening_due
             FROM (SELECT t.user_id, t.day, t.asset, t.opening,
                          coalesce(y.closing, (SELECT {_SUM} FROM accounts a JOIN postings p ON p.account_id = a.account_id
@@ -380,7 +380,7 @@ _CLOSED_DAYS = (
     ),
     Check(
         "I5",
-        "each closing is the opening after",
+        "each closing is the opening of the next day",
         "snapshots",
         ("user_id", "day", "asset"),
         "user {user_id} closed {day} with {closing} {asset}, but the next day opens without",
@@ -435,7 +435,7 @@ _REWARDS = (
     ),
     Check(
         "I6",
-        "nothing is paid with a day's rewards but them",
+        "an entry that pays a day's rewards pays nothing else",
         "postings",
         ("entry_id", "account_id"),
         "user {user_id} got {paid} {asset} for {day} (entry {entry_id}) without a reward",
@@ -474,7 +474,7 @@ _REWARDS = (
         "rewards credited equal the pool's outflow, per asset and day",
         "rewards",
         ("day", "asset"),
-        "for {day} the {asset} pool paid {paid} and rewards come to {rewards}",
+        "for {day} the {asset} pool paid {paid} and the rewards sum to {rewards}",
         f"""SELECT coalesce(o.day, i.day) AS day, coalesce(o.asset, i.asset) AS asset,
                    coalesce(o.total, 0) AS paid, coalesce(i.total, 0) AS rewards
             FROM (SELECT e.effective_at / {_DAY} - 1 AS day, a.asset, -{_SUM} AS total
@@ -512,7 +512,7 @@ _REWARDS = (
         "each closed day has the program version in force on it",
         "days",
         ("user_id", "day"),
-        "{day} of user {user_id} was closed under version {program_version}; in force was {version_in_force}",
+        "{day} of user {user_id} was closed under version {program_version}; version {version_in_force} was in force",
         """SELECT d.user_id, d.day, d.program_version, f.version AS version_in_force
            FROM days d
            JOIN (SELECT n.day, (SELECT v.version FROM program_versions v WHERE v.effective_from <= n.day
@@ -556,10 +556,10 @@ _EARNS = "t.paused = 0 AND s.average >= t.minimum"
 _RULES = (
     Check(
         "rules 3, 4 and 12",
-        "each reward is what its average and terms come to",
+        "each reward follows from its average and terms",
         "rewards",
         ("user_id", "day", "asset"),
-        "user {user_id}'s {asset} reward for {day} is {reward} ({outcome}); an average of {average} comes to {reward_due} "
+        "user {user_id}'s {asset} reward for {day} is {reward} ({outcome}); an average of {average} gives {reward_due} "
         "({outcome_due}) by formula {formula}",
         # Only formula 1, which the database can compute. Python computes the others.
         f"""SELECT user_id, day, asset, reward, outcome, formula, average, reward_due, outcome_due
@@ -597,7 +597,7 @@ _RULES = (
     ),
     Check(
         "rule 11",
-        "each credit says rightly whether it was late",
+        "each credit is marked late if it was late, and only then",
         "days",
         ("user_id", "day"),
         "the credit of {day} to user {user_id} at {credited_at} says late: {late}",
@@ -809,10 +809,10 @@ _ACTS = (
     ),
     Check(
         "acts",
-        "an act is of something that is there",
+        "every act names something that the ledger has",
         "acts",
         ("act_number",),
-        "act {act_number} of {operator}, {act_id}, is of nothing that the ledger has",
+        "act {act_number} of {operator}, {act_id}, names something that the ledger does not have",
         f"""SELECT act_number, operator, act_id FROM acts
             WHERE kind NOT IN ('hold', 'release', 'retry', 'resume', 'import', 'import_undo', 'movement_dismiss',
                                'source_release', 'source_remove')

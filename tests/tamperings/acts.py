@@ -16,8 +16,8 @@ ACTS = {
             act(102, "bob", "deactivate", act_id="deactivate/another"),
         ],
         [
-            "acts: act 101 of zoe, deactivate/enrolment of bob, is of nothing that the ledger has",
-            "acts: act 102 of zoe, deactivate/another, is of nothing that the ledger has",
+            "acts: act 101 of zoe, deactivate/enrolment of bob, names something that the ledger does not have",
+            "acts: act 102 of zoe, deactivate/another, names something that the ledger does not have",
         ],
     ),
     "who ended an enrolment, without an act of it": Tampering(
@@ -39,7 +39,10 @@ ACTS = {
                 "acts: tests did fund/{doge_funding}, user none, reason: none, text: none; its act says olga, "
                 "user none, reason: none, text: none"
             ),
-            "acts: act {act_of_version_2} of tests, program_apply/7, is of nothing that the ledger has",
+            (
+                "acts: act {act_of_version_2} of tests, program_apply/7, names something that the ledger does not "
+                "have"
+            ),
         ],
     ),
 }

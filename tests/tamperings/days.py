@@ -43,7 +43,7 @@ DAYS = {
         [
             (
                 "I4: user ann's SOL on 2026-10-02 closed at 9.00000000 with an average of 9.75000000; "
-                "from 12.00000000 its postings come to 9.00000005 and 9.75000004"
+                "from 12.00000000 its postings give 9.00000005 and 9.75000004"
             ),
         ],
     ),
@@ -52,7 +52,7 @@ DAYS = {
         [
             (
                 "I4: user ann's SOL on 2026-10-02 closed at 9.00000000 with an average of 9.75000001; "
-                "from 12.00000000 its postings come to 9.00000000 and 9.75000000"
+                "from 12.00000000 its postings give 9.00000000 and 9.75000000"
             ),
         ],
     ),
@@ -61,7 +61,7 @@ DAYS = {
         [
             (
                 "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067398; "
-                "from 10.50044383 its postings come to 10.50067397 and 10.50067397"
+                "from 10.50044383 its postings give 10.50067397 and 10.50067397"
             ),
         ],
     ),
@@ -70,9 +70,9 @@ DAYS = {
         [
             (
                 "I4: user ann's SOL on 2026-10-02 closed at 9.00000001 with an average of 9.75000000; "
-                "from 12.00000000 its postings come to 9.00000000 and 9.75000000"
+                "from 12.00000000 its postings give 9.00000000 and 9.75000000"
             ),
-            "I5: user ann opens 2026-10-03 with 9.00000000 SOL; before it were 9.00000001",
+            "I5: user ann opens 2026-10-03 with 9.00000000 SOL; the holding before it was 9.00000001",
         ],
     ),
     "an opening": Tampering(
@@ -80,9 +80,9 @@ DAYS = {
         [
             (
                 "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067397; "
-                "from 10.50044384 its postings come to 10.50067398 and 10.50067398"
+                "from 10.50044384 its postings give 10.50067398 and 10.50067398"
             ),
-            "I5: user bob opens 2026-10-05 with 10.50044384 SOL; before it were 10.50044383",
+            "I5: user bob opens 2026-10-05 with 10.50044384 SOL; the holding before it was 10.50044383",
         ],
     ),
     "another asset in a closed day": Tampering(

@@ -124,8 +124,8 @@ ENROLMENTS = {
                 "I6: entry {ann_reward_3} pays rewards to user ann at 2026-10-04 00:00:00+00:00; credited"
                 " with it: day none of user none"
             ),
-            "I6: for 2026-10-03 the SOL pool paid 0.00046028 and rewards come to 0.00023014",
-            "I6: for 2026-10-03 the SUI pool paid 0.01095920 and rewards come to 0.00547960",
+            "I6: for 2026-10-03 the SOL pool paid 0.00046028 and the rewards sum to 0.00023014",
+            "I6: for 2026-10-03 the SUI pool paid 0.01095920 and the rewards sum to 0.00547960",
             "complete: user ann is still owed 2026-10-03, but a later day is closed",
             (
                 "complete: user ann's enrolment enrolment of ann is not credited its last day, "
@@ -136,7 +136,7 @@ ENROLMENTS = {
     "a lost reward row": Tampering(
         [f"DELETE FROM rewards WHERE {ANN_SOL_2}"],
         [
-            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00021369",
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and the rewards sum to 0.00021369",
             "I6: user ann got 0.00021369 SOL for 2026-10-02 (entry {ann_reward_2}) without a reward",
             "complete: user ann has no reward row for 2026-10-02 in SOL",
         ],

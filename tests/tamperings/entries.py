@@ -13,7 +13,7 @@ ENTRIES = {
             "I1: entry {first} has 0.00000001 too much SOL",
             (
                 "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
-                "from 0.00000000 its postings come to 12.00000001 and 8.00000000"
+                "from 0.00000000 its postings give 12.00000001 and 8.00000000"
             ),
         ],
     ),
@@ -32,7 +32,7 @@ ENTRIES = {
             ),
             (
                 "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
-                "from 0.00000000 its postings come to 12.00000000 and 7.99999999"
+                "from 0.00000000 its postings give 12.00000000 and 7.99999999"
             ),
         ],
     ),
@@ -91,7 +91,7 @@ ENTRIES = {
             "I2: user ann holds -1.00000000 SOL at 2026-10-01 07:00:00+00:00",
             (
                 "I4: user ann's SOL on 2026-10-01 closed at 12.00000000 with an average of 8.00000000; "
-                "from 0.00000000 its postings come to 12.00000000 and 7.95833333"
+                "from 0.00000000 its postings give 12.00000000 and 7.95833333"
             ),
         ],
     ),

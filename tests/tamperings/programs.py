@@ -7,10 +7,10 @@ PROGRAMS = {
         [f"UPDATE days SET program_version = 2 WHERE user_id = 'ann' AND day = {DAY_3}"],
         [
             ("I5: user ann holds 1000.00000000 DOGE when 2026-10-03 opens, but the day has no snapshot of it"),
-            "I7: 2026-10-03 of user ann was closed under version 2; in force was 1",
+            "I7: 2026-10-03 of user ann was closed under version 2; version 1 was in force",
             (
                 "rules 3, 4 and 12: user ann's SUI reward for 2026-10-03 is 0.00547960 (earned); an "
-                "average of 200.00547945 comes to 0.00000000 (paused) by formula 1"
+                "average of 200.00547945 gives 0.00000000 (paused) by formula 1"
             ),
         ],
     ),
@@ -42,11 +42,11 @@ PROGRAMS = {
             ),
             (
                 "rules 3, 4 and 12: user bob's SOL reward for 2026-10-04 is 0.00023014 (earned); an "
-                "average of 10.50044383 comes to 0.00025891 (earned) by formula 1"
+                "average of 10.50044383 gives 0.00025891 (earned) by formula 1"
             ),
             (
                 "rules 3, 4 and 12: user bob's SOL reward for 2026-10-05 is 0.00023015 (earned); an "
-                "average of 10.50067397 comes to 0.00025892 (earned) by formula 1"
+                "average of 10.50067397 gives 0.00025892 (earned) by formula 1"
             ),
         ],
     ),

@@ -29,11 +29,11 @@ REVERSALS = {
         [
             (
                 "I4: user bob's DOGE on 2026-10-05 closed at 1000.02739726 with an average of "
-                "1000.02739726; from 1000.00000000 its postings come to 1000.00000000 and 1000.02739725"
+                "1000.02739726; from 1000.00000000 its postings give 1000.00000000 and 1000.02739725"
             ),
             (
                 "I4: user bob's SOL on 2026-10-05 closed at 10.50067397 with an average of 10.50067397; "
-                "from 10.50044383 its postings come to 10.50044382 and 10.50067396"
+                "from 10.50044383 its postings give 10.50044382 and 10.50067396"
             ),
             (
                 "corrections: entry {new} of user bob at 2026-10-05 23:59:59.999999+00:00 reverses entry "

@@ -7,18 +7,18 @@ REWARDS = {
         [],
         [
             "I3: user ann has 2 rewards for 2026-10-02 in SOL",
-            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00064107",
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and the rewards sum to 0.00064107",
         ],
         doubles=("rewards", ANN_SOL_2),
     ),
     "a reward": Tampering(
         [f"UPDATE rewards SET reward = reward + 1 WHERE {ANN_SOL_2}"],
         [
-            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and rewards come to 0.00042739",
+            "I6: for 2026-10-02 the SOL pool paid 0.00042738 and the rewards sum to 0.00042739",
             "I6: user ann was to get 0.00021370 SOL for 2026-10-02 and got 0.00021369",
             (
                 "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021370 (earned); an "
-                "average of 9.75000000 comes to 0.00021369 (earned) by formula 1"
+                "average of 9.75000000 gives 0.00021369 (earned) by formula 1"
             ),
         ],
     ),
@@ -40,7 +40,7 @@ REWARDS = {
                 "I6: entry {new} pays rewards to user bob at 2026-10-06 00:00:00+00:00; credited with it:"
                 " day none of user none"
             ),
-            "I6: for 2026-10-05 the SOL pool paid 0.00023016 and rewards come to 0.00023015",
+            "I6: for 2026-10-05 the SOL pool paid 0.00023016 and the rewards sum to 0.00023015",
         ],
     ),
     "a day that names another user's entry": Tampering(
@@ -73,7 +73,7 @@ REWARDS = {
             f"UPDATE accounts SET balance = balance + 23015 WHERE account_id = {account('pool', 'SOL')}",
         ],
         [
-            "I6: for 2026-10-05 the SOL pool paid 0.00000000 and rewards come to 0.00023015",
+            "I6: for 2026-10-05 the SOL pool paid 0.00000000 and the rewards sum to 0.00023015",
         ],
     ),
     "rewards of a day that is not credited": Tampering(
@@ -108,7 +108,7 @@ REWARDS = {
         [
             (
                 "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021369 (capped); an "
-                "average of 9.75000000 comes to 0.00021369 (earned) by formula 1"
+                "average of 9.75000000 gives 0.00021369 (earned) by formula 1"
             ),
         ],
     ),

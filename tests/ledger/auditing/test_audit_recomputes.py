@@ -53,7 +53,7 @@ async def test_each_reward_is_proved_by_the_formula_that_it_names(rich: World, t
     tamper(tmp_path, f"UPDATE rewards SET formula = 2 WHERE {ANN_SOL_2}")
     assert breaches_of(await rich.audit()) == [
         "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 0.00021369 (earned); an average of 9.75000000 "
-        "comes to 0.00021666 (earned) by formula 2"
+        "gives 0.00021666 (earned) by formula 2"
     ]
 
 
@@ -90,7 +90,7 @@ async def test_a_generated_ledger_is_clean_and_only_days_with_movements_leave_sq
     assert found.postings > 4000
     assert (found.owed_users, found.owed_days) == (2, 4)
     recomputed = {check.promise: check.recomputed for check in found.checks if check.recomputed}
-    assert recomputed == {"every snapshot is what its opening and that day's postings come to": within_days}
+    assert recomputed == {"every snapshot follows from its opening and that day's postings": within_days}
     assert within_days < found.postings / 5
 
 
@@ -114,7 +114,7 @@ async def test_rewards_whose_products_pass_64_bits_are_computed_outside_sql(
     assert [check.recomputed for check in clean.checks if "average and terms" in check.promise] == [2]
     assert breaches_of(broken) == [
         "rules 3, 4 and 12: user ann's ADA reward for 2026-10-02 is 0.00000000 (capped); an average of "
-        "700000.00000000 comes to 0.00000000 (rounded_to_zero) by formula 1",
+        "700000.00000000 gives 0.00000000 (rounded_to_zero) by formula 1",
         "rules 3, 4 and 12: user ann's SOL reward for 2026-10-02 is 27059022.24928124 (capped); an average of "
-        "80000000000.00000000 comes to 27059022.24928124 (earned) by formula 1",
+        "80000000000.00000000 gives 27059022.24928124 (earned) by formula 1",
     ]
