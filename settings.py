@@ -19,9 +19,9 @@ from staking.days import SPREAD_MAX
 LOOPBACK = "127.0.0.1"
 """The address of a process that only this machine may reach."""
 DEFAULT_PORT = 8080
-"""Of the pages."""
+"""The port of the pages."""
 DEFAULT_UI_PORT = 8233
-"""Of the web UI of an embedded Temporal server."""
+"""The port of the web UI of an embedded Temporal server."""
 DEFAULT_CODEC_PORT = 8235
 SESSION_SECRET_LENGTH_MIN = 32
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     gateway_region_header: str = "X-User-Region"
     """The header in which it says where that person lives: an ISO 3166-1 or 3166-2 code."""
     session_secret: SecretStr = SecretStr("")
-    """What sessions of the pages are signed with; empty: session.key in data_dir, made where it is missing."""
+    """The secret that signs the sessions of the pages. If it is empty, session.key in data_dir is used, and made
+    if it is missing."""
     payload_keys: SecretStr = SecretStr("")
     """The keys under which Temporal's payloads are encrypted, as ID:KEY, separated by commas, the newest first;
     empty means that they are not encrypted."""

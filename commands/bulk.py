@@ -18,7 +18,7 @@ AT_ONCE = 20
 """How many requests are open at the same time. A server and its workers can take many more."""
 SAID_EVERY = 100
 FAILURES_IN_A_ROW_MAX = 3 * AT_ONCE
-"""After so many failures in a row the cause is not the users, and each further one would cost a timeout."""
+"""After this many failures in a row the cause is not the users, and each further request would cost a timeout."""
 
 
 @dataclass

@@ -58,6 +58,6 @@ class End(Model):
 
 
 SnapshotAnswer = Snapshot | SourceLate
-"""Without a discriminator: snapshots in old histories have none."""
+"""This union has no discriminator, since snapshots in old histories have none."""
 ComputeAnswer = Annotated[Rewards | EndsHere, Field(discriminator="kind")]
 CreditAnswer = Annotated[CreditReceipt | PoolShort, Field(discriminator="kind")]

@@ -41,7 +41,7 @@ maximum, until it runs."""
 _STARTED_AGAIN_AFTER_S_MAX = 60.0
 _RAN_WELL_S = 60.0
 _FAILED_STARTS_MAX = 4
-"""So many failed starts in a row, and then no more are tried."""
+"""After this many failed starts in a row no further start is tried."""
 
 
 class EmbeddedServerError(Exception):

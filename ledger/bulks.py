@@ -28,7 +28,7 @@ class BulkMovement(NamedTuple):
     note: str | None = None
     reverses: int | None = None
     kind: str | None = None
-    """Where the bulk has entries of several kinds."""
+    """The entry's own kind, if the bulk has entries of several kinds."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class InCommon:
     """What all entries of a bulk have in common."""
 
     kind: str
-    """Of those that name none of their own."""
+    """The kind of all entries that have no kind of their own."""
     recorded_at: datetime
     import_number: int | None = None
     operator: str | None = None

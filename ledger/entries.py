@@ -27,7 +27,7 @@ class Entry:
     effective_at: datetime
     recorded_at: datetime
     occurred_at: datetime | None
-    """What the source said, if the entry counts from another instant; else None."""
+    """The sender's instant, if the entry counts from another one; None otherwise."""
     note: str | None
     operator: str | None
     reason: str | None

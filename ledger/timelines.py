@@ -17,8 +17,8 @@ from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 
 class Later(NamedTuple):
-    """What was posted after an instant, of one asset, in units: what it adds in the end, and least and most on the
-    way."""
+    """The sum of what was posted in one asset after an instant, in units, and the least and the most that the sum
+    was on the way."""
 
     total: int
     least: int
@@ -30,7 +30,7 @@ class _Step:
     """What an account's postings of an instant add, or those of all instants from one on."""
 
     instant: int
-    """As it is stored; the first of them."""
+    """The instant, or the first of the instants, as it is stored."""
     adds: Later
 
 
@@ -89,7 +89,8 @@ def check_held(changed: Changed, held: tuple[int, int], change: int, instant: in
 async def read_timelines(
     connection: AsyncConnection, account_ids: Collection[int], first: int, last: int
 ) -> dict[int, Timeline]:
-    """By account, what was posted after ``first``: by instants up to ``last``, and the sums of what is later."""
+    """For each account, what was posted after ``first``: one step for each instant up to ``last``, and the sums of
+    what is later."""
     found: defaultdict[int, Timeline] = defaultdict(Timeline)
     of_accounts = accounts.c.account_id.in_(account_ids)
     instant = type_coerce(postings.c.effective_at, BigInteger)

@@ -13,10 +13,10 @@ class Estimate:
     """Rewards in units; no promise, since terms and holdings may change."""
 
     outcome: Outcome
-    """Of the first day (rule 12)."""
+    """The outcome of the first day (rule 12)."""
     of_a_day: int
     of_a_year: int
-    """Of 365 days, day by day: each day's reward counts in the next average (rule 6)."""
+    """The rewards of 365 days, computed day by day: each day's reward counts in the next average (rule 6)."""
 
 
 def estimate(holding: int, terms: AssetTerms, first_day: date) -> Estimate:

@@ -50,7 +50,7 @@ async def hurried(client: Client, workflow_id: str, request: Awaitable[_Answer])
 
 
 class _Priorities:
-    """Of one workflow, which may be raised."""
+    """The priority of one workflow, which may be raised."""
 
     def __init__(self, client: Client, workflow_id: str) -> None:
         self._client = client

@@ -112,7 +112,7 @@ async def outdated_users(client: Client, *, is_encrypted: bool) -> list[str]:
 
 
 async def _latest(client: Client, page: Sequence[WorkflowExecution]) -> list[FoundUser]:
-    """Those of the executions after which no other run of the same user began."""
+    """The executions after which no other run of the same user began."""
     closed = [execution for execution in page if execution.status != WorkflowExecutionStatus.RUNNING]
     newest = {execution.id: execution for execution in closed}
     if closed:

@@ -187,7 +187,8 @@ def _what_it_waits_for(state: UserState, hold: Hold | None) -> str | None:
 
 
 def _name(name: str) -> str:
-    """With blanks at which a browser does not break the name, and one that keeps the value away from it."""
+    """The name with blanks at which a browser does not break it, and one more that keeps the value away from
+    it."""
     return f"{name} ".replace(" ", "\N{NO-BREAK SPACE}")
 
 

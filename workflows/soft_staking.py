@@ -116,7 +116,7 @@ class SoftStakingWorkflow(Messages):
         return self._user.enrolments[0]
 
     async def _sleep_until_over(self, day: date) -> None:
-        """Until the boundary, and then until it is the user's turn, where the users' wakes are spread."""
+        """Sleeps until the boundary, and then, if the users' wakes are spread, until it is the user's turn."""
         wakes_at = end_of(day) + self._user.settings.wake_offset
         if workflow.now() >= wakes_at:
             await self._begin_another_task(day)

@@ -67,9 +67,9 @@ class Part:
 
     balances: list[GivenBalance]
     kilobytes: int
-    """From the beginning of the file to the end of this part."""
+    """How much of the file has been read at the end of this part."""
     of_kilobytes: int
-    """What the file has."""
+    """The size of the file."""
 
 
 def read_balances(path: Path, problems: Problems) -> Generator[Part]:

@@ -46,7 +46,7 @@ class Difference(NamedTuple):
 
     @property
     def units(self) -> int:
-        """By how much the file has more."""
+        """The amount in the file minus the amount in the ledger."""
         return (self.file or 0) - (self.ledger or 0)
 
 
@@ -70,9 +70,9 @@ class Compared:
     """How many lines the file has."""
     differences: int = 0
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
-    """By asset."""
+    """The totals of each asset."""
     late_sources: list[Source] = field(default_factory=list[Source])
-    """Those that have not said that they sent everything that happened before the boundary."""
+    """The sources that have not reported that they sent everything that happened before the boundary."""
 
 
 Progress = Callable[[str, int, int], None]

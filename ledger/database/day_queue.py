@@ -25,15 +25,15 @@ GATHER_S = 0.2
 """How long a batch waits for more requests of its day while many come. They come one by one, since each user's
 workflow has its own task. Without this wait a wave of users was written in batches of one or two."""
 MANY = 4
-"""So many requests of one day within twice that time count as many."""
+"""If this many requests of one day come within twice that time, users come in a wave."""
 
 
 class OfAUser(Protocol):
-    """What can be in a batch."""
+    """A request that can be in a batch."""
 
     @property
     def user_id(self) -> str:
-        """Whose request it is."""
+        """The user whose request it is."""
         ...
 
 

@@ -11,7 +11,7 @@ KEPT_S = 5
 
 
 class LateSources:
-    """What was last read of sources that are late. It is never kept that none is."""
+    """The sources that were late when they were last read. That no source is late is never kept."""
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
@@ -23,7 +23,7 @@ class LateSources:
         self._known, self._read_at_s = known, self._clock_s()
 
     def forget(self) -> None:
-        """What was read is not true any more, as this process knows."""
+        """Forgets what was read, since this process has changed it."""
         self._known = None
 
     def known_of(self, day: date) -> SourceLate | None:

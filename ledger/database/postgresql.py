@@ -158,7 +158,7 @@ def _check_options(url: URL) -> None:
 
 
 class _LastResult(AsyncCursor[Any]):
-    """Of several statements in one message the last one's result counts."""
+    """A cursor for several statements in one message, which gives the result of the last one."""
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if params is None:

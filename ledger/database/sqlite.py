@@ -27,7 +27,7 @@ from ledger.errors import LedgerUnavailable
 
 DRIVER = "sqlite+aiosqlite"
 _FILE = "soft_staking_file"
-"""Where a connection's ``info`` has the file that it is of."""
+"""The key under which a connection's ``info`` has the connection's file."""
 _DIALECT = SQLiteDialect_pysqlite()
 _URI_SCHEME = "file:"
 _CONNECTIONS_MAX = 8
@@ -46,7 +46,7 @@ class LedgerFile:
 
     path: Path
     url: URL
-    """With an absolute path, so that it names the same file wherever the process goes."""
+    """The URL with an absolute path, so that it names the same file if the process changes its folder."""
     uri: str
     """The URI for SQLite."""
     options: Mapping[str, Any]
@@ -249,7 +249,7 @@ def _is_kept_from_its_wal(error: sqlite3.Error, path: Path) -> bool:
 
 
 def _read_as_it_lies(file: LedgerFile) -> LedgerFile:
-    """Without locks and without a WAL, which is right as long as nobody writes."""
+    """The file read without locks and without a WAL, which is right as long as nobody writes."""
     if _has_wal(file.path):
         raise LedgerUnavailable(
             f"the ledger {file.path} cannot be read safely: {file.path.name}-wal beside it holds what was written "

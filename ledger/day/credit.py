@@ -63,7 +63,7 @@ class Crediting:
 
     @property
     def rewards(self) -> list[Row]:
-        """Of the table ``rewards``."""
+        """The rows for the table ``rewards``."""
         return [
             {
                 "user_id": self.user.user_id,
@@ -80,7 +80,7 @@ class Crediting:
         ]
 
     def mark(self, entry_id: int | None) -> Row:
-        """What is set in the day's record, of the table ``days``."""
+        """The values that are set in the day's record in the table ``days``."""
         return {
             "user_id": self.user.user_id,
             "day": self.request.rewards.day,

@@ -124,7 +124,7 @@ async def closing_facts(
 async def fixed_snapshots(
     connection: AsyncConnection, day: date, user_ids: Collection[str]
 ) -> dict[str, Snapshot]:
-    """By user, what was fixed for a closed day."""
+    """For each user, the snapshot that was fixed for a closed day."""
     if not user_ids:
         return {}
     rows = await connection.execute(
@@ -221,7 +221,8 @@ _REGIONS = select(enrolments.c.user_id, enrolments.c.enrolment_id, enrolments.c.
 
 
 async def regions(connection: AsyncConnection, requests: Iterable[ComputeRequest]) -> dict[str, str]:
-    """By user, the region from which the user enrolled; without those whose enrolment is not theirs or unknown."""
+    """For each user, the region from which the user enrolled. Users whose enrolment is unknown or another user's
+    are left out."""
     asked = {(request.user_id, request.enrolment_id) for request in requests}
     rows = await connection.execute(_REGIONS, {"enrolment_ids": [enrolment_id for _, enrolment_id in asked]})
     return {row.user_id: row.region for row in rows if (row.user_id, row.enrolment_id) in asked}
@@ -255,7 +256,7 @@ _CREDIT = (
 
 
 async def credit_facts(connection: AsyncConnection, day: date, user_ids: Iterable[str]) -> dict[str, CreditFacts]:
-    """By user, what is recorded of a closed day. A user whose day is not closed is not in it."""
+    """For each user, what is recorded of a closed day. Users whose day is not closed are left out."""
     facts: dict[str, CreditFacts] = {}
     rows = await connection.execute(_CREDIT, {"user_ids": [*user_ids], "day": day})
     for user_id, of_user in groupby(rows, key=attrgetter("user_id")):

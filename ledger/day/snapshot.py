@@ -17,9 +17,9 @@ class Closing:
 
     snapshot: Snapshot
     record: Row
-    """Of the table ``days``."""
+    """The row for the table ``days``."""
     holdings: Sequence[Row]
-    """Of the table ``snapshots``."""
+    """The rows for the table ``snapshots``."""
 
 
 def repeated_or_refused(request: SnapshotRequest, facts: ClosingFacts | None, now: datetime) -> Snapshot | None:

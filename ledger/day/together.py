@@ -76,9 +76,9 @@ class _Batch(Generic[Request, Answer]):
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.open: dict[str, Request] = {request.user_id: request for request in requests}
-        """Those without an answer, by user, in the order in which they came."""
+        """The requests without an answer, by user, in the order in which they came."""
         self.answers: dict[str, Answer | LedgerError] = {}
-        """By user."""
+        """The answers so far, by user."""
 
     def decide(self, decide: Callable[[Request], Decision]) -> dict[str, Decision]:
         """What is decided for each user without an answer. If that is a refusal, it is the user's answer."""

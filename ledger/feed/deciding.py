@@ -77,7 +77,7 @@ class FeedFacts:
     movement that came late counts from its user's latest."""
 
     def counts_from(self, legs: Sequence[ReadMovement]) -> int:
-        """From when movements count that happen together."""
+        """The instant from which movements that happen together count."""
         instant = self.happened(legs)
         if self.timelines is not None:
             return instant

@@ -89,7 +89,7 @@ async def _timelines(
     known: Mapping[AccountKey, Account],
     late: Iterable[tuple[ReadMovement, int]],
 ) -> defaultdict[Changed, Timeline]:
-    """What was posted since late movements happened to the accounts that they change."""
+    """For each account that late movements change, what was posted to it since they happened."""
     timelines: defaultdict[Changed, Timeline] = defaultdict(Timeline)
     changed_of: dict[int, Changed] = {}
     instants: list[int] = []

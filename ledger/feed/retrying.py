@@ -60,7 +60,7 @@ async def retry_for_balance(ledger: Ledger, first: datetime, last: datetime, *, 
 
 
 def _happened(movement: SentMovement, now: datetime) -> int:
-    """As instants are stored; 0 where it cannot be read."""
+    """When a movement happened, as the ledger stores instants; 0 if that cannot be read."""
     read = arrived(movement, now).read
     return read.occurred_at if isinstance(read, ReadMovement) else 0
 

@@ -25,7 +25,8 @@ PART_ENTRIES = 5_000
 """How many lines one transaction posts. It takes well below a second, so that other writers come in between."""
 _USERS_AT_ONCE = 500
 _PARTS_AT_ONCE = 4
-"""Where there are many writers: the database writes two, one waits for its turn, and one is prepared."""
+"""How many parts are under way if several can write: the database writes two, one waits for its turn, and one is
+prepared."""
 
 
 class ImportStopped(Exception):
@@ -58,7 +59,7 @@ class ImportReport:
     import_number: int | None = None
     """The number of the import; None if nothing was new."""
     left_out: list[BadLine] = field(default_factory=list[BadLine])
-    """With ``partial``: the problems of the users who were left out."""
+    """The problems of the users who were left out with ``partial``."""
     skipped_accounts: dict[str, int] = field(default_factory=dict[str, int])
     """Lines of accounts other than Spot, by account."""
 
@@ -148,7 +149,7 @@ class _Tally:
     instants: set[int] | None
     """The instants at which something is new; None if everything is new."""
     half_known: set[int]
-    """Those of these instants at which something is not new."""
+    """The instants among these at which some lines are not new."""
 
 
 def _tally(decided: Plan, facts: ImportFacts) -> _Tally:

@@ -43,7 +43,7 @@ class ImportRefused(Exception):
 
 
 class _Overtaken(Exception):
-    """What was written ahead is not right any more under the locks of its users."""
+    """What was written ahead turned out to be wrong under the locks of its users."""
 
 
 def in_order(lines: Sequence[BadLine]) -> list[BadLine]:
@@ -64,11 +64,11 @@ class Importing:
     skipped: set[str] = field(default_factory=set[str])
     """Assets whose lines are skipped."""
     half_known: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
-    """By user, instants of which some lines are new and some are not, as they are stored."""
+    """For each user, the instants, as they are stored, at which some lines are new and some are not."""
     recorded: RecordedImport | None = None
 
     def plan(self, recorded: RecordedImport | None, facts: ImportFacts, lines: Sequence[NewLine]) -> Plan:
-        """What to post of a user's lines."""
+        """The plan for a user's lines."""
         answer = (recorded and recorded.answer) or self.answer
         return plan(facts, lines, self.spans[facts.user.user_id], answer=answer, without=self.skipped)
 
@@ -103,12 +103,12 @@ def begin_part(
 
 @dataclass(frozen=True)
 class _Part:
-    """What one transaction writes, as far as it is known beforehand."""
+    """The part of an import that one transaction writes, as far as it is known beforehand."""
 
     lines: dict[str, list[NewLine]]
     """The lines of each user, as they are posted if no equal ones were imported before."""
     spans: dict[str, Span]
-    """Of these lines."""
+    """The spans of these lines."""
     users: list[str]
     """The users of these lines, and users of whom nothing is new."""
     changes: Mapping[Changed, int]
@@ -284,7 +284,7 @@ async def _plans(
     part: _Part,
     recorded: RecordedImport | None,
 ) -> list[Plan]:
-    """What to post of each user. Raises ImportRefused if that is doubtful, or a balance would leave its range."""
+    """The plan for each user. Raises ImportRefused if lines are doubtful, or a balance would leave its range."""
     for in_detail in (False, True):
         facts = await read_facts(connection, locked, part.spans, recorded, in_detail=in_detail)
         plans = _plans_of(work, recorded, facts, part)

@@ -77,7 +77,7 @@ class ImportFacts:
     """Asset, instant, change: everything after the instant from which the first line counts; to the one from which
     the last does, or for ever."""
     later: dict[str, Later] = field(default_factory=dict[str, Later])
-    """By asset, the sums of what is not among ``postings``."""
+    """For each asset, the sums of the postings that are not among ``postings``."""
     recorded: dict[Moved, list[RecordedLine]] = field(default_factory=dict[Moved, list[RecordedLine]])
     """Movements that other imports brought before and that were not reversed."""
     own: Counter[Moved] = field(default_factory=Counter[Moved])
@@ -89,7 +89,8 @@ class ImportFacts:
     openings: dict[str, RecordedOpening] = field(default_factory=dict[str, RecordedOpening])
     """By asset, the opening balances of other imports that were not undone."""
     held_before: dict[str, int] = field(default_factory=dict[str, int])
-    """Where there is an opening balance among the lines: what was held before it, by asset, as things occurred."""
+    """For each asset with an opening balance among the lines, what was held before it by the instants at which
+    movements occurred."""
 
 
 class NewLine(NamedTuple):
@@ -97,7 +98,7 @@ class NewLine(NamedTuple):
 
     line: ExportLine
     instant: int
-    """As it is stored."""
+    """The instant as it is stored."""
     number: int
     """The number among equal movements: 1 for the first that was ever imported."""
     key: str = ""
@@ -140,7 +141,7 @@ class Plan:
 
     user: LockedUser
     new: list[NewLine]
-    """In the order of the lines."""
+    """The new lines in the order of the file."""
     repeats: Counter[str]
     """How many lines were imported before, by asset."""
     problems: list[LineProblem]
@@ -379,7 +380,8 @@ def _problems_of(
     later: Later,
     lines: Sequence[NewLine],
 ) -> list[LineProblem]:
-    """In words. What was posted after the last line has no instant here: whoever wants it asks for more facts."""
+    """The problems as sentences. Postings after the last line have no instant here; ask for more facts to get
+    it."""
     closed_through = stored_instant(user.closed_through)
     new = {max(instant, closed_through): line for line, instant, _, _ in lines}
     below: list[_Moment] = []

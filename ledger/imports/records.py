@@ -63,7 +63,7 @@ class RecordedImport:
     files: list[str]
     zone: str
     answer: Answer | None
-    """What a person said of doubtful lines."""
+    """What a person said about doubtful lines."""
     operator: str
     reason: str | None
     recorded_at: datetime
@@ -73,11 +73,11 @@ class RecordedImport:
     movements: int = 0
     users: int = 0
     taken_back: int = 0
-    """Of the movements."""
+    """How many of the movements are reversed."""
 
     @property
     def state(self) -> str:
-        """In a word."""
+        """The state of the import, in one word."""
         if self.undone_at:
             return "undone"
         if self.finished_at is None:

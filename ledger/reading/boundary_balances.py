@@ -15,7 +15,8 @@ from ledger.database.schema import UtcInstant, accounts, postings
 from staking.money import format_amount
 
 _IN_A_PART = 5_000
-"""So few that whoever else uses the process waits for milliseconds, and so many that statements cost little."""
+"""How many balances a part has: so few that others in the process wait only for milliseconds, and so many that
+statements cost little."""
 
 
 class Balance(NamedTuple):
@@ -41,7 +42,7 @@ class BalancesDigest:
     """What two systems compare first, in the place of every balance."""
 
     totals: dict[str, AssetTotal]
-    """By asset, in the order of their codes; without assets of which nobody held anything."""
+    """The totals of each asset, in the order of their codes. Assets of which nobody held anything are left out."""
     digest: str
     """SHA-256, in hexadecimal digits, of all lines of ``digest_line`` in UTF-8, one after the other."""
 

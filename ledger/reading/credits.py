@@ -12,7 +12,8 @@ from ledger.database.schema import enrolments
 from ledger.reading.statements import StatementLine, statement
 
 _ROUNDS_MAX = 10
-"""After so many pages of users of whom few were credited, a page is answered as it is, so that none takes long."""
+"""After reading this many pages of users of whom few were credited, the page is answered as it is, so that none
+takes long."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Credit:
 
     user_id: str
     lines: Sequence[StatementLine]
-    """Of every asset, by code, also where it earned nothing."""
+    """A line for every asset, by code, also if it earned nothing."""
 
 
 @dataclass(frozen=True)

@@ -43,5 +43,5 @@ def may_be_at_work(standing: Standing) -> bool:
 
 
 def doing_nothing(standing: Standing, today: date) -> Doing:
-    """What the loop of a user does who cannot be at work."""
+    """What the loop does of a user who cannot be at work."""
     return Doing(SLEEPING, today, end_of(today)) if standing.enrolled else doing(standing, None)

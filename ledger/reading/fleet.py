@@ -183,7 +183,7 @@ _OUTFLOW = (
 
 
 async def _outflows(connection: AsyncConnection, today: date) -> defaultdict[str, dict[date, int]]:
-    """By asset, what was paid for each of the last accrual days for which anything was paid, in units."""
+    """For each asset, what was paid for each of the last accrual days for which anything was paid, in units."""
     outflows: defaultdict[str, dict[date, int]] = defaultdict(dict)
     for number in range(OUTFLOW_DAYS):
         boundary = today - ONE_DAY * number

@@ -92,7 +92,7 @@ class OwedSpan:
     user_id: str
     enrolment_id: str
     region: str
-    """That the user enrolled from."""
+    """The region from which the user enrolled."""
     days: int
     first: date
     last: date

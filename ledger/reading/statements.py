@@ -113,7 +113,7 @@ async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str
 
 
 async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: date) -> dict[str, DayHolding]:
-    """By asset, what a day in progress earns if the user's holdings stay as they are."""
+    """For each asset, what a day in progress earns if the user's holdings stay as they are."""
     facts = (await day_facts(connection, day, None, {user_id: None}))[user_id]
     return {
         asset: day_holding(day, facts.openings.get(asset, 0), facts.movements.get(asset, ()))
@@ -210,7 +210,7 @@ async def credited_days(connection: AsyncConnection, *, last: date) -> int:
 
 
 async def known_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users about whom anything is recorded."""
+    """The users about whom anything is recorded."""
     rows = await connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids)))
     return set(rows.scalars())
 

@@ -62,7 +62,7 @@ _UNCREDITED = (
 
 
 async def demand_on_pools(connection: AsyncConnection, today: date) -> dict[str, Demand]:
-    """By asset, what the closed days of users who are not held will still take out of its pool."""
+    """For each asset, what the closed days of users who are not held will still take out of its pool."""
     demand: defaultdict[str, Demand] = defaultdict(Demand)
     async for _, rewards in _uncredited(connection, today):
         for asset, units in rewards.items():
@@ -93,7 +93,7 @@ async def _uncredited(connection: AsyncConnection, today: date) -> AsyncGenerato
 
 
 def _rewards(averages: str | None, program: Program, region: str, formula: int) -> dict[str, int]:
-    """What a closed day earns. Of a region that is restricted on it nothing is paid (rule 7)."""
+    """What a closed day earns. If the user's region is restricted on it, nothing is paid (rule 7)."""
     rewards: dict[str, int] = {}
     if averages is None or program.restricts(region):
         return rewards

@@ -83,7 +83,7 @@ class _Check(BeforeTheBody):
         self._scopes = scopes
 
     async def check(self, request: Request) -> None:
-        """As Bearers.check."""
+        """Tests a request as ``Bearers.check`` does."""
         await self._bearers.check(request, *self._scopes)
 
     # The parameter tells OpenAPI how callers show who they are.

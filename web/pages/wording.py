@@ -83,7 +83,7 @@ def day_text(day: date) -> str:
 
 
 def instant_text(instant: datetime) -> str:
-    """To the minute, without a zone's name."""
+    """An instant to the minute, without the name of a zone."""
     return f"{day_text(instant)}, {instant:%H:%M}"
 
 
