@@ -168,5 +168,5 @@ def _payload_keys(text: str) -> dict[str, bytes]:
         try:
             keys[key_id] = decoded_key(key)
         except ValueError as error:
-            raise ValueError(f"the key {key_id!r} is none: {error}") from None
+            raise ValueError(f"the key {key_id!r} is not a key: {error}") from None
     return keys

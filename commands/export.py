@@ -1,4 +1,4 @@
-"""export: what the ledger holds of all users, for another system."""
+"""export: print balances of all users for another system."""
 
 import csv
 import json
@@ -27,8 +27,8 @@ def export() -> None:
 def balances(at: BoundaryOption, as_json: JsonOption = False) -> None:
     """Print every balance above zero at a boundary as CSV, ordered by user and asset, as `reconcile` reads it.
 
-    What counts from the boundary itself on belongs to the day that it opens, and is not in it: so it is what the
-    day before closed with.
+    These are the closing balances of the day before: what counts from the boundary itself on belongs to the day
+    that it opens, and is left out.
 
     Example: python starter.py export balances --at 2026-10-02 > balances.csv
     """

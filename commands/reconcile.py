@@ -1,4 +1,4 @@
-"""reconcile: balances that another system has, held against the ledger's; and holding those who differ."""
+"""reconcile: compare balances of another system with the ledger's, and hold the users who differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,10 +49,10 @@ class _Holding:
     """Whom to hold, and why."""
 
     above: int
-    """Units: users of whom a balance differs by more than this."""
+    """Users are named if one of their balances differs by more than this, in units."""
     act: Act
     is_meant: bool
-    """Whether they are held; otherwise it is only told who it would be."""
+    """Whether they are held; otherwise they are only shown."""
     timeout: timedelta
 
 
@@ -67,7 +67,7 @@ def reconcile(
         typer.Option(
             parser=_threshold,
             metavar="AMOUNT",
-            help="Hold the users of whom a balance differs by more tokens than this; with --reason.",
+            help="Hold the users of whom a balance differs by more tokens than this. It needs --reason.",
         ),
     ] = None,
     reason: OptionalReasonOption = None,
@@ -79,7 +79,7 @@ def reconcile(
     timeout: TimeoutOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare another system's balances with the ledger's at a boundary; exit code 1 if any differs.
+    """Compare balances of another system with the ledger's at a boundary. The exit code is 1 if any differs.
 
     Every difference is printed with both numbers, and the totals of each asset. A balance that only one side has
     is a difference unless it is zero. With --hold-above the users who differ by more are named, and with --yes
@@ -124,7 +124,7 @@ def reconcile(
 
 
 async def _to_hold(ledger: Ledger, comparison: Comparison, holding: _Holding) -> list[str]:
-    """The users who differ by more, without those who are held already or of whom the ledger has nothing."""
+    """The users who differ by more. Users who are held already, or who are not in the ledger, are left out."""
     users = comparison.users_beyond(holding.above)
     known: set[str] = set()
     async with ledger.read(takes_long=True) as connection:

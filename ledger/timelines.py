@@ -1,4 +1,4 @@
-"""How an account went on after an instant: whether it allows a change that is told late (I2)."""
+"""How an account's balance went on after an instant, and whether it allows a change that arrives late (I2)."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -45,7 +45,7 @@ class Timeline:
         place = bisect_right(self._steps, instant, key=lambda step: step.instant)
         if place and self._steps[place - 1].instant == instant:
             total, least, most = self._steps[place - 1].adds
-            if least == most:  # of this instant alone
+            if least == most:  # This is the change of this instant alone.
                 total += change
                 self._steps[place - 1] = _Step(instant, Later(total, total, total))
                 return

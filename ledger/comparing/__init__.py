@@ -1,1 +1,1 @@
-"""What another system says that users hold, compared with what counts here."""
+"""Compares the balances of another system with those of the ledger."""

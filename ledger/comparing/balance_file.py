@@ -40,20 +40,20 @@ class GivenBalance(NamedTuple):
 
 @dataclass
 class Problems:
-    """What is wrong with the lines of a file, of which only the first are kept."""
+    """The problems of a file's lines. Only the first ones are kept."""
 
     path: Path
     sentences: list[str] = field(default_factory=list[str])
     count: int = 0
 
     def add(self, line: int, problem: str) -> None:
-        """Something is wrong with a line."""
+        """Adds a problem of a line."""
         self.count += 1
         if len(self.sentences) < _PROBLEMS_MAX:
             self.sentences.append(f"{self.path}, line {line}: {problem}")
 
     def check(self) -> None:
-        """Raises BalanceFileError if anything is wrong."""
+        """Raises BalanceFileError if there is any problem."""
         if not self.count:
             return
         more = self.count - len(self.sentences)
@@ -75,13 +75,13 @@ class Part:
 def read_balances(path: Path, problems: Problems) -> Generator[Part]:
     """The balances in a file, in parts, in units; a line that cannot be read is among the problems instead.
 
-    Raises BalanceFileError for a file that is none of balances.
+    Raises BalanceFileError for a file that is not a file of balances.
     """
     with _opened(path) as file:
         of_kilobytes = os.fstat(file.fileno()).st_size // 1000
         lines = _Lines(file, problems)
         header = next(lines, None)
-        problems.check()  # of the first line, without which no other can be read
+        problems.check()  # These are problems of the first line, without which no other line can be read.
         places = _places(path, header)
         part: list[GivenBalance] = []
         for number, text in lines:
@@ -107,7 +107,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 class _Lines:
-    """The lines that are text, with their numbers; without those that are blank."""
+    """The lines that are text, with their numbers. Blank lines are left out."""
 
     def __init__(self, file: BinaryIO, problems: Problems) -> None:
         self._file = file
@@ -135,7 +135,7 @@ class _Lines:
         raise StopIteration
 
     def _line(self) -> bytes:
-        """The next line, of which no more is kept than shows that it is too long."""
+        """The next line. Of a line that is too long, only enough is kept to show that."""
         self._number += 1
         line = rest = self._file.readline(_LINE_BYTES_MAX + 2)
         self.bytes_read += len(line)

@@ -1,7 +1,7 @@
-"""Balances that another system has, held against the ledger's at a boundary, in memory that does not grow.
+"""Compares balances of another system with the ledger's at a boundary, in memory that does not grow.
 
 The file's lines are sorted in a database of their own, which SQLite keeps in a file that nobody else sees. Then
-both sides are passed through once, in one order.
+both sides are read once, in the same order.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _TABLES = """
 
 
 class Difference(NamedTuple):
-    """A balance in which the two sides differ, in units; None where a side has no such balance."""
+    """A balance in which the two sides differ, in units; None if a side has no such balance."""
 
     user_id: str
     asset: str
@@ -61,7 +61,7 @@ class Totals:
 
 @dataclass
 class Compared:
-    """What a comparison found, beside the differences themselves."""
+    """The result of a comparison, without the differences themselves."""
 
     boundary: datetime
     in_ledger: int = 0
@@ -76,17 +76,17 @@ class Compared:
 
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is being done, and how much of how much is done."""
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 class Comparison:
-    """The file's balances and what they differ in, sorted, in a database that ends with it."""
+    """The file's balances and the differences, sorted, in a database that is removed afterwards."""
 
     def __init__(self, store: sqlite3.Connection) -> None:
         self._store = store
 
     async def compare(self, ledger: Ledger, path: Path, boundary: datetime, show: Progress) -> Compared:
-        """Reads the file, and holds it against every balance just before the boundary.
+        """Reads the file and compares it with every balance just before the boundary.
 
         Raises BalanceFileError, which names every bad line, before anything is compared.
         """
@@ -121,7 +121,7 @@ class Comparison:
         for part in read_balances(path, problems):
             self._add(part.balances, problems)
             show("reading, in kB", part.kilobytes, part.of_kilobytes)
-            await asyncio.sleep(0)  # so that it can be interrupted
+            await asyncio.sleep(0)  # This lets the command be interrupted.
 
     def _add(self, balances: Sequence[GivenBalance], problems: Problems) -> None:
         before = self._store.total_changes
@@ -140,14 +140,14 @@ class Comparison:
         misspelt = await misspelt_assets(connection, lines)
         if not misspelt:
             return
-        # What has an account is no mistake: the code may be older than the program that has another like it.
+        # An asset with an account is not misspelt: its code may be older than a program that has a similar one.
         held = set(await connection.scalars(select(accounts.c.asset).where(accounts.c.asset.in_(misspelt))))
         for asset, sentence in sorted(misspelt.items(), key=lambda item: lines[item[0]]):
             if asset not in held:
                 problems.add(lines[asset], sentence)
 
     async def _pass_through(self, parts: AsyncGenerator[list[Balance]], found: Compared, show: Progress) -> None:
-        """Takes in both sides, each in its order."""
+        """Compares both sides, each read in its order."""
         rows = self._store.execute("SELECT user_id, asset, units, line FROM given ORDER BY user_id, asset")
         given = map(GivenBalance._make, rows)
         following = next(given, None)
@@ -180,7 +180,7 @@ class Comparison:
 
 @contextmanager
 def a_comparison() -> Generator[Comparison]:
-    """A comparison, whose database is thrown away on leaving."""
+    """A comparison, whose database is removed at the end."""
     # A file without a name, which is deleted when it is closed and written only where memory does not suffice.
     with closing(sqlite3.connect("", isolation_level=None)) as store:
         store.executescript(_TABLES)

@@ -32,14 +32,14 @@ class AssetTotal:
     """All balances of an asset at a boundary."""
 
     balance: int
-    """Units."""
+    """The sum of the balances, in units."""
     users: int
     """How many users held any of it."""
 
 
 @dataclass(frozen=True)
 class BalancesDigest:
-    """What two systems compare first, in the place of every balance."""
+    """What two systems compare first, before single balances."""
 
     totals: dict[str, AssetTotal]
     """The totals of each asset, in the order of their codes. Assets of which nobody held anything are left out."""
@@ -71,8 +71,9 @@ _PART: Select[tuple[Any, ...]] = (
 async def balances_at(connection: AsyncConnection, boundary: datetime) -> AsyncGenerator[list[Balance]]:
     """Every balance above zero just before a boundary, ordered by user and asset in the order of their bytes.
 
-    It is what the day before closed with: what counts from the boundary itself on, such as that day's rewards,
-    belongs to the day that it opens (rule 2). In parts, of one transaction, so that memory does not grow.
+    These are the closing balances of the day before: what counts from the boundary itself on, such as that day's
+    rewards, belongs to the day that it opens (rule 2). The parts are read in one transaction, so that memory does
+    not grow.
     """
     last = {"user": "", "asset": ""}
     while True:

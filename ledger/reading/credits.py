@@ -1,4 +1,5 @@
-"""What was credited for a day, of all users, in pages: by the enrolments that have the day, never by a scan."""
+"""What was credited to all users for a day, in pages. It is found by the enrolments that have the day, never by a
+scan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class CreditsPage:
 
 
 async def credits_of_day(connection: AsyncConnection, day: date, *, after: str, size: int) -> CreditsPage:
-    """At most so many credits of an accrual day, of users that come after one in the order of their bytes.
+    """At most ``size`` credits of an accrual day, of users that come after ``after`` in the order of their bytes.
 
     A user who earned nothing on the day has no credit. A page may have fewer than ``size`` where many users are
     owed the day or earned nothing.

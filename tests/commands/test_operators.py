@@ -454,7 +454,7 @@ USAGE: dict[str, tuple[str, ...]] = {
     "both": ("hold", "ann", "--region", "FR", *WHY),
     "no reason": ("hold", "ann"),
     "an empty reason": ("hold", "ann", "--reason", ""),
-    "a region that is none": ("release", "--region", "Atlantis", *WHY),
+    "a malformed region": ("release", "--region", "Atlantis", *WHY),
     "a dry run of one user": ("release", "ann", "--dry-run", *WHY),
     "a bulk end without a reason": ("deactivate", "--region", "FR"),
     "an end of nobody": ("deactivate",),
@@ -465,7 +465,7 @@ USAGE: dict[str, tuple[str, ...]] = {
     "words of those who wait": ("retry", "--waiting-for", "SOL", "--message", "x"),
     "a dry run of one retry": ("retry", "ann", "--dry-run"),
     "a resume of no user": ("resume", "a/b", *WHY),
-    "a state that is none": ("list", "--state", "asleep"),
+    "an unknown state": ("list", "--state", "asleep"),
     "a limit of none": ("owed", "--limit", "0"),
 }
 

@@ -267,7 +267,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "--dev elsewhere": ({"TEMPORAL_ADDRESS": "temporal.example.com:7233"}, ("--dev",), 1, "without --dev"),
     "--dev with garbage": ({"TEMPORAL_ADDRESS": "garbage"}, ("--dev",), 1, "127.0.0.1:PORT"),
     "--dev in an unwritable place": ({"SOFT_STAKING_DATA_DIR": "/proc/staking"}, ("--dev",), 1, "/proc/staking"),
-    "a ledger that is none": ({"SOFT_STAKING_DATABASE_URL": "garbage"}, (), 1, "'garbage' is not a database URL"),
+    "garbage for a ledger": ({"SOFT_STAKING_DATABASE_URL": "garbage"}, (), 1, "'garbage' is not a database URL"),
     "broken temporal.toml": ({"TEMPORAL_CONFIG_FILE": "broken.toml"}, (), 1, "TOML parse error"),
     "a program that is missing": ({}, ("--program", "missing.toml"), 1, "missing.toml cannot be read"),
     "no port for the UI": ({}, ("--dev", "--ui-port", "0"), 2, "--ui-port"),

@@ -372,7 +372,7 @@ BNB_TERMS = {"minimum": "0.5", "cap": "1000", "apr": "0.0015", "reference_price"
         pytest.param(small(("0.008", "0.01")), [("assets.SOL.apr", "0.008", "0.01")], id="a rate"),
         pytest.param(small(("0.008", "0.0080")), [("assets.SOL.apr", "0.008", "0.0080")], id="how it is written"),
         pytest.param(SMALL + "paused = true\n", [("assets.SOL.paused", False, True)], id="a pause"),
-        pytest.param(SMALL + "paused = false\n", [], id="a pause that is none"),
+        pytest.param(SMALL + "paused = false\n", [], id="no pause"),
         pytest.param(SMALL + BNB, [("assets.BNB", None, BNB_TERMS)], id="an asset"),
         pytest.param(
             small(("2026-01-01\nmin", "2026-02-01\nmin")),

@@ -108,7 +108,7 @@ NO_PAYLOADS = {
     "no JSON": "payloads",
     "a number": "7",
     "no text": b"\xff\xfe",
-    "a payload that is none": '{"payloads":[7]}',
+    "a malformed payload": '{"payloads":[7]}',
     "a value for the list": '{"payloads":7}',
     "depth without end": DEEP,
 }

@@ -21,9 +21,9 @@ from workflows.messages import REASON_LENGTH_MAX
 HOUR = timedelta(hours=1)
 WELL_FORMED = {"region": "FR", "channel": "web", "documents": SHIPPED_PROGRAM.documents}
 MALFORMED_ACTIVATIONS: dict[str, list[object]] = {
-    "a region that is none": [{**WELL_FORMED, "region": "Atlantis"}],
-    "a channel that is none": [{**WELL_FORMED, "channel": "fax"}],
-    "an app version that is none": [{**WELL_FORMED, "app_version": "newest"}],
+    "a malformed region": [{**WELL_FORMED, "region": "Atlantis"}],
+    "an unknown channel": [{**WELL_FORMED, "channel": "fax"}],
+    "a malformed app version": [{**WELL_FORMED, "app_version": "newest"}],
     "an unknown field": [{**WELL_FORMED, "bonus": "1"}],
     "a missing region": [{"channel": "web"}],
     "a back-dating without an operator": [

@@ -43,8 +43,8 @@ class AssetOffer(BaseModel):
     """The terms of one asset, as written in the program."""
 
     asset: str
-    minimum: str = Field(description="Tokens; below it a day earns nothing.")
-    cap: str = Field(description="Tokens; above it nothing more is earned.")
+    minimum: str = Field(description="In tokens. A day with a smaller average earns nothing.")
+    cap: str = Field(description="In tokens. Above it nothing more is earned.")
     apr: str = Field(description="A fraction of 1 per 365 days.")
     reference_price_usdt: str
     paused: bool
@@ -57,7 +57,7 @@ class ProgramTerms(BaseModel):
     effective_from: date
     minimum_app_version: str
     restricted_regions: list[str] = Field(description="ISO 3166-1 or 3166-2; a country covers its subdivisions.")
-    documents: list[Document] = Field(description="To be shown and accepted, each in this version.")
+    documents: list[Document] = Field(description="The documents to be shown and accepted, each in this version.")
     assets: list[AssetOffer]
 
 
@@ -101,8 +101,12 @@ class EligibilityAnswer(BaseModel):
     user: str
     eligible: bool
     enrolled: bool = Field(description="Whether it is activated already.")
-    reasons: list[RefusalReason] = Field(description="Every reason against it; empty where it is eligible.")
-    documents: list[Document] = Field(description="What must be shown and accepted with the activation.")
+    reasons: list[RefusalReason] = Field(
+        description="Every reason against an activation; empty if the account is eligible."
+    )
+    documents: list[Document] = Field(
+        description="The documents that must be shown and accepted with the activation."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -126,7 +130,7 @@ class AssetEstimate(BaseModel):
 
     asset: str
     holding: Units
-    outcome: Outcome = Field(description="Of a day; says why where it earns nothing.")
+    outcome: Outcome = Field(description="The outcome of a day, which says why it earns nothing, if so.")
     day: Units = Field(description="The reward of one day.")
     year: Units = Field(description="The rewards of 365 days, each of which counts in the days after it.")
     day_usdt: Units = Field(description="At the program's reference price, rounded down.")
@@ -134,7 +138,7 @@ class AssetEstimate(BaseModel):
 
 
 class EstimateAnswer(BaseModel):
-    """What an account would earn if its holdings stay as they are. No promise."""
+    """What an account would earn if its holdings stay as they are. This is an estimate and no promise."""
 
     user: str
     first_day: date = Field(description="The first of these days, whose terms are taken for all of them.")

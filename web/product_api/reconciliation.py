@@ -1,4 +1,4 @@
-"""What another system compares first, in the place of every balance: GET /v1/reconciliation/{day}."""
+"""What another system compares first, before single balances: GET /v1/reconciliation/{day}."""
 
 import asyncio
 from datetime import date
@@ -36,13 +36,15 @@ class ReconciliationAnswer(BaseModel):
 
     day: date
     boundary: Instant = Field(description="00:00 UTC of the day. What counts from it on is not in it.")
-    totals: list[AssetTotalAnswer] = Field(description="By asset; without those of which nobody held anything.")
+    totals: list[AssetTotalAnswer] = Field(
+        description="The totals of each asset. Assets of which nobody held anything are left out."
+    )
     digest: str = Field(
         description="SHA-256, in lower-case hexadecimal, of a line `user asset balance` and a line feed for each "
         "balance above zero, ordered by the bytes of user and asset."
     )
     late_sources: list[str] = Field(
-        description="Sources that have not said that they are complete through the boundary."
+        description="Sources that have not reported that they are complete through the boundary."
     )
 
     model_config = ConfigDict(

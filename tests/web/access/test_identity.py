@@ -113,7 +113,7 @@ async def test_a_name_that_came_twice_is_nobodys(accounts: World) -> None:
         assert (await client.get("/", headers={"X-User-Id": "ann, bob"})).status_code == 401
 
 
-async def test_a_name_that_is_none_is_nobodys(accounts: World) -> None:
+async def test_a_malformed_name_is_nobodys(accounts: World) -> None:
     async with a_visitor(await a_site(accounts, NOW)) as visitor:
         for user in ("", " ", "../ann", "ann/bob", "a" * 65, "ann'--", "%61nn", "ann\tbob"):
             assert (await visitor.get("/", **{"X-User-Id": user})).status == 401
