@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Literal
@@ -12,7 +12,7 @@ from temporalio.common import MetricMeter
 
 from ledger.database.engine import Ledger
 from ledger.errors import LedgerUnavailable
-from ledger.reading.fleet import FleetFigures, fleet_figures
+from ledger.reading.fleet import FleetFigures, SourceFigures, fleet_figures
 from staking.models import CreditReceipt, RewardLine
 from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
 
@@ -69,6 +69,14 @@ class _Gauges:
         self._refused_movements = meter.create_gauge(
             "soft_staking_refused_movements", "Movements of feeds that could not be posted, and wait"
         )
+        self._behind = meter.create_gauge_float(
+            "soft_staking_source_behind_seconds", "Since the instant through which a source is complete"
+        )
+        self._late = meter.create_gauge_float(
+            "soft_staking_source_late_seconds",
+            "Since the end of the first day that is not closed because of a source; 0 if there is none",
+        )
+        self._sources: set[str] = set()
         # Prometheus keeps every number as a double, and the balances of several pool accounts may exceed 64 bits
         # together.
         self._balance = meter.create_gauge_float(
@@ -95,13 +103,26 @@ class _Gauges:
             self._owed_users.set(owed.users, {"held": held})
         self._waits.set(found.owed.waits_for(now).total_seconds())
         self._held.set(found.held_users)
-        self._refused_movements.set(found.refused_movements)
+        waiting = found.to_be_tried_again
+        self._refused_movements.set(waiting, {"tried_again": "true"})
+        self._refused_movements.set(found.refused_movements - waiting, {"tried_again": "false"})
+        self._show_sources(found.sources)
         for asset, pool in found.pools.items():
             self._balance.set(float(pool.balance), {"asset": asset})
             self._days_left.set(pool.days_left, {"asset": asset})
             self._waiting.set(pool.waiting_users, {"asset": asset})
             self._missing.set(float(pool.missing), {"asset": asset})
         self._read_at.set(now.timestamp())
+
+    def _show_sources(self, sources: Mapping[str, SourceFigures]) -> None:
+        # A gauge keeps its last value, so the gauges of a source that was removed are set to 0.
+        seconds = dict.fromkeys(self._sources, (0.0, 0.0)) | {
+            name: (source.behind.total_seconds(), source.late.total_seconds()) for name, source in sources.items()
+        }
+        for name, (behind_s, late_s) in seconds.items():
+            self._behind.set(behind_s, {"source": name})
+            self._late.set(late_s, {"source": name})
+        self._sources |= seconds.keys()
 
 
 @asynccontextmanager

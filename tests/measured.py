@@ -20,6 +20,7 @@ from temporalio.runtime import Runtime
 from world import a_world
 
 from contract.errors import RequestRefused
+from ledger.feed.sources import tell_complete
 from settings import Settings
 from staking.days import ONE_DAY
 from telemetry.address import Address
@@ -119,6 +120,7 @@ async def metrics_after_a_payment(folder: Path) -> Metrics:
         with pytest.raises(RequestRefused):
             await service.activate(back_dated_to=await service.now() + ONE_DAY)
         credited_at = await pay_ann_once(service)
+        await tell_complete(service.world.ledger, "wallet", credited_at, now=credited_at)
         web = Service(service.world.ledger, service.client, lambda: credited_at, Settings(data_dir=folder))
         app = measure_requests(create_app(web), runtime.metric_meter)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

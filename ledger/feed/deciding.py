@@ -17,6 +17,8 @@ from staking.money import MAX_ACCOUNT_UNITS, format_amount
 
 INSUFFICIENT_BALANCE = "insufficient_balance"
 """The code of a movement that the balance does not allow."""
+GROUP_REFUSED = "group_refused"
+"""The code of a movement that is refused because another movement of its group is."""
 Status: TypeAlias = Literal["posted", "repeated", "refused"]
 
 
@@ -243,7 +245,7 @@ def _of_a_refused_unit(facts: FeedFacts, leg: Arrived, faults: dict[str, Reason]
         return MovementOutcome(movement_id, "repeated", instant_of(recorded.effective_at))
     at_fault, reason = next(iter(faults.items()))
     sentence = f"the leg {at_fault} of its group {leg.sent.group} is refused: {reason.sentence}"
-    return MovementOutcome(movement_id, "refused", reason=Reason("group_refused", sentence))
+    return MovementOutcome(movement_id, "refused", reason=Reason(GROUP_REFUSED, sentence))
 
 
 def _post(facts: FeedFacts, fresh: Sequence[ReadMovement], decided: Decided) -> None:

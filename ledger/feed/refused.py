@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.acts import check_words
 from ledger.acts import write_act
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
-from ledger.database.schema import AnyRow, refused_movements
+from ledger.database.schema import AnyRow, refused_movements, sources
 from ledger.errors import UnknownMovement
-from ledger.feed.deciding import INSUFFICIENT_BALANCE, MovementOutcome
+from ledger.feed.deciding import GROUP_REFUSED, INSUFFICIENT_BALANCE, MovementOutcome
 from ledger.feed.reading import Arrived, Reason, SentMovement, sent_in
 
 _CONTENT_DIFFERS = "content_differs"
@@ -142,6 +142,22 @@ async def refused_for_balance(connection: AsyncConnection, last_refused_from: da
         _IN_ORDER.where(table.c.code == INSUFFICIENT_BALANCE, table.c.last_refused_at >= last_refused_from)
     )
     return [_refused(row) for row in rows]
+
+
+_TO_BE_TRIED_AGAIN = (
+    select(func.count())
+    .select_from(refused_movements)
+    .where(
+        refused_movements.c.code.in_((INSUFFICIENT_BALANCE, GROUP_REFUSED)),
+        refused_movements.c.last_refused_at >= select(func.min(sources.c.complete_through)).scalar_subquery(),
+    )
+)
+
+
+async def count_to_be_tried_again(connection: AsyncConnection) -> int:
+    """How many refused movements may still be tried again when a source reports: a balance did not allow them, and
+    they were tried after the instant through which every source is complete."""
+    return await connection.scalar(_TO_BE_TRIED_AGAIN) or 0
 
 
 async def refused_count(connection: AsyncConnection) -> int:

@@ -7,7 +7,7 @@ Otherwise a movement that is still on its way would count in a later day than th
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import case, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,7 +19,7 @@ from ledger.database.schema import AnyRow, UtcInstant, sources
 from ledger.errors import InTheFuture, UnknownSource
 from ledger.feed.retrying import retry_for_balance
 from ledger.movements import CLOCKS_DIFFER_BY_MAX
-from staking.days import day_of, in_utc, start_of
+from staking.days import day_of, end_of, in_utc, start_of
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -37,6 +37,18 @@ class Source:
     released_through: datetime | None
     """Days that ended at or before this instant are closed without waiting for the source: an operator released
     them."""
+
+    def behind(self, now: datetime) -> timedelta:
+        """How long before ``now`` the instant lies through which the source is complete or released."""
+        return max(now - self._through, timedelta())
+
+    def late(self, now: datetime) -> timedelta:
+        """How long ago the first day ended that is not closed because of this source; zero if there is none."""
+        return max(now - end_of(day_of(self._through)), timedelta())
+
+    @property
+    def _through(self) -> datetime:
+        return max(self.complete_through, self.released_through or self.complete_through)
 
 
 def check_source_name(text: str) -> str:

@@ -14,7 +14,8 @@ from ledger.acts import HOLDS_IN_FORCE
 from ledger.database.engine import Ledger
 from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
-from ledger.feed.refused import refused_count
+from ledger.feed.refused import count_to_be_tried_again, refused_count
+from ledger.feed.sources import all_sources
 from ledger.pools import pool_balances
 from ledger.programs import all_versions, timetable
 from ledger.reading.owed import first_that_can_be_late, spans
@@ -64,6 +65,16 @@ class PoolFigures:
 
 
 @dataclass(frozen=True)
+class SourceFigures:
+    """How far a source is."""
+
+    behind: timedelta
+    """Since the instant through which it is complete or released."""
+    late: timedelta
+    """Since the end of the first day that is not closed because of it; zero if there is none."""
+
+
+@dataclass(frozen=True)
 class FleetFigures:
     """All figures, as of one instant."""
 
@@ -74,6 +85,10 @@ class FleetFigures:
     held_users: int
     refused_movements: int
     """Movements of feeds that could not be posted, and wait."""
+    to_be_tried_again: int
+    """Those of them that may still be tried again when a source reports."""
+    sources: Mapping[str, SourceFigures]
+    """By name."""
     pools: Mapping[str, PoolFigures]
     """By asset: the assets of the programs in force and to come, and every other asset that has a pool."""
 
@@ -89,6 +104,11 @@ async def fleet_figures(ledger: Ledger, now: datetime) -> FleetFigures:
             owed_to_held=owed.get(True, OwedTotals()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
             refused_movements=await refused_count(connection),
+            to_be_tried_again=await count_to_be_tried_again(connection),
+            sources={
+                source.name: SourceFigures(source.behind(now), source.late(now))
+                for source in await all_sources(connection)
+            },
             pools=await _pools(connection, day_of(now), demand),
         )
 

@@ -61,6 +61,10 @@ def test_what_an_operator_watches_is_read_from_the_ledger(metrics: Metrics) -> N
         assert metrics.value("soft_staking_owed_days", held=held, back_dated="true") == 0
     assert 0 <= metrics.value("soft_staking_oldest_owed_day_age_seconds") < 8 * 3600
     assert metrics.value("soft_staking_held_users") == 0
+    for tried_again in ("false", "true"):
+        assert metrics.value("soft_staking_refused_movements", tried_again=tried_again) == 0
+    assert metrics.value("soft_staking_source_behind_seconds", source="wallet") == 24 * 3600
+    assert 0 <= metrics.value("soft_staking_source_late_seconds", source="wallet") < 8 * 3600
     left = 10**14 - units
     assert metrics.value("soft_staking_pool_balance_units", asset="SOL") == left
     assert metrics.value("soft_staking_pool_left_days", asset="SOL") == pytest.approx(left / units)

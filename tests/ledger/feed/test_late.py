@@ -19,6 +19,7 @@ from ledger.errors import InsufficientBalance
 from ledger.feed.reading import SentMovement
 from ledger.feed.refused import all_refused
 from ledger.feed.sources import remove_source, tell_complete
+from ledger.reading.fleet import fleet_figures
 from staking.days import ONE_DAY
 from staking.models import Snapshot, SourceLate
 
@@ -377,3 +378,19 @@ async def test_many_late_movements_while_days_close_are_all_in_their_day_or_coun
     for user in users:
         assert await world.balances(user) == {"SOL": units("3")}
     assert (await world.audit(NOW)).is_clean
+
+
+async def test_those_that_a_report_may_have_tried_again_are_told_apart_from_those_that_need_an_operator(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path, clock=lambda: NOW) as world:
+        await waiting_for_the_wallet(world)
+        legs = {"group": "g", "when": "2026-10-01T23:40:00Z"}
+        await feed(world, sent("-1", "SUI", **legs), sent("1", "ADA", **legs), sent("x"))
+
+        found = await fleet_figures(world.ledger, NOW)
+        assert (found.refused_movements, found.to_be_tried_again) == (3, 2)
+        for name in ("exchange", "wallet"):
+            await tell(world, name, NOW + timedelta(seconds=1))
+        found = await fleet_figures(world.ledger, NOW)
+        assert (found.refused_movements, found.to_be_tried_again) == (3, 0)

@@ -1,6 +1,7 @@
 """No day is closed for anyone before every source has sent everything that happened on it."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,22 @@ async def test_simultaneous_reports_of_a_new_source_register_it_once_and_the_lat
     async with world.ledger.read() as connection:
         (source,) = await all_sources(connection)
     assert source.complete_through == at("2026-10-03")
+
+
+async def test_a_source_is_late_from_the_end_of_the_first_day_that_waits_for_it_until_it_is_released(
+    world: World,
+) -> None:
+    """How far it is behind is counted from the instant through which it is complete."""
+    source = await tell(world, "wallet", "2026-10-01 20:00")
+    seen = [at("2026-10-01 19:00"), at("2026-10-01 23:00"), at("2026-10-02"), at("2026-10-02 07:00")]
+    hours = timedelta(hours=1)
+    assert [source.behind(now) / hours for now in seen] == [0, 3, 4, 11]
+    assert [source.late(now) / hours for now in seen] == [0, 0, 0, 7]
+
+    released = await release_source(
+        world.ledger, "wallet", operator="ann", reason="its database is lost", now=at("2026-10-02 07:00")
+    )
+
+    assert (released.behind(seen[-1]) / hours, released.late(seen[-1])) == (7, timedelta())
+    complete = await tell(world, "wallet", "2026-10-02 00:00")
+    assert complete.late(at("2026-10-02 23:59")) == timedelta()
