@@ -144,7 +144,7 @@ OperatorOption = Annotated[
         default_factory=login_name,
         metavar="NAME",
         show_default="your login name",
-        help="Who; recorded with it.",
+        help="The name of the operator, which is recorded.",
     ),
 ]
 OptionalReasonOption = Annotated[str | None, typer.Option("--reason", callback=_reason, metavar="TEXT", help=WHY)]
@@ -155,7 +155,10 @@ TellOption = Annotated[
     ),
 ]
 OptionalOperatorOption = Annotated[
-    str | None, typer.Option("--operator", callback=_operator, metavar="NAME", help="Who; recorded with it.")
+    str | None,
+    typer.Option(
+        "--operator", callback=_operator, metavar="NAME", help="The name of the operator, which is recorded."
+    ),
 ]
 NewOption = Annotated[bool, typer.Option("--new", help="Make the ledger first if it does not exist.")]
 RegionOption = Annotated[
