@@ -1,5 +1,6 @@
 """What only a running workflow knows of its user."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from contract.acts import Hold
@@ -7,6 +8,21 @@ from staking.models import Instant, Model
 
 SLEEPING = "sleeping"
 """The state of a loop that waits for the end of a day, and whose user is owed nothing."""
+
+WAITING_FOR_POOL = "waiting for pool"
+WAITING_FOR_SOURCE = "waiting for source"
+"""How the states begin in which a loop waits; the names of what it waits for follow."""
+
+
+def waiting(words: str, names: Sequence[str]) -> str:
+    """The state of a loop that waits for these pools or sources."""
+    return f"{words} {', '.join(names)}"
+
+
+def waited_for(state: str, words: str) -> list[str]:
+    """The names in a state that ``waiting`` made with these words; an empty list for any other state."""
+    names = state.removeprefix(f"{words} ")
+    return [] if names == state else names.split(", ")
 
 
 class Blocked(Model):
@@ -21,8 +37,7 @@ class LiveStatus(Model):
     """What only the workflow knows. Closed days, totals and holdings come from the ledger."""
 
     state: str
-    """``starting``, ``sleeping``, ``processing``, ``waiting for pool <assets>``, ``blocked``, ``held`` or
-    ``idle``."""
+    """``starting``, ``sleeping``, ``processing``, ``blocked``, ``held``, ``idle``, or what ``waiting`` makes."""
     enrolment_id: str | None
     day_in_progress: date | None
     """The day for whose end the loop waits, or that is being processed."""

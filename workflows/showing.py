@@ -9,7 +9,15 @@ from datetime import date, datetime
 from typing import TypeAlias, assert_never
 
 from contract.acts import Hold
-from contract.live_status import SLEEPING, Blocked, LiveStatus
+from contract.live_status import (
+    SLEEPING,
+    WAITING_FOR_POOL,
+    WAITING_FOR_SOURCE,
+    Blocked,
+    LiveStatus,
+    waited_for,
+    waiting,
+)
 from contract.recollection import Noted, Recollection
 from staking.days import day_of, end_of
 from staking.models import PoolShort, SourceLate
@@ -59,8 +67,6 @@ class Idle:
 UserState: TypeAlias = LoopState | Held | Idle
 """How a user stands, as others see it."""
 
-_WAITING_FOR_POOL = "waiting for pool"
-
 
 def state_of(user: Recollection, loop: LoopState) -> UserState:
     """How the user stands. A hold is seen immediately, although the loop may still wait for something else."""
@@ -73,9 +79,9 @@ def state_text(state: UserState) -> str:
     """The state as queries, details and summaries name it. Programs read this text, so it must not change."""
     match state:
         case PoolShort(assets=assets):
-            return f"{_WAITING_FOR_POOL} {', '.join(assets)}"
+            return waiting(WAITING_FOR_POOL, assets)
         case SourceLate(sources=sources):
-            return f"waiting for source {', '.join(sources)}"
+            return waiting(WAITING_FOR_SOURCE, sources)
         case Starting():
             return "starting"
         case Sleeping():
@@ -94,8 +100,7 @@ def state_text(state: UserState) -> str:
 
 def pools_waited_for(text: str) -> list[str]:
     """The assets whose pools a state waits for, read from its text; an empty list for any other state."""
-    pools = text.removeprefix(f"{_WAITING_FOR_POOL} ")
-    return [] if pools == text else pools.split(", ")
+    return waited_for(text, WAITING_FOR_POOL)
 
 
 def status(user: Recollection, loop: LoopState, now: datetime) -> LiveStatus:

@@ -37,6 +37,7 @@ from web.product_api.days import Day
 from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
 from web.product_api.shared_answers import SharedAnswers
+from web.product_api.state import State, state_in
 from web.service import Service
 
 _PREFIX = "/v1/accounts/{user}/soft-staking"
@@ -128,11 +129,12 @@ class AccountStatus(BaseModel):
 
     user: str
     enrolled: bool
-    state: str = Field(
-        description="If nothing is to be done before the next boundary: `sleeping`, `ended` or `not enrolled`. "
-        "Otherwise the workflow's state: `starting`, `processing`, `waiting for pool …`, `waiting for source …`, "
-        "`blocked`, `held`, `idle`; `not running` if there is no workflow; `unknown` while it does not answer."
+    state: State = Field(
+        description="If nothing is to be done before the next boundary: `sleeping`, `ended` or `not_enrolled`. "
+        "Otherwise the workflow's state; `not_running` if there is no workflow; `unknown` while it does not "
+        "answer."
     )
+    state_text: str = Field(description="The same in English words, for people.")
     tag: Tag | None
     enrolment_id: str | None = Field(
         description="The id of the open enrolment, or of the latest one if none is open."
@@ -162,7 +164,8 @@ class AccountStatus(BaseModel):
                 {
                     "user": "1001",
                     "enrolled": True,
-                    "state": "sleeping",
+                    "state": {"code": "sleeping", "parameters": {}},
+                    "state_text": "sleeping",
                     "tag": {"asset": "SOL", "colour": "yellow"},
                     "enrolment_id": "d352529d-845d-49a0-a426-af0d8931c289",
                     "activated_at": "2026-10-01T10:00:00Z",
@@ -543,7 +546,8 @@ def _status(standing: Standing, doing: Doing) -> AccountStatus:
     return AccountStatus(
         user=standing.user_id,
         enrolled=standing.enrolled,
-        state=doing.state,
+        state=state_in(doing.state),
+        state_text=doing.state,
         tag=_tag(standing),
         enrolment_id=receipt and receipt.enrolment_id,
         activated_at=receipt and receipt.activated_at,

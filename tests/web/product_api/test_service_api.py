@@ -299,7 +299,7 @@ async def test_the_workflow_is_asked_only_for_a_user_for_whom_something_is_to_be
 
     statuses = [(await web.get(of(user, "status"), reader)).json() for user in users]
 
-    assert [(status["state"], status["day_in_progress"], status["next_boundary"]) for status in statuses] == [
+    assert [(status["state_text"], status["day_in_progress"], status["next_boundary"]) for status in statuses] == [
         ("sleeping", "2026-10-05", "2026-10-06T00:00:00Z"),
         ("sleeping", "2026-10-05", "2026-10-06T00:00:00Z"),
         ("not enrolled", None, None),
@@ -343,8 +343,9 @@ async def test_without_a_worker_nothing_is_confirmed_and_both_apis_say_so(world:
     problem = problem_in(response, 503, "no-answer")
     assert "the activation may be carried out or not, and repeating it is safe" in problem["detail"]
     assert response.headers["Retry-After"] == "5"
-    assert (recorded.status_code, recorded.json()["state"]) == (200, "not enrolled")
-    assert (owed.status_code, owed.json()["state"], owed.json()["owed_days"]) == (200, "unknown", ["2026-10-04"])
+    assert (recorded.status_code, recorded.json()["state_text"]) == (200, "not enrolled")
+    assert (owed.status_code, owed.json()["state"]["code"]) == (200, "unknown")
+    assert owed.json()["owed_days"] == ["2026-10-04"]
     assert (switched.status_code, switched.json()["code"]) == (503, -1007)
     assert switched.headers["Retry-After"] == "1"
 
@@ -510,14 +511,15 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     ends = [service.post(of(user, "deactivate"), json={"reason": "moved away"}) for _ in range(2)]
     after = service.get(of(user, "status")).json()
 
-    assert (before["enrolled"], before["state"], before["tag"]["colour"]) == (False, "not enrolled", "grey")
+    assert (before["enrolled"], before["tag"]["colour"]) == (False, "grey")
+    assert (before["state"], before["state_text"]) == ({"code": "not_enrolled", "parameters": {}}, "not enrolled")
     assert [receipt.status_code for receipt in receipts] == [200, 200]
     receipt = receipts[0].json()
     assert receipts[1].json() == receipt
     day_2 = end_of(day_of(utc_now()))
     assert receipt["first_snapshot_at"] == day_2.strftime("%Y-%m-%dT00:00:00Z")
     assert receipt["first_reward_until"] == (day_2 + ONE_DAY).strftime("%Y-%m-%dT08:00:00Z")
-    assert (during["enrolled"], during["state"], during["tag"]["colour"]) == (True, "sleeping", "yellow")
+    assert (during["enrolled"], during["state"]["code"], during["tag"]["colour"]) == (True, "sleeping", "yellow")
     assert (during["enrolment_id"], during["holdings"]) == (receipt["enrolment_id"], {"SOL": "12.00000000"})
     assert told_by_the_workflow is not None
     live_part = told_by_the_workflow.model_dump(mode="json", exclude={"hold"})
