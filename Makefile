@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test test-fast check golden bench-ledger bench-midnight clean
+.PHONY: help demo run test test-fast check generators golden bench-ledger bench-midnight clean
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -30,6 +30,8 @@ check: $(VENV)/checkers ## Lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 
+generators: $(VENV)/generators/made ## What makes clients of our OpenAPI in Python and, with Node, TypeScript: their tests need it
+
 golden: $(VENV)/installed ## Record golden histories of the stories that have another shape than before
 	@PYTHONPATH=tests $(BIN)/python -m histories.record
 
@@ -53,6 +55,15 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/checkers: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,check,bench]'
+	@touch $@
+
+# An environment of its own, since it needs other versions than the service.
+$(VENV)/generators/made: tests/web/generated/package.json Makefile | $(VENV)/installed
+	@$(BIN)/python -m venv $(VENV)/generators
+	@$(VENV)/generators/bin/python -m pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1
+	@if command -v npm >/dev/null; then \
+		cp tests/web/generated/package.json $(VENV)/generators && \
+		npm install --silent --no-audit --no-fund --no-package-lock --prefix $(VENV)/generators; fi
 	@touch $@
 
 $(VENV)/bench: $(VENV)/installed

@@ -236,7 +236,7 @@ def test_what_the_architecture_quotes_as_seen_is_what_the_code_says() -> None:
         ROOT / "worker.py",
         *(
             file
-            for room in ("commands", "running", "temporal", "workflows")
+            for room in ("commands", "contract", "running", "temporal", "workflows")
             for file in (ROOT / room).glob("*.py")
         ),
     ]

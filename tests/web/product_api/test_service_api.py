@@ -523,7 +523,8 @@ def test_an_account_starts_looks_and_stops_and_repeats_answer_the_same(
     assert (during["enrolment_id"], during["holdings"]) == (receipt["enrolment_id"], {"SOL": "12.00000000"})
     assert told_by_the_workflow is not None
     live_part = told_by_the_workflow.model_dump(mode="json", exclude={"hold"})
-    assert {name: during[name] for name in live_part} == live_part
+    assert {name: during[name] for name in live_part} == live_part | {"state": during["state"]}
+    assert during["state_text"] == live_part["state"]
     assert [end.status_code for end in ends] == [200, 200]
     assert ends[0].json() == ends[1].json()
     assert (ends[0].json()["reason"], ends[0].json()["owed_days"]) == ("moved away", 0)

@@ -9,7 +9,7 @@ from contract.live_status import Blocked
 from ledger.reading.doing import UNKNOWN
 from staking.models import PoolShort, SourceLate
 from web.product_api.state import StateCode, state_in
-from workflows.showing import Held, Idle, Processing, Refused, Sleeping, Starting, State, state_text
+from workflows.showing import Held, Idle, Processing, Refused, Sleeping, Starting, UserState, state_text
 
 DAY = date(2026, 10, 2)
 NOW = datetime(2026, 10, 3, tzinfo=UTC)
@@ -39,7 +39,7 @@ NOW = datetime(2026, 10, 3, tzinfo=UTC)
     ],
 )
 def test_every_state_of_a_workflow_has_its_code(
-    state: State, code: StateCode, parameters: dict[str, list[str]]
+    state: UserState, code: StateCode, parameters: dict[str, list[str]]
 ) -> None:
     found = state_in(state_text(state))
 
