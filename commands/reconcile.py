@@ -184,12 +184,16 @@ def _print(file: Path, compared: Compared, comparison: Comparison) -> None:
     print_totals(compared.totals)
     when = instant_text(compared.boundary)
     what = f"{compared.in_file} balances of {file} and {compared.in_ledger} of the ledger, just before {when}"
-    print_prose(f"{what}: {f'{compared.differences} differ' if compared.differences else 'no difference'}.")
+    print_prose(f"{what}: {_counted(compared.differences)}.")
     for source in compared.late_sources:
         say(
             f"the source {source.name} is complete only through {instant_text(source.complete_through)}, so what "
             "happened between then and the boundary may not be in the ledger yet"
         )
+
+
+def _counted(differences: int) -> str:
+    return "1 difference" if differences == 1 else f"{differences or 'no'} differences"
 
 
 def _sentence(difference: Difference) -> str:

@@ -29,7 +29,7 @@ def test_what_is_exported_is_what_the_ledger_has_at_the_boundary_and_does_not_di
 
     assert exported.out == 'user,asset,balance\nann,SOL,12.00000000\nzoe,"A,B",1.50000000\n'
     assert (compared.code, compared.err) == (0, "")
-    assert compared.out.endswith("just before 2026-01-02 00:00:00 UTC: no difference.\n")
+    assert compared.out.endswith("just before 2026-01-02 00:00:00 UTC: no differences.\n")
     assert alone.json("export", "balances", "--at", "2026-01-03")[0] == {
         "user": "ann",
         "asset": "ADA",
