@@ -2,7 +2,8 @@
 
 Under load a transaction costs more than what it reads: its beginning, each statement and its end are a round trip
 to PostgreSQL or a hand-over to SQLite's thread, and SQLAlchemy puts the text of each statement together anew. Here
-a whole transaction is one message or one hand-over, and the text of each statement is kept.
+a whole transaction is one message or one hand-over, and the text of each statement is kept. Where PostgreSQL may
+keep prepared statements, a connection prepares each once, and a message executes them without planning anything.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any, TypeAlias
 
 from sqlalchemy import SelectBase
@@ -25,6 +27,8 @@ Found: TypeAlias = Sequence[Sequence[Any]]
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()
 _SQLITE: Dialect = sqlite.dialect(paramstyle="named")
 _SEVERAL = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
+_IN_SEVERAL = re.compile(r"(?<!NOT )IN \(__\[POSTCOMPILE_(\w+)\]\)")
+_numbers = count(1)
 
 
 class ReadyStatement:
@@ -32,6 +36,8 @@ class ReadyStatement:
 
     def __init__(self, select: SelectBase) -> None:
         self._select = select
+        self.name = f"ready_{next(_numbers)}"
+        """Of the prepared statement on a connection of this process."""
         self._row: Any = namedtuple("Row", select.selected_columns.keys())  # type: ignore[misc]  # its columns vary
 
     def bound(self, **given: Given) -> "BoundStatement":
@@ -54,6 +60,16 @@ class ReadyStatement:
         compiled = self._select.compile(dialect=_POSTGRESQL)
         own = {name: _words(value, _quoted) for name, value in compiled.params.items() if value is not None}
         return _SEVERAL.sub(r"%(\1)s", str(compiled)), own
+
+    @cached_property
+    def postgresql_preparation(self) -> tuple[str, list[str]]:
+        """What prepares the statement on a connection, and the names of its parameters in their order."""
+        compiled = self._select.compile(dialect=_POSTGRESQL)
+        own = {name: _words(value, _quoted) for name, value in compiled.params.items() if value is not None}
+        names = [name for name in compiled.params if name not in own]
+        places = {name: f"${number}" for number, name in enumerate(names, 1)}
+        text = _IN_SEVERAL.sub(lambda found: _in(found[1], is_given=found[1] in places), str(compiled))
+        return f"PREPARE {self.name} AS {text % (own | places)}", names
 
     @cached_property
     def sqlite_text(self) -> tuple[str, dict[str, Any]]:
@@ -93,6 +109,16 @@ class BoundStatement:
         text, own = self.statement.postgresql_text
         return text % (own | {name: _words(value, literal) for name, value in self.given.items()})
 
+    def execution(self, literal: Callable[[str], str]) -> str:
+        """What executes the statement on a connection that has prepared it."""
+        _, names = self.statement.postgresql_preparation
+        values = [self.given[name] for name in names]
+        words = [
+            _words(value, literal) if isinstance(value, int | str) else f"ARRAY[{_words(value, literal)}]::text[]"
+            for value in values
+        ]
+        return f"EXECUTE {self.statement.name}({', '.join(words)})" if words else f"EXECUTE {self.statement.name}"
+
     def for_sqlite(self) -> tuple[str, dict[str, Any]]:
         """The text and its parameters.
 
@@ -100,6 +126,11 @@ class BoundStatement:
         """
         text, own = self.statement.sqlite_text
         return text, own | {name: _as_one(value) for name, value in self.given.items()}
+
+
+def _in(name: str, *, is_given: bool) -> str:
+    """The test for one of several texts, which are one array where they are given."""
+    return f"= ANY (%({name})s)" if is_given else f"IN (%({name})s)"
 
 
 def _words(value: Given, literal: Callable[[str], str]) -> str:

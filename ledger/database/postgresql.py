@@ -103,12 +103,21 @@ async def read_in_one_go(
     def literal(text: str) -> str:
         return bytes(escaping.escape_literal(text.encode())).decode()
 
-    statements = [each.for_postgresql(literal) for each in asked]
     beginning = _beginning(patience, patience.turn_s, patience.idle_s, reads=True)
+    preparations: list[str] = []
+    if driver.prepare_threshold is None:
+        statements = [each.for_postgresql(literal) for each in asked]
+    else:
+        preparations = driver.preparations_of(asked)
+        beginning += ", set_config('plan_cache_mode', 'force_generic_plan', true)"
+        statements = [each.execution(literal) for each in asked]
     cursor = AsyncCursor[Any](driver)
-    await cursor.execute("; ".join([beginning, *statements, "COMMIT"]).encode(), prepare=False)
+    message = "; ".join([beginning, *preparations, *statements, "COMMIT"])
+    await cursor.execute(message.encode(), prepare=False)
     cursor.nextset()  # after BEGIN
     ((clock, *_),) = await cursor.fetchall()
+    for _ in preparations:
+        cursor.nextset()
     found: list[Found] = []
     for _ in asked:
         cursor.nextset()
@@ -178,6 +187,17 @@ class _SilentNoLonger(DriverConnection[Any]):
     turn_s: float = Patience.turn_s
     answer_s: float = Patience.turn_s
     """How long the other side may be silent before an answer."""
+    _ready_here: set[str] | None = None
+
+    def preparations_of(self, asked: Sequence[BoundStatement]) -> list[str]:
+        """What prepares the statements that this connection has not prepared yet. If that fails, the connection
+        must be closed."""
+        self._ready_here = self._ready_here or set()
+        new = {
+            each.statement.name: each.statement for each in asked if each.statement.name not in self._ready_here
+        }
+        self._ready_here |= new.keys()
+        return [statement.postgresql_preparation[0] for statement in new.values()]
 
     @classmethod
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:

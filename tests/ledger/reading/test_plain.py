@@ -1,15 +1,16 @@
 """The fast reading of plain users gives what a transaction reads, and nobody else is taken for a plain user."""
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
+from in_one_go import InOneGo, reading_in_one_go
 from world import World, at, day
 
 from contract.acts import Act
 from contract.requests import ActRequest
 from ledger.acts import hold, release
 from ledger.corrections import reverse
-from ledger.database.one_go import BoundStatement
 from ledger.programs import program_on
 from ledger.reading.earnings import positions
 from ledger.reading.plain import positions_asked, positions_in, standings_asked, standings_in
@@ -69,16 +70,16 @@ async def users(world: World) -> dict[str, bool]:
     return plain
 
 
-async def in_one_go(world: World, asked: list[BoundStatement]) -> list[Any]:
-    found = await world.ledger.read_in_one_go(*asked)
-    assert found is not None
-    return found
+@pytest.fixture
+async def in_one_go(world: World, tmp_path: Path) -> AsyncGenerator[InOneGo]:
+    async with reading_in_one_go(world, tmp_path) as found:
+        yield found
 
 
 async def test_the_positions_of_plain_users_are_those_that_a_transaction_reads(
-    world: World, users: dict[str, bool]
+    world: World, users: dict[str, bool], in_one_go: InOneGo
 ) -> None:
-    found = positions_in(await in_one_go(world, positions_asked([*users], NOW)), [*users])
+    found = positions_in(await in_one_go(*positions_asked([*users], NOW)), [*users])
     async with world.ledger.read() as connection:
         expected = await positions(connection, [*users], NOW)
 
@@ -87,9 +88,9 @@ async def test_the_positions_of_plain_users_are_those_that_a_transaction_reads(
 
 
 async def test_the_standings_of_plain_users_are_those_that_a_transaction_reads_and_others_are_left_out(
-    world: World, users: dict[str, bool]
+    world: World, users: dict[str, bool], in_one_go: InOneGo
 ) -> None:
-    found = await in_one_go(world, standings_asked([*users], NOW))
+    found = await in_one_go(*standings_asked([*users], NOW))
     async with world.ledger.read() as connection:
         version = await program_on(connection, day_of(NOW))
         expected = await standings_of(world.ledger, connection, [*users], now=NOW)
@@ -103,7 +104,9 @@ async def test_the_standings_of_plain_users_are_those_that_a_transaction_reads_a
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
-async def test_a_day_that_is_over_and_not_closed_makes_a_user_not_plain(world: World, is_behind: bool) -> None:
+async def test_a_day_that_is_over_and_not_closed_makes_a_user_not_plain(
+    world: World, in_one_go: InOneGo, is_behind: bool
+) -> None:
     """The day of the activation is never owed, but must be closed."""
     await world.move("ann", "12", "SOL", at("2026-10-03 10:00"))
     await world.enrol("ann", at("2026-10-03 10:00"))
@@ -112,6 +115,6 @@ async def test_a_day_that_is_over_and_not_closed_makes_a_user_not_plain(world: W
     async with world.ledger.read() as connection:
         version = await program_on(connection, day_of(NOW))
 
-    found = await in_one_go(world, standings_asked(["ann"], NOW))
+    found = await in_one_go(*standings_asked(["ann"], NOW))
 
     assert standings_in(found, ["ann"], version.program, day_of(NOW))["ann"].is_behind == is_behind
