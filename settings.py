@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """The ledger, as a database URL; empty: ledger.db in data_dir."""
     prepared_statements: bool = False
     """Whether PostgreSQL keeps prepared statements for this process: only where no pooler stands between."""
+    events_kept_days: int = Field(default=90, ge=1, le=3_650)
+    """How many days `events prune` keeps events for systems outside."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How a worker or server logs; auto means text on a terminal, and otherwise JSON."""

@@ -17,6 +17,7 @@ from commands import (
     demo,
     enrolment,
     entrance,
+    events,
     export,
     find,
     history,
@@ -117,6 +118,7 @@ app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.withdraw)
 app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.trade)
 app.add_typer(refused_movements.app, name="movements")
 app.add_typer(sources.app, name="sources")
+app.add_typer(events.app, name="events")
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")

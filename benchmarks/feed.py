@@ -84,7 +84,7 @@ async def _measured(database: Database, url: str, users: int, rounds: int, port:
         text, token = new_token("benchmarks", [Scope.MOVE], now=utc_now())
         await add_token(ledger, token, operator="benchmarks")
         names = [f"user-{number}" for number in range(users)]
-        async with _service(url, port, temporal):
+        async with service(url, port, temporal):
             await _feed(port, text, names)  # This opens the users' accounts.
             feeds: list[float] = []
             hot: list[float] = []
@@ -149,7 +149,8 @@ async def _send(port: int, token: str, bodies: list[bytes]) -> None:
 
 
 @asynccontextmanager
-async def _service(url: str, port: int, temporal: str) -> AsyncGenerator[None]:
+async def service(url: str, port: int, temporal: str) -> AsyncGenerator[None]:
+    """`starter.py serve` in a process of its own, until the context is left."""
     with TemporaryDirectory() as folder:
         variables = {
             **os.environ,

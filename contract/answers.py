@@ -17,6 +17,9 @@ from staking.models import (
     SourceLate,
 )
 
+ENDED_BY_OPERATOR = "ended by an operator"
+"""What is shown instead of the operator's reason, which is for colleagues only."""
+
 
 class Receipt(Model):
     """The answer to an activation that was accepted, and the same again to a repeat."""

@@ -10,15 +10,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_words
+from contract.events import ReversedLine, RewardReversed
 from ledger.accounts import OUTSIDE, SPOT
 from ledger.acts import write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
-from ledger.database.schema import accounts, entries, postings
+from ledger.database.schema import accounts, days, entries, postings
 from ledger.entries import Entry, Recorded, read_entry, recorded
 from ledger.errors import NotReversible, UnknownEntry, WrongOwner
 from ledger.journal import Leg, NewEntry, Spot, post
 from ledger.locking import LockedUser, lock_user
 from ledger.movements import check_idempotency_key, counts_from, post_live
+from ledger.outbox import NewEvent, write_events
 from ledger.request_content import RequestContent, find_repeat
 from staking.models import check_user_id
 from staking.money import MAX_ACCOUNT_UNITS, format_amount
@@ -124,7 +126,27 @@ async def _reverse(
         subject=f"entry {entry_id}" if user else f"pool {', '.join(entry.changes)}, entry {entry_id}",
         tell=tell,
     )
+    await _tell_of_a_reversed_reward(connection, entry, reversal, posted)
     return await recorded(connection, posted, already=False)
+
+
+async def _tell_of_a_reversed_reward(
+    connection: AsyncConnection, entry: Entry, reversal: NewEntry, posted: int
+) -> None:
+    day = await connection.scalar(select(days.c.day).where(days.c.entry_id == entry.entry_id))
+    if day is None:
+        return  # it is not of a reward
+    data = RewardReversed(
+        day=day,
+        entry_id=posted,
+        reversed_entry_id=entry.entry_id,
+        lines=[ReversedLine(asset=asset, amount=amount) for asset, amount in sorted(entry.changes.items())],
+        message=reversal.tell,
+    )
+    event = NewEvent(
+        "reward.reversed", reversal.recorded_at, entry.user_id, day, about=str(posted), data=data, entry_id=posted
+    )
+    await write_events(connection, [event])
 
 
 def _check_owner(entry: Entry, of: str | RewardPool) -> None:

@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import Act
-from contract.answers import End, Receipt, Refusal
+from contract.answers import ENDED_BY_OPERATOR, End, Receipt, Refusal
+from contract.events import EnrolmentBegan, EnrolmentEnded
 from contract.requests import EndRequest, EnrolRequest
 from ledger.acts import record_deactivation, write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
@@ -15,6 +16,7 @@ from ledger.database.schema import AnyRow, UtcInstant, acceptances, days, enrolm
 from ledger.errors import BackDatingRefused, ContentDiffers, NotEnrolled
 from ledger.holdings import holdings_before
 from ledger.locking import LockedUser, lock_user
+from ledger.outbox import NewEvent, write_events
 from ledger.programs import first_program_day, program_on
 from staking.days import ONE_DAY, REWARD_WINDOW, day_of, end_of, first_accrual_day, start_of
 from staking.eligibility import refusal_reasons
@@ -71,7 +73,9 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
                     for name, version in accepted.items()
                 ],
             )
-        return _receipt(request.enrolment_id, activated_at)
+        receipt = _receipt(request.enrolment_id, activated_at)
+        await write_events(connection, [_began(request, receipt, now)])
+        return receipt
 
 
 async def reasons_against(
@@ -136,7 +140,9 @@ async def end_enrolment(ledger: Ledger, request: EndRequest) -> End:
             .values(changes)
             .returning(enrolments)
         )
-        return end_of_row(updated.one())
+        end = end_of_row(updated.one())
+        await write_events(connection, [_ended(request.user_id, end, max(request.ended_at, ledger.clock()))])
+        return end
 
 
 async def is_enrolled(connection: AsyncConnection, user_id: str) -> bool:
@@ -174,6 +180,35 @@ def _receipt(enrolment_id: str, activated_at: datetime) -> Receipt:
         first_reward_from=end_of(first_day),
         first_reward_until=end_of(first_day) + REWARD_WINDOW,
     )
+
+
+def _began(request: EnrolRequest, receipt: Receipt, now: datetime) -> NewEvent:
+    activation = request.activation
+    data = EnrolmentBegan(
+        enrolment_id=receipt.enrolment_id,
+        activated_at=receipt.activated_at,
+        first_accrual_day=first_accrual_day(receipt.activated_at),
+        first_reward_from=receipt.first_reward_from,
+        first_reward_until=receipt.first_reward_until,
+        region=activation.region,
+        channel=activation.channel,
+        back_dated=activation.back_dating is not None,
+    )
+    return NewEvent("enrolment.began", now, request.user_id, about=receipt.enrolment_id, data=data)
+
+
+def _ended(user_id: str, end: End, now: datetime) -> NewEvent:
+    """An end may be told again, on an earlier day: so the day is part of what tells it from others."""
+    data = EnrolmentEnded(
+        enrolment_id=end.enrolment_id,
+        ended_at=end.ended_at,
+        last_accrual_day=end.last_accrual_day,
+        owed_days=end.owed_days,
+        reason=ENDED_BY_OPERATOR if end.operator else end.reason,
+        message=end.tell,
+    )
+    about = f"{end.enrolment_id}/{end.last_accrual_day or 'none'}"
+    return NewEvent("enrolment.ended", now, user_id, about=about, data=data)
 
 
 def _row(request: EnrolRequest, activated_at: datetime, now: datetime) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class UnknownSource(LedgerError):
     """There is no source with that name."""
 
 
+class UnknownCursor(LedgerError):
+    """There is no event with the number after which events were asked for."""
+
+
 class LedgerUnavailable(Exception):
     """The database cannot be opened, read or written just now; a retry may mend it."""
 

@@ -11,12 +11,14 @@ from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_words
+from contract.events import AppliedTerms, ProgramApplied
 from ledger.acts import write_act
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.program_memory import ProgramVersion
 from ledger.database.schema import AnyRow, UtcDay, program_versions, users
 from ledger.errors import MisspeltAsset, NoProgram, ProgramRefused, UnknownAsset
 from ledger.locking import lock_all_users
+from ledger.outbox import NewEvent, write_events
 from ledger.spelling import misspelt
 from staking.days import ONE_DAY, day_of
 from staking.program import Program, likeness, other_spelling
@@ -272,7 +274,17 @@ async def _add_versions(
             for added in new
         ]
         await connection.execute(program_versions.insert(), rows)
+        await write_events(connection, [_applied(added) for added in new])
     return new
+
+
+def _applied(added: ProgramVersion) -> NewEvent:
+    terms = {
+        asset: AppliedTerms(minimum=of.minimum, cap=of.cap, apr=of.apr, paused=of.paused)
+        for asset, of in added.program.assets.items()
+    }
+    data = ProgramApplied(version=added.version, effective_from=added.program.effective_from, assets=terms)
+    return NewEvent("program.applied", added.applied_at, about=str(added.version), data=data)
 
 
 def _check_has(assets: Collection[str], program: Program, day: date) -> None:

@@ -24,6 +24,7 @@ class Scope(StrEnum):
     DEACTIVATE = "deactivate"
     DECODE = "decode"
     MOVE = "move"
+    EVENTS = "events"
 
 
 @dataclass(frozen=True)

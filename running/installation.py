@@ -18,6 +18,7 @@ from embedded.temporal_server import EmbeddedServerError, RunningServer, persist
 from ledger.database.engine import Ledger, make_ledger, open_ledger
 from ledger.programs import all_versions, apply_program
 from running.alone import Alone
+from running.delays import telling_of_delays
 from running.options import WorkerOptions
 from running.process import CommandFailed, end_within, now, say, stop_signal
 from running.reporting import ProcessState, reporting
@@ -108,6 +109,7 @@ async def work(asked: Installation) -> None:
             await stack.enter_async_context(watching_workflows(client, meter))
             say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
         await stack.enter_async_context(workers.working())
+        await stack.enter_async_context(telling_of_delays(ledger, now))
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:

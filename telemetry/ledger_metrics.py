@@ -12,6 +12,7 @@ from temporalio.common import MetricMeter
 
 from ledger.database.engine import Ledger
 from ledger.errors import LedgerUnavailable
+from ledger.events.readers import unread_since
 from ledger.reading.fleet import FleetFigures, SourceFigures, fleet_figures
 from staking.models import CreditReceipt, RewardLine
 from telemetry.runtime import LEDGER_BATCH_REQUESTS, LEDGER_TRANSACTION_SECONDS
@@ -92,11 +93,15 @@ class _Gauges:
         self._missing = meter.create_gauge_float(
             "soft_staking_pool_missing_units", "What the pool lacks to pay the days that wait, in 1e-8 tokens"
         )
+        self._unread = meter.create_gauge_float(
+            "soft_staking_unread_event_age_seconds",
+            "Since the oldest event was recorded that a live reader has not had; 0 if each has had all",
+        )
         self._read_at = meter.create_gauge_float(
             "soft_staking_ledger_read_timestamp_seconds", "When these gauges were last read from the ledger"
         )
 
-    def show(self, found: FleetFigures, now: datetime) -> None:
+    def show(self, found: FleetFigures, oldest_unread: datetime | None, now: datetime) -> None:
         for held, owed in (("false", found.owed), ("true", found.owed_to_held)):
             self._owed_days.set(owed.promised_days, {"held": held, "back_dated": "false"})
             self._owed_days.set(owed.back_dated_days, {"held": held, "back_dated": "true"})
@@ -112,6 +117,7 @@ class _Gauges:
             self._days_left.set(pool.days_left, {"asset": asset})
             self._waiting.set(pool.waiting_users, {"asset": asset})
             self._missing.set(float(pool.missing), {"asset": asset})
+        self._unread.set((now - oldest_unread).total_seconds() if oldest_unread else 0)
         self._read_at.set(now.timestamp())
 
     def _show_sources(self, sources: Mapping[str, SourceFigures]) -> None:
@@ -143,7 +149,8 @@ async def _watch(ledger: Ledger, gauges: _Gauges, now: Callable[[], datetime]) -
             instant = now()
             async with asyncio.timeout(_READ_WITHIN_S):
                 found = await fleet_figures(ledger, instant)
-            gauges.show(found, instant)
+                oldest_unread = await unread_since(ledger, now=instant)
+            gauges.show(found, oldest_unread, instant)
         except LedgerUnavailable:
             # The gauges keep their last values, and one of them says when these were read.
             _log.warning("the ledger's gauges could not be read", exc_info=True)

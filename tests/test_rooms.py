@@ -78,6 +78,11 @@ ROOMS = (
         "Whoever asks how a user stands asks here, and gets the same answer.",
     ),
     Room(
+        "ledger/events",
+        "staking contract ledger/errors.py ledger/database ledger ledger/reading",
+        "What is told to systems outside is what was recorded, and never skips what is committed later.",
+    ),
+    Room(
         "ledger/recall.py",
         "contract ledger/database ledger ledger/reading",
         "Only the latest run that was told how its user stands may write for the user.",
@@ -104,7 +109,7 @@ ROOMS = (
     ),
     Room(
         "telemetry",
-        "staking contract settings temporal ledger/errors.py ledger/database ledger/reading",
+        "staking contract settings temporal ledger/errors.py ledger/database ledger/reading ledger/events",
         "What the service reports of itself is in one place, and no other room knows of it.",
     ),
     Room(
@@ -129,7 +134,8 @@ ROOMS = (
     ),
     Room(
         "web/product_api",
-        "staking contract ledger/errors.py ledger/database ledger ledger/reading ledger/feed web web/access",
+        "staking contract ledger/errors.py ledger/database ledger ledger/reading ledger/feed ledger/events web "
+        "web/access",
         "Product services get the same answers as the pages, in a form of their own.",
     ),
     Room(
@@ -144,15 +150,15 @@ ROOMS = (
     ),
     Room(
         "running",
-        "embedded staking contract settings workflows temporal ledger/database ledger activities "
-        "telemetry web web/access web/codec.py web/pages web/app.py",
+        "embedded staking contract settings workflows temporal ledger/errors.py ledger/database ledger "
+        "ledger/events activities telemetry web web/access web/codec.py web/pages web/app.py",
         "A process is put together, watched and stopped here, whichever command began it.",
     ),
     Room(
         "commands",
         "embedded staking contract settings workflows temporal diary ledger/errors.py ledger/database "
-        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/comparing "
-        "ledger/auditing telemetry web web/access web/codec.py web/app.py running",
+        "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/events "
+        "ledger/comparing ledger/auditing telemetry web web/access web/codec.py web/app.py running",
         "A command turns arguments into a call, and an answer into a table or JSON.",
     ),
     Room(

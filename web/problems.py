@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contract.errors import NoAnswer, RequestRefused, ServiceError
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerError, LedgerUnavailable, UnknownCursor
 from staking.models import RefusalReason
 
 _log = logging.getLogger(__name__)
@@ -161,6 +161,10 @@ def _of_ledger_error(error: LedgerError) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "refused", "Refused", str(error))
 
 
+def _of_unknown_cursor(error: UnknownCursor) -> Problem:
+    return Problem(HTTPStatus.GONE, "unknown-cursor", "Unknown cursor", str(error))
+
+
 def _try_again_later(kind: str, title: str, detail: str) -> Problem:
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, kind, title, detail, headers=headers)
@@ -185,6 +189,7 @@ _PROBLEMS: dict[type[Exception], Any] = {
     ServiceError: _of_service_error,
     LedgerUnavailable: _of_ledger_unavailable,
     LedgerError: _of_ledger_error,
+    UnknownCursor: _of_unknown_cursor,
     Exception: _of_defect,
 }
 

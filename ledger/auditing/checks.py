@@ -34,7 +34,7 @@ AMOUNTS = {
     "rewards",
     "too_much",
 }
-FLAGS = {"accrues", "late"}
+FLAGS = {"accrues", "credited_late", "late"}
 INT64_MAX = 2**63 - 1
 
 StoredRow = tuple[Any, ...]
@@ -820,4 +820,48 @@ _ACTS = (
     ),
 )
 
-CHECKS = (*_JOURNAL, *_ONCE, *_CLOSED_DAYS, *_REWARDS, *_RULES, *_COMPLETENESS, *_CORRECTIONS, *_ACTS)
+_AN_HOUR = str(3_600_000_000)
+"""Between what two machines call the same instant, and between two events that were written at once, is less."""
+
+_EVENTS = (
+    Check(
+        "events",
+        "every credit that was told was made, as it was told",
+        "events",
+        ("event_number",),
+        "event {event_number} tells of {day} credited to user {user_id} at {recorded_at}, entry {entry_id}, late: {late}; "
+        "recorded is {credited_at}, entry {credited_entry_id}, late: {credited_late}",
+        """SELECT e.event_number, e.user_id, e.day, e.recorded_at, e.entry_id, e.late,
+                  d.credited_at, d.entry_id AS credited_entry_id, d.late AS credited_late
+           FROM events e LEFT JOIN days d ON d.user_id = e.user_id AND d.day = e.day
+           WHERE e.kind = 'reward.credited'
+             AND (d.credited_at IS DISTINCT FROM e.recorded_at OR d.entry_id IS DISTINCT FROM e.entry_id
+                  OR d.late IS DISTINCT FROM e.late)""",
+    ),
+    Check(
+        "events",
+        "every credit since the oldest one that is still told was told once",
+        "days",
+        ("user_id", "day"),
+        "{day} was credited to user {user_id} at {credited_at}, and was told {times} times",
+        f"""SELECT d.user_id, d.day, d.credited_at, coalesce(t.times, 0) AS times
+            FROM days d
+            LEFT JOIN (SELECT user_id, day, count(*) AS times FROM events WHERE kind = 'reward.credited'
+                       GROUP BY user_id, day) t ON t.user_id = d.user_id AND t.day = d.day
+            WHERE d.credited_at > (SELECT e.recorded_at + {_AN_HOUR} FROM events e WHERE e.event_number = (
+                                       SELECT min(event_number) FROM events WHERE kind = 'reward.credited'))
+              AND coalesce(t.times, 0) <> 1""",
+    ),
+)
+
+CHECKS = (
+    *_JOURNAL,
+    *_ONCE,
+    *_CLOSED_DAYS,
+    *_REWARDS,
+    *_RULES,
+    *_COMPLETENESS,
+    *_CORRECTIONS,
+    *_ACTS,
+    *_EVENTS,
+)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ledger.database import migrations, postgresql, sqlite, urls
 from ledger.database.clocks import problem_of
 from ledger.database.day_queue import Answer, DayQueue, Request
+from ledger.database.event_horizon import EventHorizon
 from ledger.database.item_queue import Item, ItemQueue
 from ledger.database.late_sources import LateSources
 from ledger.database.migrations import Schema, schema_in
@@ -74,6 +75,7 @@ class Ledger:
         self.observer = observer
         self.program_memory = ProgramMemory()
         self.late_sources = LateSources()
+        self.event_horizon = EventHorizon()
         self.has_written = False
         """Whether a transaction that may write was committed."""
 

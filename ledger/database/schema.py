@@ -3,6 +3,7 @@
 Integers, since SQLite and PostgreSQL compute with them alike, exactly, in set-based SQL.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -384,7 +385,7 @@ ACT_KINDS_THAT_NEED_NO_REASON: tuple[ActKind, ...] = (
 )
 
 
-def _among(kinds: tuple[ActKind, ...]) -> str:
+def _among(kinds: Sequence[str]) -> str:
     return ", ".join(f"'{kind}'" for kind in kinds)
 
 
@@ -471,6 +472,53 @@ sources = Table(
     "there close without it.",
 )
 
+EVENT_KINDS = (
+    "enrolment.began",
+    "enrolment.ended",
+    "reward.credited",
+    "reward.reversed",
+    "movement.refused",
+    "program.applied",
+    "day.delayed",
+)
+"""What systems outside are told."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_number", _Id, primary_key=True),
+    Column("kind", _Name, nullable=False),
+    Column("user_id", _Name),
+    Column("day", UtcDay),
+    Column("about", Text),
+    Column("recorded_at", UtcInstant, nullable=False),
+    Column("entry_id", BigInteger),
+    Column("late", Boolean),
+    Column("data", Text),
+    CheckConstraint(f"kind IN ({_among(EVENT_KINDS)})", name="event_kind"),
+    CheckConstraint("(kind = 'reward.credited') = (data IS NULL)", name="event_has_its_data"),
+    comment="What systems outside are told, in this order. The lines of a credit are in rewards.",
+)
+IS_OF_A_DELAYED_DAY = events.c.kind == literal_column("'day.delayed'")
+"""This is literally the condition of the index below, as with IS_OF_THE_SYSTEM."""
+Index(
+    "one_event_of_a_delayed_day",
+    events.c.user_id,
+    events.c.day,
+    unique=True,
+    sqlite_where=IS_OF_A_DELAYED_DAY,
+    postgresql_where=IS_OF_A_DELAYED_DAY,
+)
+
+event_readers = Table(
+    "event_readers",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("read_through", BigInteger, nullable=False),
+    Column("asked_at", UtcInstant, nullable=False),
+    comment="Systems that read events: each has had all of them up to a number.",
+)
+
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)
 
 
@@ -507,6 +555,7 @@ def _refuse(table: Table, action: str, *, when: str = "", why: str) -> None:
 for _table in _WRITTEN_ONCE:
     _refuse(_table, "UPDATE", why=f"{_table.name} are written once")
     _refuse(_table, "DELETE", why=f"{_table.name} are never deleted")
+_refuse(events, "UPDATE", why="events are written once")
 _refuse(days, "UPDATE", when="OLD.credited_at IS NOT NULL", why="a credited day never changes")
 _refuse(days, "DELETE", why="days are never deleted")
 _refuse(users, "UPDATE", when="NEW.closed_through < OLD.closed_through", why="a closed day is never opened again")

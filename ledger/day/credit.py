@@ -11,6 +11,7 @@ from ledger.day.facts import CreditFacts
 from ledger.errors import OutOfOrder
 from ledger.journal import Leg, NewEntry, Spot
 from ledger.locking import LockedUser
+from ledger.outbox import NewEvent
 from staking.day import Credit, check_averages, check_is_accrual_day, credit, credited_before, paid
 from staking.days import end_of
 from staking.models import CreditReceipt, PoolShort
@@ -88,6 +89,17 @@ class Crediting:
             "late": self.credit.late,
             "entry_id": entry_id,
         }
+
+    def event(self, entry_id: int | None) -> NewEvent:
+        """What systems outside are told. Its lines are those of ``rewards``."""
+        return NewEvent(
+            "reward.credited",
+            self.credit.credited_at,
+            self.user.user_id,
+            self.request.rewards.day,
+            entry_id=entry_id,
+            late=self.credit.late,
+        )
 
     def receipt(self, entry_id: int | None) -> CreditReceipt:
         """The answer."""

@@ -24,6 +24,7 @@ from ledger.day.snapshot import Closing
 from ledger.errors import LedgerError, NoProgram
 from ledger.journal import post_to
 from ledger.locking import LockedUser, lock_users
+from ledger.outbox import write_events
 from ledger.programs import program_of_begun_day
 from staking.day import paid
 from staking.days import end_of
@@ -217,6 +218,7 @@ async def _write_credits(
     await insert_rows(connection, rewards, [row for each in creditings.values() for row in each.rewards])
     marks = [each.mark(entry_ids.get(user_id)) for user_id, each in creditings.items()]
     await update_rows(connection, days, marks)
+    await write_events(connection, [each.event(entry_ids.get(user_id)) for user_id, each in creditings.items()])
     return {user_id: each.receipt(entry_ids.get(user_id)) for user_id, each in creditings.items()}
 
 

@@ -10,12 +10,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.acts import check_words
+from contract.events import MovementRefused, RefusedContent
 from ledger.acts import write_act
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, refused_movements, sources
 from ledger.errors import UnknownMovement
 from ledger.feed.deciding import GROUP_REFUSED, INSUFFICIENT_BALANCE, MovementOutcome
 from ledger.feed.reading import Arrived, Reason, SentMovement, sent_in
+from ledger.outbox import NewEvent, write_events
+from staking.models import RefusalReason, check_user_id
 
 _CONTENT_DIFFERS = "content_differs"
 _REFUSED = select(refused_movements.c.movement_id, refused_movements.c.code).where(
@@ -67,6 +70,27 @@ async def keep_refused(
         await connection.execute(_TAKE_OFF, {"ids": fitting})
     if refused:
         await connection.execute(_keep(connection.dialect.name), _rows(refused, now))
+        news = [
+            _refused_event(movement.sent, reason, now)
+            for movement_id, (movement, reason) in refused.items()
+            if waiting.get(movement_id) != reason.code
+        ]
+        await write_events(connection, news)
+
+
+def _refused_event(sent: SentMovement, reason: Reason, now: datetime) -> NewEvent:
+    try:
+        user_id = check_user_id(sent.user)
+    except ValueError:
+        user_id = None
+    # Half a character may have been sent, which cannot be told on in UTF-8.
+    told = {name: value and value.encode(errors="replace").decode() for name, value in sent._asdict().items()}
+    data = MovementRefused(
+        movement=RefusedContent(id=told.pop("movement_id"), **told),
+        reason=RefusalReason(code=reason.code, sentence=reason.sentence.encode(errors="replace").decode()),
+    )
+    about = f"{data.movement.id}/{reason.code}/{now.isoformat()}"
+    return NewEvent("movement.refused", now, user_id, about=about, data=data)
 
 
 _TAKE_OFF = delete(refused_movements).where(refused_movements.c.movement_id.in_(bindparam("ids", expanding=True)))

@@ -40,7 +40,7 @@ TEN_ASSETS = Users("ten", 60, assets=10, movements=10)
 BUSY = Users("busy", 1, movements=10_000)
 TINY = {"program_versions", "sources"}
 """Tables that may be read whole, since a program has only a few versions a year."""
-STATEMENTS_PER_USER_DAY_MAX = 16
+STATEMENTS_PER_USER_DAY_MAX = 17
 STATEMENTS_PER_DEPOSIT_MAX = 10
 
 

@@ -21,6 +21,8 @@ import pytest
 from world import ROOT, World, a_world, program_with
 
 from ledger.day.facts import fixed_snapshots
+from ledger.events.horizon import LOOKS_EVERY_S
+from ledger.events.reading import events_after
 from staking.days import ONE_DAY
 from staking.money import parse_amount
 
@@ -45,12 +47,15 @@ async def test_the_same_work_of_many_processes_is_done_once_and_never_changes(tm
     async with a_world(tmp_path, program=None) as world:
         await world.apply(program_with("2020-01-01", SOL=TERMS, SUI=TERMS))
 
-        said = await _all_do_their_work(tmp_path, seed)
+        work = asyncio.create_task(_all_do_their_work(tmp_path, seed))
+        told = await _told_beside(work, world)
+        said = await work
 
         _check_refusals(said)
         answered = _one_answer_each(said)
         await _check_entries(world, answered)
         await _check_days(world, answered)
+        _check_told(told, answered)
         assert await _balances(world) == _sums(answered)
         audit = await world.audit()
         assert audit.is_clean, [breach for check in audit.checks for breach in check.breaches]
@@ -141,6 +146,36 @@ async def _check_days(world: World, answered: list[Said]) -> None:
 
 def _lines(answered: list[Said]) -> set[str]:
     return {line for said in _of_kind(answered, "import").values() for line in said["lines"]}
+
+
+async def _told_beside(work: asyncio.Task[Any], world: World) -> list[str]:
+    """The events that one reader is given beside the work, from cursor to cursor, by their ids."""
+    cursor, told = 0, list[str]()
+    while True:
+        is_last = work.done()
+        page = await events_after(world.ledger, cursor, limit=5)
+        told += [event.event_id for event in page.events]
+        cursor = page.cursor
+        if is_last and not page.events:
+            return told
+        await asyncio.wait({work}, timeout=LOOKS_EVERY_S)
+
+
+def _check_told(told: list[str], answered: list[Said]) -> None:
+    """Whatever was killed: every credit was told once, each user's in order, and every reversed reward."""
+    told_credits = [event_id for event_id in told if event_id.startswith("reward.credited/")]
+    assert sorted(told_credits) == sorted(
+        f"reward.credited/{said['user']}/{said['request'].split()[-1]}"
+        for said in _of_kind(answered, "credit").values()
+    )
+    for user in {event_id.split("/")[1] for event_id in told_credits}:
+        of_user = [event_id for event_id in told_credits if event_id.split("/")[1] == user]
+        assert of_user == sorted(of_user)
+    rewards = {said["answer"]["entry_id"] for said in _of_kind(answered, "credit").values()}
+    reversals = _of_kind(answered, "reversal").values()
+    assert sorted(event_id for event_id in told if event_id.startswith("reward.reversed/")) == sorted(
+        f"reward.reversed/{said['answer']['entry_id']}" for said in reversals if said["reverses"] in rewards
+    )
 
 
 async def _balances(world: World) -> dict[tuple[str, str], int]:

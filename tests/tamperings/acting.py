@@ -23,6 +23,22 @@ def reward_of(user: str, closed: int) -> str:
     return f"(SELECT min(entry_id) FROM entries WHERE {paid})"
 
 
+def told(user: str, closed: int) -> str:
+    """The event of a credit."""
+    where = f"kind = 'reward.credited' AND user_id = '{user}' AND day = {closed}"
+    return f"(SELECT min(event_number) FROM events WHERE {where})"
+
+
+def telling(
+    user: str, on: str, credited: str, entry_id: str, recorded: str = "none, entry none, late: none"
+) -> str:
+    """The breach of an event that says something else than what is recorded."""
+    return (
+        f"events: event {{told_{user}_{on[-1]}}} tells of {on} credited to user {user} at {credited} "
+        f"00:01:00+00:00, entry {{{entry_id}}}, late: False; recorded is {recorded}"
+    )
+
+
 NAMED = {
     "first": FIRST,
     "first_key": f"(SELECT idempotency_key FROM entries WHERE entry_id = {FIRST})",
@@ -37,6 +53,11 @@ NAMED = {
     "ann_sol": account("ann", "SOL"),
     "bob_sol": account("bob", "SOL"),
     "bob_doge": account("bob", "DOGE"),
+    "told_ann_2": told("ann", DAY_2),
+    "told_bob_2": told("bob", DAY_2),
+    "told_ann_3": told("ann", DAY_3),
+    "told_bob_3": told("bob", DAY_3),
+    "told_bob_5": told("bob", DAY_5),
     "pool_sol": account("pool", "SOL"),
     "pool_doge": account("pool", "DOGE"),
     "outside_sol": account("outside", "SOL"),

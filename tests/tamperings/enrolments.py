@@ -1,6 +1,6 @@
 """Enrolments, and which days they own."""
 
-from tamperings.acting import ANN_SOL_2, DAY_2, DAY_3, DAY_5, NOT_CREDITED, Tampering
+from tamperings.acting import ANN_SOL_2, DAY_2, DAY_3, DAY_5, NOT_CREDITED, Tampering, telling
 
 ENROLMENTS = {
     "an open enrolment twice": Tampering(
@@ -98,6 +98,7 @@ ENROLMENTS = {
                 "complete: user bob has no record of 2026-10-03 for enrolment enrolment of bob, but one "
                 "of the next day"
             ),
+            telling("bob", "2026-10-03", "2026-10-04", "bob_reward_3"),
         ],
     ),
     "a day's lost credit": Tampering(
@@ -112,6 +113,7 @@ ENROLMENTS = {
             "I6: user ann was to get 0.00021369 SOL for 2026-10-02 and got 0.00000000",
             "I6: user ann was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
             "complete: user ann is still owed 2026-10-02, but a later day is closed",
+            telling("ann", "2026-10-02", "2026-10-03", "ann_reward_2"),
         ],
     ),
     "an ended enrolment's lost last day": Tampering(
@@ -131,6 +133,7 @@ ENROLMENTS = {
                 "complete: user ann's enrolment enrolment of ann is not credited its last day, "
                 "2026-10-03, but a later day is closed"
             ),
+            telling("ann", "2026-10-03", "2026-10-04", "ann_reward_3"),
         ],
     ),
     "a lost reward row": Tampering(

@@ -1,6 +1,17 @@
 """Rewards, what they were computed from, and what paid them."""
 
-from tamperings.acting import ANN_SOL_2, DAY_2, DAY_3, DAY_5, DAY_US, Tampering, account, entry, reward_of
+from tamperings.acting import (
+    ANN_SOL_2,
+    DAY_2,
+    DAY_3,
+    DAY_5,
+    DAY_US,
+    Tampering,
+    account,
+    entry,
+    reward_of,
+    telling,
+)
 
 REWARDS = {
     "a reward twice": Tampering(
@@ -64,6 +75,16 @@ REWARDS = {
             "I6: user ann was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
             "I6: user bob was to get 0.00021369 SOL for 2026-10-02 and got 0.00000000",
             "I6: user bob was to get 0.00547945 SUI for 2026-10-02 and got 0.00000000",
+            *(
+                telling(
+                    user,
+                    "2026-10-02",
+                    "2026-10-03",
+                    f"{user}_reward_2",
+                    f"2026-10-03 00:01:00+00:00, entry {{{other}_reward_2}}, late: False",
+                )
+                for user, other in (("ann", "bob"), ("bob", "ann"))
+            ),
         ],
     ),
     "a reward that another paid for": Tampering(
@@ -116,6 +137,13 @@ REWARDS = {
         [f"UPDATE days SET credited_at = credited_at + 86400000000 WHERE user_id = 'bob' AND day = {DAY_5}"],
         [
             ("rule 11: the credit of 2026-10-05 to user bob at 2026-10-07 00:01:00+00:00 says late: False"),
+            telling(
+                "bob",
+                "2026-10-05",
+                "2026-10-06",
+                "bob_reward_5",
+                "2026-10-07 00:01:00+00:00, entry {bob_reward_5}, late: False",
+            ),
         ],
     ),
 }

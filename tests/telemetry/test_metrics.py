@@ -61,6 +61,7 @@ def test_what_an_operator_watches_is_read_from_the_ledger(metrics: Metrics) -> N
         assert metrics.value("soft_staking_owed_days", held=held, back_dated="true") == 0
     assert 0 <= metrics.value("soft_staking_oldest_owed_day_age_seconds") < 8 * 3600
     assert metrics.value("soft_staking_held_users") == 0
+    assert metrics.value("soft_staking_unread_event_age_seconds") == 0
     for tried_again in ("false", "true"):
         assert metrics.value("soft_staking_refused_movements", tried_again=tried_again) == 0
     assert metrics.value("soft_staking_source_behind_seconds", source="wallet") == 24 * 3600

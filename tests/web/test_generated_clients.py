@@ -143,6 +143,8 @@ def ask_everything(api: PythonClient, web: LiveWeb, service: Any, user: str) -> 
     assert api.ask("getAccountRewards", service, user, from_=now.date()).rewards == []
     assert api.ask("getCredits", service, day=now.date()).credits_ == []
     assert api.ask("getReconciliation", service, now.date()).day == now.date()
+    told = api.ask("getEvents", service, limit=1000).events
+    assert {"program.applied", "enrolment.began"} <= {event.type_ for event in told}
     assert api.ask("deactivateAccount", service, user).enrolment_id == receipt.enrolment_id
 
 

@@ -51,6 +51,7 @@ class Bearers:
         Raises Problem for every other request, and if the token is over its limit.
         """
         token = self._counted(request, text, found)
+        request.state.token_id = token.token_id
         if token.scopes.isdisjoint(scopes):
             named = " or ".join(scopes)
             raise Problem(

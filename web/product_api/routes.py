@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from contract.acts import check_text
-from contract.answers import End, Receipt, Refusal
+from contract.answers import ENDED_BY_OPERATOR, End, Receipt, Refusal
 from contract.errors import ServiceError
 from contract.live_status import Blocked, LiveStatus
 from ledger.database.memory import Memory
@@ -32,7 +32,7 @@ from web.access.tokens import token_id_in
 from web.body_limits import route_with_bodies_up_to
 from web.parts import add_part
 from web.problems import Problem, install_problems, problem_responses, refusal
-from web.product_api import day_credits, movements, offer, reconciliation, sources
+from web.product_api import day_credits, events, movements, offer, reconciliation, sources
 from web.product_api.days import Day
 from web.product_api.direct_routes import DirectRoute, PartWithDirectRoutes
 from web.product_api.known_parameters import only_known_parameters
@@ -43,8 +43,6 @@ from web.service import Service
 _PREFIX = "/v1/accounts/{user}/soft-staking"
 _BODY_BYTES_MAX = 65_536
 _PAGE_DAYS_MAX = 366
-ENDED_BY_OPERATOR = "ended by an operator"
-"""What is shown instead of the operator's reason, which is for colleagues only."""
 _END_REASON = (
     "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
     f"`{ENDED_BY_OPERATOR}` if an operator ended it, whose own reason is not shown."
@@ -281,6 +279,7 @@ def install(app: FastAPI, service: Service) -> None:
     part.include_router(reconciliation.routes(service, bearers))
     part.include_router(day_credits.routes(service, bearers))
     part.include_router(offer.routes(service, bearers))
+    part.include_router(events.routes(service, bearers))
     add_part(app, "/v1", part)
 
 

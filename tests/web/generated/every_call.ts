@@ -71,6 +71,8 @@ answered(
   "getReconciliation",
   await client.GET("/v1/reconciliation/{day}", { params: { path: { day: TODAY } } }),
 );
+const events = answered("getEvents", await client.GET("/v1/events", { params: { query: { limit: 1000 } } }));
+expect("an event", events.events.some((event) => event.type === "enrolment.began"), true);
 answered("deactivateAccount", await client.POST("/v1/accounts/{user}/soft-staking/deactivate", { params: user }));
 
 const now = () => ({ timestamp: Date.now(), signature: "" });

@@ -14,6 +14,7 @@ from servers import full_server
 from web_api import NOW, SAPI, LiveWeb, Web, a_live_web, a_web, make_program, make_token
 from world import SHIPPED_PROGRAM, World, at, day
 
+from contract.answers import ENDED_BY_OPERATOR
 from contract.requests import EndRequest
 from ledger.corrections import reverse
 from ledger.database.engine import utc_now
@@ -22,7 +23,6 @@ from ledger.service_tokens import Scope, all_tokens, revoke_token
 from staking.days import ONE_DAY, day_of, end_of
 from temporal.client import SoftStakingClient
 from web.access.tokens import new_token
-from web.product_api.routes import ENDED_BY_OPERATOR
 
 PROBLEM = {"type", "title", "status", "detail", "instance"}
 SHOWN = {"region": "FR", "channel": "web", "documents": SHIPPED_PROGRAM.documents}
@@ -616,6 +616,7 @@ async def test_the_openapi_has_every_endpoint_with_examples(web: Web) -> None:
         *(of("{user}", what) for what in ("activate", "deactivate", "eligibility", "estimate")),
         *(of("{user}", what) for what in ("rewards", "status", "tag")),
         "/v1/credits",
+        "/v1/events",
         "/v1/movements",
         "/v1/program",
         "/v1/reconciliation/{day}",
@@ -631,6 +632,7 @@ async def test_the_openapi_has_every_endpoint_with_examples(web: Web) -> None:
         "SourceAnswer",
         "ReconciliationAnswer",
         "CreditsAnswer",
+        "EventsAnswer",
         "ProgramAnswer",
         "EligibilityAnswer",
         "EstimateAnswer",
@@ -660,6 +662,7 @@ async def test_the_openapi_is_one_that_generators_make_clients_of(web: Web) -> N
         "getAccountStatus",
         "getAccountTag",
         "getCredits",
+        "getEvents",
         "getProgram",
         "getReconciliation",
         "getServerTime",

@@ -1,0 +1,1 @@
+"""Events: what systems outside are told, as they read it."""
