@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     calls_per_minute: int = Field(default=6_000, ge=1)
     """How many calls of a token, or of an address without a valid token, the API for product services allows in
     a minute."""
+    webhook_networks: Networks = ()
+    """Networks that are not public and to which webhooks may be sent all the same, also without TLS."""
     gateway_peers: Networks = ()
     """The gateway that is believed about who asks."""
     gateway_user_header: str = "X-User-Id"

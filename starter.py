@@ -37,6 +37,7 @@ from commands import (
     setup,
     sources,
     tokens,
+    webhooks,
 )
 from commands.arguments import NUMBERS_MAY_BE_NEGATIVE
 from contract.answers import End, Receipt, Refusal
@@ -119,6 +120,7 @@ app.command(context_settings=NUMBERS_MAY_BE_NEGATIVE)(movements.trade)
 app.add_typer(refused_movements.app, name="movements")
 app.add_typer(sources.app, name="sources")
 app.add_typer(events.app, name="events")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")

@@ -79,6 +79,10 @@ class UnknownSource(LedgerError):
     """There is no source with that name."""
 
 
+class UnknownWebhook(LedgerError):
+    """There is no webhook with that id."""
+
+
 class UnknownCursor(LedgerError):
     """There is no event with the number after which events were asked for."""
 

@@ -24,6 +24,7 @@ from running.process import CommandFailed, end_within, now, say, stop_signal
 from running.reporting import ProcessState, reporting
 from running.shell import typed
 from running.supervision import Fleet
+from running.webhooks import delivery_from, keeping_webhooks
 from running.worker import GRACEFUL_SHUTDOWN, build_worker
 from settings import Settings
 from staking.program import Program
@@ -92,6 +93,7 @@ async def work(asked: Installation) -> None:
                 spread=settings.spread,
                 search_attributes=attributes,
                 days_per_run=settings.days_per_run,
+                delivery=delivery_from(ledger, settings),
             )
         )
         health = Health(
@@ -110,6 +112,7 @@ async def work(asked: Installation) -> None:
             say(f"Metrics     http://{asked.metrics}/metrics{_next_ports(asked.processes)}")
         await stack.enter_async_context(workers.working())
         await stack.enter_async_context(telling_of_delays(ledger, now))
+        await stack.enter_async_context(keeping_webhooks(ledger, client))
         if asked.samples:
             await make_samples(ledger, client, now())
         if asked.dev:
@@ -189,6 +192,7 @@ async def work_at_a_place(options: WorkerOptions) -> None:
             spread=settings.spread,
             search_attributes=attributes,
             days_per_run=settings.days_per_run,
+            delivery=delivery_from(ledger, settings),
         )
 
         def state() -> ProcessState:

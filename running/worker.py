@@ -6,13 +6,16 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities import all_activities
+from activities.webhook_steps import WebhookSteps
 from contract.recollection import DAYS_PER_RUN, SearchAttributeUse
 from contract.steps import TASK_QUEUE
 from ledger.database.engine import Ledger
 from running.options import WorkerOptions
 from telemetry.runtime import meter_of
 from telemetry.step_telemetry import StepTelemetry
+from webhooks.delivering import Delivery
 from workflows.soft_staking import SoftStakingWorkflow
+from workflows.webhook import WebhookWorkflow
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
 """The sandbox finds workflow code that is not deterministic: goldens are replayed in it, and many tests run in
@@ -33,6 +36,7 @@ def build_worker(
     spread: timedelta = timedelta(),
     search_attributes: SearchAttributeUse = SearchAttributeUse.NONE,
     days_per_run: int = DAYS_PER_RUN,
+    delivery: Delivery | None = None,
 ) -> Worker:
     """A worker on an open ledger; ``client`` must use the pydantic data converter.
 
@@ -41,11 +45,12 @@ def build_worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[SoftStakingWorkflow],
+        workflows=[SoftStakingWorkflow, WebhookWorkflow],
         workflow_runner=WORKFLOW_RUNNER,
-        activities=all_activities(
-            ledger, spread=spread, search_attributes=search_attributes, days_per_run=days_per_run
-        ),
+        activities=[
+            *all_activities(ledger, spread=spread, search_attributes=search_attributes, days_per_run=days_per_run),
+            *([] if delivery is None else [WebhookSteps(delivery).deliver]),
+        ],
         interceptors=[StepTelemetry(meter_of(client))],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         max_cached_workflows=options.workflows_in_memory,

@@ -103,8 +103,13 @@ ROOMS = (
         "The audit proves what is stored, and trusts nothing of what wrote it.",
     ),
     Room(
+        "webhooks",
+        "contract ledger/errors.py ledger/database ledger/events",
+        "What is sent to addresses outside passes one place, which tests where they lead.",
+    ),
+    Room(
         "activities",
-        "staking contract ledger/errors.py ledger/database ledger ledger/day ledger/recall.py",
+        "staking contract ledger/errors.py ledger/database ledger ledger/day ledger/recall.py webhooks",
         "A step is a call of the ledger, so that the ledger is tested without Temporal.",
     ),
     Room(
@@ -151,14 +156,14 @@ ROOMS = (
     Room(
         "running",
         "embedded staking contract settings workflows temporal ledger/errors.py ledger/database ledger "
-        "ledger/events activities telemetry web web/access web/codec.py web/pages web/app.py",
+        "ledger/events webhooks activities telemetry web web/access web/codec.py web/pages web/app.py",
         "A process is put together, watched and stopped here, whichever command began it.",
     ),
     Room(
         "commands",
         "embedded staking contract settings workflows temporal diary ledger/errors.py ledger/database "
         "ledger/database/migrations ledger ledger/reading ledger/imports ledger/feed ledger/events "
-        "ledger/comparing ledger/auditing telemetry web web/access web/codec.py web/app.py running",
+        "ledger/comparing ledger/auditing webhooks telemetry web web/access web/codec.py web/app.py running",
         "A command turns arguments into a call, and an answer into a table or JSON.",
     ),
     Room(

@@ -779,7 +779,9 @@ _THINGS = """
     UNION ALL SELECT 'key_create/' || api_key FROM api_keys
     UNION ALL SELECT 'key_revoke/' || api_key FROM api_keys WHERE revoked_at IS NOT NULL
     UNION ALL SELECT 'token_create/' || token_id FROM service_tokens
-    UNION ALL SELECT 'token_revoke/' || token_id FROM service_tokens WHERE revoked_at IS NOT NULL"""
+    UNION ALL SELECT 'token_revoke/' || token_id FROM service_tokens WHERE revoked_at IS NOT NULL
+    UNION ALL SELECT 'webhook_add/' || webhook_id FROM webhooks
+    UNION ALL SELECT 'webhook_remove/' || webhook_id FROM webhooks WHERE removed_at IS NOT NULL"""
 """The other things that acts are about."""
 
 _ACTS = (
@@ -815,7 +817,7 @@ _ACTS = (
         "act {act_number} of {operator}, {act_id}, names something that the ledger does not have",
         f"""SELECT act_number, operator, act_id FROM acts
             WHERE kind NOT IN ('hold', 'release', 'retry', 'resume', 'import', 'import_undo', 'movement_dismiss',
-                               'source_release', 'source_remove')
+                               'source_release', 'source_remove', 'webhook_replay')
               AND act_id NOT IN (SELECT act_id FROM ({_DEEDS}) d UNION ALL {_THINGS})""",
     ),
 )

@@ -372,6 +372,9 @@ ActKind: TypeAlias = Literal[
     "movement_dismiss",
     "source_release",
     "source_remove",
+    "webhook_add",
+    "webhook_remove",
+    "webhook_replay",
 ]
 """What operators do: to a user's loop, to balances and pools, to the terms, to feeds, and to keys and tokens."""
 ACT_KINDS_THAT_NEED_NO_REASON: tuple[ActKind, ...] = (
@@ -382,6 +385,8 @@ ACT_KINDS_THAT_NEED_NO_REASON: tuple[ActKind, ...] = (
     "token_create",
     "token_revoke",
     "import",
+    "webhook_add",
+    "webhook_remove",
 )
 
 
@@ -517,6 +522,21 @@ event_readers = Table(
     Column("read_through", BigInteger, nullable=False),
     Column("asked_at", UtcInstant, nullable=False),
     comment="Systems that read events: each has had all of them up to a number.",
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", _Name, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("created_at", UtcInstant, nullable=False),
+    Column("failing_since", UtcInstant),
+    Column("tries", BigInteger, nullable=False),
+    Column("last_error", Text),
+    Column("removed_at", UtcInstant),
+    comment="Addresses to which events are sent. How far each is stands in event_readers.",
 )
 
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)

@@ -12,8 +12,14 @@ from ledger.database.schema import event_readers, events, service_tokens
 
 TOKEN = "token "
 """How the name of a reader begins that reads with a token; its id follows."""
+_WEBHOOK = "webhook "
 LIVE_FOR = timedelta(days=30)
 """A reader that has asked for nothing for so long is not waited for any more."""
+
+
+def reader_of(webhook_id: str) -> str:
+    """The name under which a webhook is a reader."""
+    return f"{_WEBHOOK}{webhook_id}"
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     for source in ("wallet", "w" * 64):
         shell.json("sources", "complete", source, "2026-10-02T00:00:00Z")
     shell.json("sources", "release", "wallet", "--reason", REASON)
+    shell.json("webhooks", "add", "https://93.184.215.14/events", "--type", "reward.credited")
+    shell.json("webhooks", "add", f"https://93.184.215.14/{'e' * 60}")
     return shell
 
 
@@ -340,6 +342,18 @@ def source_rows(answer: Any) -> Rows:
     ]
 
 
+def webhook_rows(answer: Any) -> Rows:
+    return [
+        {
+            "id": webhook["id"],
+            "url": webhook["url"],
+            "types": ", ".join(webhook["types"]) or "all",
+            "delivered": webhook["delivered_through"],
+        }
+        for webhook in answer
+    ]
+
+
 def total_rows(answer: Any) -> Rows:
     return answer["totals"]
 
@@ -377,6 +391,7 @@ TABLES = [
     Table(("movements", "refused"), {"refused_movements.refused"}, refused_movement_rows),
     Table(("sources", "list"), {"sources.list_"}, source_rows),
     Table(("reconcile", "balances.csv", "--at", str(utc_today())), {"reconcile.print_totals"}, total_rows),
+    Table(("webhooks", "list"), {"webhooks.list_"}, webhook_rows),
     Table(("tokens", "list"), {"tokens.list_"}, token_rows),
     Table(("payload-keys", "list"), {"payload_keys.list_"}, lambda answer: answer),
 ]
