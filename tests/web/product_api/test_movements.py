@@ -28,11 +28,6 @@ def movement(key: str, amount: str = "12", **more: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def web(world: World, tmp_path: Path) -> Web:
-    return await a_web(world, tmp_path)
-
-
-@pytest.fixture
 async def wallet(web: Web) -> dict[str, str]:
     return await make_token(web.world, Scope.MOVE)
 

@@ -1,19 +1,12 @@
 """PUT /v1/sources/{name}, GET /v1/sources: up to which instant sources have sent everything."""
 
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from web_api import NOW, Web, a_web, make_token
-from world import World
+from web_api import NOW, Web, make_token
 
 from ledger.service_tokens import Scope
-
-
-@pytest.fixture
-async def web(world: World, tmp_path: Path) -> Web:
-    return await a_web(world, tmp_path)
 
 
 @pytest.fixture

@@ -4,18 +4,18 @@ safe."""
 from datetime import timedelta
 from pathlib import Path
 
+from product_service import SHOWN
 from servers import full_server
 from unsteady import a_way_to, impatient
 from visitor import Page, a_site, a_visitor
 from web_api import a_web, make_program, make_token
-from world import SHIPPED_PROGRAM, World, at
+from world import World, at
 
 from contract.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from ledger.service_tokens import Scope
 from temporal.client import SoftStakingClient
 
 SHORT = timedelta(seconds=0.5)
-SHOWN = {"region": "FR", "channel": "web", "documents": dict(SHIPPED_PROGRAM.documents)}
 
 
 async def test_a_broken_connection_to_temporal_is_no_refusal_on_any_face(world: World, tmp_path: Path) -> None:
