@@ -1,8 +1,6 @@
 """What operators do to a user, and which texts they may give. Instants are UTC."""
 
-from staking.models import Instant, Model, Reason
-
-TEXT_LENGTH_MAX = 500
+from staking.models import REASON_LENGTH_MAX, Instant, Model, Reason
 
 
 class Act(Model):
@@ -28,8 +26,8 @@ class Hold(Model):
 
 def check_text(what: str, text: str) -> str:
     """A reason or an operator's name as it came. Raises ValueError unless it is 1 to 500 characters of text."""
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX or text.isspace():
-        raise ValueError(f"the {what} has 1 to {TEXT_LENGTH_MAX} characters, this one has {len(text.strip())}")
+    if not 1 <= len(text) <= REASON_LENGTH_MAX or text.isspace():
+        raise ValueError(f"the {what} has 1 to {REASON_LENGTH_MAX} characters, this one has {len(text.strip())}")
     if not all(character.isprintable() or character.isspace() for character in text):
         raise ValueError(f"the {what} has characters that are no text")
     return text

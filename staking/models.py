@@ -11,12 +11,15 @@ from staking.money import Units
 from staking.program import AppVersion, RegionCode
 from staking.rewards import Outcome
 
-_USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a whole user id must match."""
+REASON_LENGTH_MAX = 500
+"""Characters of a reason, of an operator's name, and of a text for the user; each has at least one."""
 
 
 def check_user_id(text: str) -> str:
     """A user id as it came. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
-    if not _USER_ID.fullmatch(text):
+    if not USER_ID.fullmatch(text):
         shown = text if len(text) <= 70 else f"{text[:67]}…"
         raise ValueError(f"{shown!r} is not a user id: 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'")
     return text
@@ -24,7 +27,7 @@ def check_user_id(text: str) -> str:
 
 UserId = Annotated[str, AfterValidator(check_user_id)]
 Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
-Reason = Annotated[str, Field(min_length=1, max_length=500)]
+Reason = Annotated[str, Field(min_length=1, max_length=REASON_LENGTH_MAX)]
 
 
 class Model(BaseModel):

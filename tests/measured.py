@@ -93,7 +93,7 @@ async def a_measured_service(
             runtime=runtime,
             interceptors=interceptors,
         )
-        service = StakingService(world, client, environment)
+        service = StakingService(world, client, environment=environment)
         try:
             yield service
         finally:

@@ -52,9 +52,17 @@ def numbers(lines: list[StatementLine]) -> list[tuple[Decimal, Decimal]]:
 
 
 class StakingService:
-    """The service of one user, ``ann``, with short methods."""
+    """The service of one user, with short methods."""
 
-    def __init__(self, world: World, client: Client, environment: WorkflowEnvironment | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        client: Client,
+        *,
+        environment: WorkflowEnvironment | None = None,
+        user: str = "ann",
+    ) -> None:
+        self.user = user
         self.world = world
         self.temporal = client
         self.client = SoftStakingClient(client, timeout=PATIENCE)
@@ -153,19 +161,19 @@ class StakingService:
         return answer
 
     async def answer_to(self, asked: Activation) -> Receipt | Refusal:
-        return await send_activation(self.temporal, "ann", asked, timeout=PATIENCE)
+        return await send_activation(self.temporal, self.user, asked, timeout=PATIENCE)
 
     async def deposit(self, tokens: str = "12", asset: str = "SOL", when: datetime | None = None) -> None:
         """Deposits at an instant; without one, an hour ago."""
-        await self.world.move("ann", tokens, asset, when or await self.now() - timedelta(hours=1))
+        await self.world.move(self.user, tokens, asset, when or await self.now() - timedelta(hours=1))
 
     async def deactivate(self) -> End:
-        return await self.client.deactivate("ann")
+        return await self.client.deactivate(self.user)
 
     # What the ledger then has.
 
     async def statement(self) -> list[StatementLine]:
-        return await self.world.statement("ann")
+        return await self.world.statement(self.user)
 
     async def credited_through(self, day: date) -> list[StatementLine]:
         """Waits until a day is credited, and returns the statement."""
@@ -178,13 +186,16 @@ class StakingService:
 
     async def closed_days(self) -> list[date]:
         async with self.world.ledger.read() as connection:
-            rows = await connection.execute(select(days.c.day).where(days.c.user_id == "ann").order_by(days.c.day))
+            rows = await connection.execute(
+                select(days.c.day).where(days.c.user_id == self.user).order_by(days.c.day)
+            )
             return list(rows.scalars())
 
     async def closed_through(self, day: date) -> None:
         async def look() -> bool:
             async with self.world.ledger.read() as connection:
-                last = await connection.scalar(select(func.max(days.c.day, type_=UtcDay())))
+                of_user = days.c.user_id == self.user
+                last = await connection.scalar(select(func.max(days.c.day, type_=UtcDay())).where(of_user))
             return last is not None and last >= day
 
         await eventually(look)
@@ -194,7 +205,7 @@ class StakingService:
             return await connection.scalar(select(func.count()).select_from(enrolments)) or 0
 
     async def state(self) -> str | None:
-        status = await self.client.status("ann")
+        status = await self.client.status(self.user)
         return status and status.state
 
     async def reaches_state(self, state: str) -> None:
@@ -212,7 +223,7 @@ class StakingService:
 
     @property
     def workflow(self) -> WorkflowHandle[SoftStakingWorkflow, None]:
-        return self.temporal.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id("ann"))
+        return self.temporal.get_workflow_handle_for(SoftStakingWorkflow.run, workflow_id(self.user))
 
     async def workflow_status(self) -> WorkflowExecutionStatus | None:
         return (await self.workflow.describe()).status
@@ -226,13 +237,10 @@ class StakingService:
 
     async def runs(self) -> list[list[HistoryEvent]]:
         """The history of each run that the latest one continues, oldest first."""
-        return await self.runs_of("ann")
-
-    async def runs_of(self, user: str) -> list[list[HistoryEvent]]:
         found: list[list[HistoryEvent]] = []
         run_id: str | None = None
         while run_id != "":
-            handle = self.temporal.get_workflow_handle(workflow_id(user), run_id=run_id)
+            handle = self.temporal.get_workflow_handle(workflow_id(self.user), run_id=run_id)
             events = list((await handle.fetch_history()).events)
             found.insert(0, events)
             run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
@@ -243,7 +251,7 @@ class StakingService:
 async def a_service(world: World) -> AsyncGenerator[StakingService]:
     """The service on a time-skipping server, without a worker."""
     async with time_skipping() as environment:
-        service = StakingService(world, environment.client, environment)
+        service = StakingService(world, environment.client, environment=environment)
         try:
             yield service
         finally:

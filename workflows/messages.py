@@ -1,19 +1,23 @@
-"""What others ask of a user's run, and how it answers. The daily loop is built on this: ``soft_staking.py``."""
+"""What others ask of a user's run, and how it answers. The daily loop is built on this: ``soft_staking.py``.
 
-import asyncio
+What the run knows of its user is in ``user_run.py``.
+"""
+
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from workflows.user_run import UserRun, refused
+
 with workflow.unsafe.imports_passed_through():
     from contract.acts import Act, Hold
     from contract.answers import End, Receipt, Refusal
     from contract.live_status import LiveStatus
-    from contract.recollection import Noted, Recollection, SearchAttributeUse
+    from contract.recollection import SearchAttributeUse
     from contract.requests import ActRequest, EndRequest, EnrolRequest
     from contract.steps import (
         END_ENROLMENT,
@@ -28,36 +32,17 @@ with workflow.unsafe.imports_passed_through():
         Step,
     )
     from staking.days import ONE_DAY, day_of
-    from staking.models import Activation
-    from workflows import search_attributes, showing, summaries
-    from workflows.executing import NotAtOnce, execute, execute_at_once, message_of, type_of
-    from workflows.showing import LoopState, Starting
+    from staking.models import REASON_LENGTH_MAX, Activation
+    from workflows import showing, summaries
+    from workflows.executing import message_of, type_of
 
-REASON_LENGTH_MAX = 500
 _Told = TypeVar("_Told")
 _FIRST_TASK_HISTORY_LENGTH = 3
 """Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
 
-class Messages:
-    """The messages of a user's run, what the run knows of the user, and how it publishes that.
-
-    The run answers one message after the other.
-    """
-
-    def __init__(self, user_id: str, carried: Recollection | None) -> None:
-        self._user_id = user_id
-        self._user = carried or Recollection(noted=Noted())
-        if self._user.noted is None:
-            shown = workflow.info().typed_search_attributes
-            self._user = self._user.with_noted(search_attributes.noted_before(self._user, shown))
-        self._state: LoopState = Starting()
-        self._found_elsewhere = False
-        """A recall has found that the ledger does not stand where the loop believed."""
-        self._is_ready = carried is not None
-        self._was_told_something = carried is not None
-        self._was_refused = False
-        self._one_message_at_a_time = asyncio.Lock()
+class Messages(UserRun):
+    """The messages of a user's run. The run answers one message after the other."""
 
     @workflow.update
     async def activate(self, activation: Activation) -> Receipt | Refusal:
@@ -244,52 +229,6 @@ class Messages:
             if is_cancelled_exception(error):
                 raise
             raise refused(message_of(error), type_of(error)) from error
-
-    # What the messages and the loop share.
-
-    async def _execute(
-        self, step: Step[Request, Answer], request: Request, summary: str, *, at_once: bool = False
-    ) -> Answer:
-        if at_once:
-            with suppress(NotAtOnce):
-                return await execute_at_once(step, request, summary)
-        self._publish(details_only=True)
-        return await execute(step, request, summary)
-
-    async def _recall_since(self, generation: int) -> None:
-        """Asks the ledger how the user stands, unless a message has done so since that recollection."""
-        async with self._one_message_at_a_time:
-            if self._user.generation == generation:
-                await self._recall_again()
-
-    async def _recall_again(self) -> None:
-        self._take_over(await self._execute(RECALL, self._user_id, "where the ledger stands"))
-        self._publish()
-
-    def _take_over(self, recalled: Recollection) -> None:
-        """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
-        self._found_elsewhere |= recalled.differs_for_the_loop(self._user)
-        self._user = self._user.superseded_by(recalled)
-
-    def _publish(self, *, details_only: bool = False, anew: bool = False) -> None:
-        """Shows operators how the user stands: in the current details, and in the search attributes.
-
-        Writing search attributes is an event of the history. So only those that have changed are written, or all
-        of them where ``anew`` is true, and what soon passes by itself is shown in the details only.
-        """
-        workflow.set_current_details(showing.current_details(self._user_id, self._user, self._state))
-        if details_only:
-            return
-        before, after = self._user.noted or Noted(), showing.to_note(self._user, self._state)
-        changes = search_attributes.changes(before, after, anew=anew)
-        if changes:
-            workflow.upsert_search_attributes(changes)  # pyright: ignore[reportUnknownMemberType]  # the SDK's is untyped
-            self._user = self._user.with_noted(after)
-
-
-def refused(message: str, type_name: str) -> ApplicationError:
-    """The failure of a message, or of a whole run, that no repetition mends; ``message`` is for who asked."""
-    return ApplicationError(message, type=type_name, non_retryable=True)
 
 
 def _act_text(act: Act) -> str:

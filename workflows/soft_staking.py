@@ -1,7 +1,7 @@
 """Soft Staking, one workflow per user: sleep until the boundary, snapshot, compute, credit, and again.
 
 What others may ask of a run is in ``messages.py``, all but ``retry``, which only the loop understands. What a run
-shows of itself is in ``showing.py``.
+knows of its user is in ``user_run.py``, and what it shows of itself is computed in ``showing.py``.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from workflows.messages import Messages, refused
+from workflows.messages import Messages
+from workflows.user_run import refused
 
 with workflow.unsafe.imports_passed_through():
     from contract.acts import Act

@@ -21,7 +21,8 @@ from ledger.feed.retrying import retry_for_balance
 from ledger.movements import CLOCKS_DIFFER_BY_MAX
 from staking.days import day_of, end_of, in_utc, start_of
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a whole name of a source must match."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Source:
 
 def check_source_name(text: str) -> str:
     """Returns a source's name as it is. Raises ValueError unless it is 1 to 64 of A–Z a–z 0–9 . _ -"""
-    if not _NAME.fullmatch(text):
+    if not SOURCE_NAME.fullmatch(text):
         shown = text if len(text) <= 70 else f"{text[:67]}…"
         raise ValueError(
             f"{shown!r} is no name of a source: 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"

@@ -317,7 +317,7 @@ async def histories_of(story: Story) -> dict[str, History]:
     """Runs a story and returns the history of each of its runs, by name."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(Path(folder), program=None) as world, time_skipping() as environment:
-            service = Storyteller(world, environment.client, environment)
+            service = Storyteller(world, environment.client, environment=environment)
             service.story = story
             await service.register_search_attributes()
             await world.apply(SHIPPED_PROGRAM)

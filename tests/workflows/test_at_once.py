@@ -334,7 +334,7 @@ async def test_a_worker_that_keeps_nobody_in_memory_pushes_nobody_out_in_the_mid
             asked = [send_activation(client, user, yesterday, timeout=PATIENCE) for user in users]
             assert all(isinstance(receipt, Receipt) for receipt in await asyncio.gather(*asked))
             for user in users:
-                await StakingService(world, client, user).reaches_state("sleeping")
+                await StakingService(world, client, user=user).reaches_state("sleeping")
     assert executed == Counter(users)
 
 

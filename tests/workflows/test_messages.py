@@ -15,8 +15,8 @@ from world import SHIPPED_PROGRAM
 from contract.errors import RequestRefused
 from contract.steps import TASK_QUEUE, WORKFLOW_TYPE, workflow_id
 from staking.days import ONE_DAY, day_of
+from staking.models import REASON_LENGTH_MAX
 from temporal.client import SoftStakingClient
-from workflows.messages import REASON_LENGTH_MAX
 
 HOUR = timedelta(hours=1)
 WELL_FORMED = {"region": "FR", "channel": "web", "documents": SHIPPED_PROGRAM.documents}

@@ -122,7 +122,7 @@ class Fleet:
 
     async def writes(self, user: str) -> int:
         """How many events of the user's runs are search attributes."""
-        runs = await StakingService(self.world, self.temporal).runs_of(user)
+        runs = await StakingService(self.world, self.temporal, user=user).runs()
         kind = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
         return sum(event.event_type == kind for run in runs for event in run)
 
@@ -253,7 +253,7 @@ async def test_a_run_that_continues_another_keeps_its_attributes_and_a_life_writ
     await fleet.reaches("old", "sleeping")
     found = await fleet.is_found("old", Filter(state=EARNING, region="FR"))
     assert (found.is_held, found.workflow) == (False, "running")
-    assert len(await StakingService(fleet.world, fleet.temporal).runs_of("old")) > 1
+    assert len(await StakingService(fleet.world, fleet.temporal, user="old").runs()) > 1
 
     await fleet.client.deactivate("old")
     await fleet.is_found("old", Filter(state=ENDED))

@@ -1,6 +1,5 @@
 """The API for product services: /v1/accounts/{user}/soft-staking, with bearer tokens and problem details."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from http import HTTPStatus
@@ -24,7 +23,7 @@ from ledger.reading.standing import Standing, TagColour, standing_of, standings_
 from ledger.reading.statements import StatementLine, first_credited_day, statement
 from ledger.service_tokens import Scope, ServiceToken, still_in_use_asked, tokens_in_use
 from staking.days import ONE_DAY, day_of
-from staking.models import Instant, Model, UserId
+from staking.models import REASON_LENGTH_MAX, USER_ID, Instant, Model, UserId
 from staking.money import Units
 from staking.rewards import Outcome
 from web.access.bearer import Bearers
@@ -47,7 +46,6 @@ _END_REASON = (
     "The reason that was given with `deactivate`, or `region_restricted:` and the region; "
     f"`{ENDED_BY_OPERATOR}` if an operator ended it, whose own reason is not shown."
 )
-_USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def _reason(text: str) -> str:
@@ -56,7 +54,7 @@ def _reason(text: str) -> str:
 
 User = Annotated[
     UserId,
-    Path(description="The user's opaque id.", pattern=f"^{_USER_ID.pattern}$", examples=["1001"]),
+    Path(description="The user's opaque id.", pattern=f"^{USER_ID.pattern}$", examples=["1001"]),
 ]
 
 
@@ -84,7 +82,7 @@ class DeactivationRequest(Model):
     reason: Annotated[str, AfterValidator(_reason)] = Field(
         default="asked by the user",
         min_length=1,
-        max_length=500,
+        max_length=REASON_LENGTH_MAX,
         description="The reason, which is recorded with the enrolment.",
     )
 
@@ -462,7 +460,7 @@ class _Direct:
         """They stand before the routes that answer the same for every request, and that appear in the OpenAPI."""
         answers = {"status": self._accounts.status_of, "tag": self._accounts.tag_of}
         return [
-            DirectRoute(route, self._endpoint(answers[name]), user=_USER_ID)
+            DirectRoute(route, self._endpoint(answers[name]), user=USER_ID)
             for route in router.routes
             if isinstance(route, APIRoute) and (name := route.path.removeprefix(f"{_PREFIX}/")) in answers
         ]

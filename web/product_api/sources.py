@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ledger.feed.sources import Source, all_sources, tell_complete
+from ledger.feed.sources import SOURCE_NAME, Source, all_sources, tell_complete
 from ledger.service_tokens import Scope
 from staking.models import Instant, Model
 from web.access.bearer import Bearers
@@ -18,7 +18,7 @@ from web.service import Service
 _BODY_BYTES_MAX = 65_536
 SourceName = Annotated[
     str,
-    Path(description="The source's name, your own.", pattern="^[A-Za-z0-9._-]{1,64}$", examples=["wallet"]),
+    Path(description="The source's name, your own.", pattern=f"^{SOURCE_NAME.pattern}$", examples=["wallet"]),
 ]
 
 
