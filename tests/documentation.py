@@ -1,6 +1,7 @@
 """The pages of the documentation, and what tests read in them."""
 
 import re
+import shlex
 from pathlib import Path
 
 from world import ROOT
@@ -8,6 +9,7 @@ from world import ROOT
 README = ROOT / "README.md"
 RULES = ROOT / "docs" / "rules.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CONNECT = ROOT / "docs" / "connect.md"
 RUNNING = ROOT / "docs" / "running-workers.md"
 HTTP_API = ROOT / "docs" / "http-api.md"
 TERMINOLOGY = ROOT / "docs" / "terminology.md"
@@ -20,6 +22,22 @@ TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 def fenced(page: Path, language: str) -> list[str]:
     """The code blocks of a page in a language."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```$", TEXT[page], flags=re.M | re.S)
+
+
+def commands_in(block: str) -> list[list[str]]:
+    """The arguments of each command of a block that is to be typed."""
+    lines = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
+    assert all(line[:2] == [".venv/bin/python", "starter.py"] for line in lines), block
+    return [line[2:] for line in lines]
+
+
+def make_run() -> list[str]:
+    """What `make run` gives to worker.py."""
+    recipe = re.search(
+        r"^run:.*\n\t@\$\(BIN\)/python worker\.py --dev (.*)$", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert recipe is not None
+    return shlex.split(recipe[1])
 
 
 def slug(heading: str) -> str:

@@ -1,7 +1,6 @@
 """The commands of the README, and those of the runbook that need no trouble, are run on what `make run` gives."""
 
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from commandline import Answer, CommandLine, Installation, stopped
+from documentation import commands_in, make_run
 from polling import wait_until
 from world import ROOT
 
@@ -46,21 +46,6 @@ def place(tmp_path: Path) -> Iterator[Installation]:
 @pytest.fixture
 def cli(place: Installation) -> CommandLine:
     return CommandLine(place.folder, **place.variables)
-
-
-def make_run() -> list[str]:
-    """What `make run` gives to worker.py."""
-    recipe = re.search(
-        r"^run:.*\n\t@\$\(BIN\)/python worker\.py --dev (.*)$", (ROOT / "Makefile").read_text(), re.M
-    )
-    assert recipe is not None
-    return shlex.split(recipe[1])
-
-
-def commands_in(block: str) -> list[list[str]]:
-    lines = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
-    assert all(line[:2] == [".venv/bin/python", "starter.py"] for line in lines), block
-    return [line[2:] for line in lines]
 
 
 def section(title: str) -> str:

@@ -31,6 +31,7 @@ class Room:
 
 ROOMS = (
     Room("commands/starting.py", "", "A Python that is too old, or lacks every package, can read it and says so."),
+    Room("examples/exchange", "", "An exchange's own programs know nothing of our code, and speak HTTP."),
     Room("embedded", "", "It knows processes and ports, so that a process ends well whatever else is broken."),
     Room("staking", "", "An auditor reads the rules alone, and the sandbox of workflows may load them."),
     Room("contract", "staking", "What crosses Temporal says what the rules mean, and nothing of how it is done."),
