@@ -7,6 +7,7 @@ from typing import TypeAlias
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.database.among import Among
 from ledger.database.rows import insert_missing
 from ledger.database.schema import IS_OF_THE_SYSTEM, accounts
 from ledger.errors import AccountFull, InsufficientBalance
@@ -95,8 +96,8 @@ async def find_accounts(connection: AsyncConnection, wanted: set[AccountKey]) ->
 
 
 _SPOT_ACCOUNTS = select(accounts.c.account_id, accounts.c.user_id, accounts.c.asset, accounts.c.balance).where(
-    accounts.c.user_id.in_(bindparam("user_ids", expanding=True)),
-    accounts.c.asset.in_(bindparam("assets", expanding=True)),
+    Among(accounts.c.user_id, "user_ids"),
+    Among(accounts.c.asset, "assets"),
 )
 
 
@@ -115,7 +116,7 @@ _SYSTEM_ACCOUNTS = (
     .where(
         IS_OF_THE_SYSTEM,
         accounts.c.kind == bindparam("kind"),
-        accounts.c.asset.in_(bindparam("assets", expanding=True)),
+        Among(accounts.c.asset, "assets"),
         accounts.c.shard == 0,
     )
     .order_by(accounts.c.account_id)

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import FencedRequest
+from ledger.database.among import Among
 from ledger.database.rows import insert_missing
 from ledger.database.schema import AnyRow, users
 from ledger.errors import LedgerRestored, Superseded
@@ -53,7 +54,7 @@ class LockedUser:
 
 _LOCK_USERS = (
     select(users.c.user_id, users.c.closed_through, users.c.latest_effective_at, users.c.generation)
-    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
+    .where(Among(users.c.user_id, "user_ids"))
     .order_by(users.c.user_id)
     # This lock does not block the foreign keys to the row, which every entry of the user checks.
     .with_for_update(key_share=True)

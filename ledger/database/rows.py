@@ -156,13 +156,14 @@ def literals_of(
     if len(same) == len(names):
         same.pop()  # one array must show how many rows there are
     given: dict[str, Stored] = {
-        name: values[0] if name in same else _literal(values, is_text=name in texts)
+        name: values[0] if name in same else array_literal(values, is_text=name in texts)
         for name, values in columns.items()
     }
     return tuple(same), given
 
 
-def _literal(values: Sequence[Stored], *, is_text: bool) -> str:
+def array_literal(values: Sequence[Stored], *, is_text: bool) -> str:
+    """The text of an array in PostgreSQL."""
     if is_text:
         written = {value: _quoted(value) for value in set(values)}
         return f"{{{','.join([written[value] for value in values])}}}"

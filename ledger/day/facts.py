@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, SnapshotRequest
 from ledger.accounts import SPOT, Account, AccountKey
+from ledger.database.among import Among
 from ledger.database.program_memory import ProgramVersion
 from ledger.database.schema import (
     UtcInstant,
@@ -64,13 +65,13 @@ _CLOSING = (
         enrolments,
         and_(
             enrolments.c.user_id == users.c.user_id,
-            enrolments.c.enrolment_id.in_(bindparam("enrolment_ids", expanding=True)),
+            Among(enrolments.c.enrolment_id, "enrolment_ids"),
         ),
     )
     .outerjoin(_that_day, and_(_that_day.c.user_id == users.c.user_id, _that_day.c.day == bindparam("day")))
     .outerjoin(_before, and_(_before.c.user_id == users.c.user_id, _before.c.day == bindparam("day_before")))
     .outerjoin(_enrolment_before, _enrolment_before.c.enrolment_id == _before.c.enrolment_id)
-    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
+    .where(Among(users.c.user_id, "user_ids"))
 )
 
 
@@ -171,12 +172,12 @@ _OPENINGS_AND_MOVEMENTS = union_all(
     select(accounts.c.user_id, accounts.c.asset, postings.c.effective_at, postings.c.amount)
     .join_from(accounts, postings, postings.c.account_id == accounts.c.account_id)
     .where(
-        accounts.c.user_id.in_(bindparam("user_ids", expanding=True)),
+        Among(accounts.c.user_id, "user_ids"),
         postings.c.effective_at >= bindparam("start"),
         postings.c.effective_at < bindparam("end"),
     ),
     select(snapshots.c.user_id, snapshots.c.asset, _NO_INSTANT, snapshots.c.closing).where(
-        snapshots.c.user_id.in_(bindparam("user_ids", expanding=True)), snapshots.c.day == bindparam("day_before")
+        Among(snapshots.c.user_id, "user_ids"), snapshots.c.day == bindparam("day_before")
     ),
 )
 
@@ -216,7 +217,7 @@ async def day_facts(
 
 
 _REGIONS = select(enrolments.c.user_id, enrolments.c.enrolment_id, enrolments.c.region).where(
-    enrolments.c.enrolment_id.in_(bindparam("enrolment_ids", expanding=True))
+    Among(enrolments.c.enrolment_id, "enrolment_ids")
 )
 
 
@@ -250,7 +251,7 @@ _CREDIT = (
         ),
     )
     .outerjoin(accounts, and_(accounts.c.user_id == snapshots.c.user_id, accounts.c.asset == snapshots.c.asset))
-    .where(days.c.user_id.in_(bindparam("user_ids", expanding=True)), days.c.day == bindparam("day"))
+    .where(Among(days.c.user_id, "user_ids"), days.c.day == bindparam("day"))
     .order_by(days.c.user_id, snapshots.c.asset)
 )
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.requests import ComputeRequest, CreditRequest, FencedRequest, SnapshotRequest
 from ledger.accounts import Account, AccountKey, lock_pools
+from ledger.database.among import Among
 from ledger.database.day_queue import Answer, Request
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import insert_rows, update_rows
@@ -141,9 +142,7 @@ async def _close_all(
 
 
 _RAISE_WATERMARK = (
-    update(users)
-    .where(users.c.user_id.in_(bindparam("user_ids", expanding=True)))
-    .values(closed_through=bindparam("through"))
+    update(users).where(Among(users.c.user_id, "user_ids")).values(closed_through=bindparam("through"))
 )
 
 

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.accounts import OUTSIDE, SPOT, Account, AccountKey, find_accounts, open_accounts
 from ledger.bulks import BulkMovement, Changed, InCommon, accounts_of, post_movements_to
+from ledger.database.among import Among
 from ledger.database.engine import Ledger, run_again_if_it_gave_way
 from ledger.database.rows import update_rows
 from ledger.database.schema import accounts, entries, instant_of, postings, stored_instant, users
@@ -118,7 +119,7 @@ _RECORDED = (
     )
     .join_from(entries, postings, postings.c.entry_id == entries.c.entry_id)
     .join(accounts, accounts.c.account_id == postings.c.account_id)
-    .where(entries.c.idempotency_key.in_(bindparam("keys", expanding=True)), accounts.c.kind != OUTSIDE)
+    .where(Among(entries.c.idempotency_key, "keys"), accounts.c.kind != OUTSIDE)
 )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.acts import check_words
 from contract.events import MovementRefused, RefusedContent
 from ledger.acts import write_act
+from ledger.database.among import Among
 from ledger.database.engine import GaveWay, Ledger, run_again_if_it_gave_way
 from ledger.database.schema import AnyRow, refused_movements, sources
 from ledger.errors import UnknownMovement
@@ -22,7 +23,7 @@ from staking.models import RefusalReason, check_user_id
 
 _CONTENT_DIFFERS = "content_differs"
 _REFUSED = select(refused_movements.c.movement_id, refused_movements.c.code).where(
-    refused_movements.c.movement_id.in_(bindparam("ids", expanding=True))
+    Among(refused_movements.c.movement_id, "ids")
 )
 
 
@@ -93,7 +94,7 @@ def _refused_event(sent: SentMovement, reason: Reason, now: datetime) -> NewEven
     return NewEvent("movement.refused", now, user_id, about=about, data=data)
 
 
-_TAKE_OFF = delete(refused_movements).where(refused_movements.c.movement_id.in_(bindparam("ids", expanding=True)))
+_TAKE_OFF = delete(refused_movements).where(Among(refused_movements.c.movement_id, "ids"))
 
 
 def _keep(dialect: str) -> Executable:
