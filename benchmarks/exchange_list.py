@@ -247,7 +247,7 @@ def _body_bytes(where: str, endpoint: _Endpoint) -> int:
 
 @asynccontextmanager
 async def _service(settings: Settings, address: str) -> AsyncGenerator[_Server]:
-    port = _free_port()
+    port = free_port()
     variables = {
         "SOFT_STAKING_DATABASE_URL": settings.database_url,
         "SOFT_STAKING_KEY_ENCRYPTION_KEY": settings.key_encryption_key,
@@ -261,7 +261,7 @@ async def _service(settings: Settings, address: str) -> AsyncGenerator[_Server]:
 
 @asynccontextmanager
 async def _bare_endpoints(sizes: Sequence[int]) -> AsyncGenerator[_Server]:
-    port = _free_port()
+    port = free_port()
     arguments = [str(port), *map(str, sorted(set(sizes)))]
     async with _process("-m", "benchmarks.bare_endpoint", *arguments, variables={}) as pid:
         yield _Server(f"http://{LOOPBACK}:{port}", pid)
@@ -300,7 +300,7 @@ async def _activate(ledger: Ledger, service: SoftStakingClient, program: Program
     await asyncio.gather(*(activate(f"user-{number}") for number in range(1, users + 1)))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         return taken.getsockname()[1]

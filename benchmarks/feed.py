@@ -81,8 +81,7 @@ async def _measured(database: Database, url: str, users: int, rounds: int, port:
     async with throwaway_server() as temporal, open_ledger(url) as ledger:
         program = parse_program(SHIPPED_PROGRAM_FILE.read_text(encoding="utf-8"))
         await apply_program(ledger, program, operator="benchmarks", now=utc_now())
-        text, token = new_token("benchmarks", [Scope.MOVE], now=utc_now())
-        await add_token(ledger, token, operator="benchmarks")
+        text = await token_of_a_feed(ledger)
         names = [f"user-{number}" for number in range(users)]
         async with service(url, port, temporal):
             await _feed(port, text, names)  # This opens the users' accounts.
@@ -95,6 +94,13 @@ async def _measured(database: Database, url: str, users: int, rounds: int, port:
                 hot.append(await _per_s(_REQUESTS * _IN_A_REQUEST, lambda: _feed(port, text, ["hot"])))
                 deposits.append(await _per_s(_DEPOSITS, lambda: _deposits(ledger, names)))
     return Line(database.value, users, median(feeds), median(hot), median(deposits))
+
+
+async def token_of_a_feed(ledger: Ledger) -> str:
+    """A new token with which movements may be sent."""
+    text, token = new_token("benchmarks", [Scope.MOVE], now=utc_now())
+    await add_token(ledger, token, operator="benchmarks")
+    return text
 
 
 async def _per_s(movements: int, work: Callable[[], Awaitable[None]]) -> float:
@@ -111,39 +117,52 @@ async def _deposits(ledger: Ledger, names: list[str]) -> None:
 
 async def _feed(port: int, token: str, names: list[str]) -> None:
     """Sends so many requests over a few connections, each as soon as its last one is answered."""
-    bodies = [_body(names, place * _IN_A_REQUEST) for place in range(_REQUESTS)]
+    bodies = [body_of(names, place * _IN_A_REQUEST, _IN_A_REQUEST) for place in range(_REQUESTS)]
     await asyncio.gather(*(_send(port, token, bodies[place::_AT_ONCE]) for place in range(_AT_ONCE)))
 
 
-def _body(names: list[str], first: int) -> bytes:
+def body_of(names: list[str], first: int, count: int, *, asset: str = "SOL") -> bytes:
+    """The body of a request with so many new movements, of the users in turn. The first is of the user at a
+    place."""
     now = utc_now().isoformat()
     movements = [
         {
             "id": f"feed {next(_numbers)}",
             "user": names[(first + place) % len(names)],
-            "asset": "SOL",
+            "asset": asset,
             "amount": "0.00000001",
             "at": now,
         }
-        for place in range(_IN_A_REQUEST)
+        for place in range(count)
     ]
     return json.dumps({"movements": movements}).encode()
 
 
 async def _send(port: int, token: str, bodies: list[bytes]) -> None:
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    try:
+    async with connection_to(port, token) as post:
         for body in bodies:
-            head = (
-                f"POST /v1/movements HTTP/1.1\r\nHost: feed\r\nAuthorization: Bearer {token}\r\n"
-                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            writer.write(head.encode() + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            length = int(answer.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
-            results: dict[str, Any] = json.loads(await reader.readexactly(length))
-            statuses = {result["status"] for result in results["results"]}
-            assert statuses == {"posted"}, f"everything here is new and fits, and was answered as {statuses}"
+            await post(body)
+
+
+@asynccontextmanager
+async def connection_to(port: int, token: str) -> AsyncGenerator[Callable[[bytes], Awaitable[None]]]:
+    """A function that posts a request's body over one connection, and returns when its movements are posted."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+
+    async def post(body: bytes) -> None:
+        head = (
+            f"POST /v1/movements HTTP/1.1\r\nHost: feed\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = int(answer.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+        results: dict[str, Any] = json.loads(await reader.readexactly(length))
+        statuses = {result["status"] for result in results["results"]}
+        assert statuses == {"posted"}, f"everything here is new and fits, and was answered as {statuses}"
+
+    try:
+        yield post
     finally:
         writer.close()
 

@@ -5,6 +5,7 @@
     python -m benchmarks.midnight --cold --days-behind 15            workers restarted just before the wave
     python -m benchmarks.midnight --cache 15 --rows floor,here       fewer workflows in memory than users
     python -m benchmarks.midnight --messages                         how soon people are answered meanwhile
+    python -m benchmarks.midnight --feed 1000                        how much slower a wave is while movements come
     python -m benchmarks.midnight --run-lengths 1,3,7,14,30          warm and cold, for each length of a run
     python -m benchmarks.midnight --sleepers 1000,10000              memory of a worker by sleeping users
 
@@ -33,17 +34,24 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from benchmarks.databases import Database
-from benchmarks.midnight import messages, run_lengths
+from benchmarks.midnight import feeds, messages, run_lengths
 from benchmarks.midnight.checkouts import HERE, name_of
 from benchmarks.midnight.processes import BenchmarkFailed, can_be_measured
 from benchmarks.midnight.rows import Choices, Kind, measured, rows
 from benchmarks.midnight.sleepers import Memory, measured_sleepers
-from benchmarks.midnight.tables import lines_json, print_answers, print_lines, print_memories, print_run_lengths
+from benchmarks.midnight.tables import (
+    lines_json,
+    print_answers,
+    print_fed_wave,
+    print_lines,
+    print_memories,
+    print_run_lengths,
+)
 from benchmarks.midnight.telling import say
 from embedded.exiting import exit_process
 
@@ -78,6 +86,10 @@ _Messages = Annotated[
     bool,
     typer.Option("--messages", help="Send Start Earning and hold while all users are paid, and time the answers."),
 ]
+_Feed = Annotated[
+    int | None,
+    typer.Option("--feed", min=1, help="Movements a second over HTTP: a wave without them, and one with them."),
+]
 _RunLengths = Annotated[
     str | None,
     typer.Option("--run-lengths", metavar="N,N", help="Days in a run: what each length costs, warm and cold."),
@@ -101,6 +113,7 @@ def main(
     repeat: _Repeat = 3,
     patience: _Patience = _DEFAULT.patience_s,
     with_messages: _Messages = False,
+    feed: _Feed = None,
     lengths: _RunLengths = None,
     sleepers: _Sleepers = None,
     as_json: _Json = False,
@@ -119,6 +132,8 @@ def main(
     try:
         if with_messages:
             asyncio.run(_measure_messages(asked, as_json))
+        elif feed:
+            asyncio.run(_measure_feed(asked, feed, repeat, as_json))
         elif lengths:
             asyncio.run(_measure_run_lengths(asked, _numbers(lengths, "--run-lengths"), repeat, as_json))
         elif sleepers:
@@ -152,6 +167,14 @@ async def _measure_messages(asked: Choices, as_json: bool) -> None:
         print_answers(answers)
 
 
+async def _measure_feed(asked: Choices, per_s: int, repeat: int, as_json: bool) -> None:
+    wave = await feeds.measured_feed(HERE, asked.given, asked.plan, per_s, repeat)
+    if as_json:
+        _print_json([wave])
+    else:
+        print_fed_wave(wave)
+
+
 async def _measure_run_lengths(asked: Choices, lengths: Sequence[int], repeat: int, as_json: bool) -> None:
     measured_lengths = await run_lengths.measured_run_lengths(
         lengths, asked.given, asked.users, asked.patience_s, repeat
@@ -170,7 +193,10 @@ async def _measure_sleepers(asked: Choices, numbers: Sequence[int], as_json: boo
         print_memories(memories)
 
 
-def _print_json(figures: Sequence[messages.Answers] | Sequence[run_lengths.RunLength] | Sequence[Memory]) -> None:
+_Figures: TypeAlias = messages.Answers | run_lengths.RunLength | Memory | feeds.FedWave
+
+
+def _print_json(figures: Sequence[_Figures]) -> None:
     print(json.dumps([asdict(each) for each in figures], indent=2))
 
 

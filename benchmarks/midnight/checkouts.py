@@ -70,6 +70,10 @@ class CheckoutFleet:
     workers: Workers
     loader: Child
     client: Client
+    url: str
+    """Of the ledger."""
+    address: str
+    """Of the Temporal server."""
     others: dict[Part, list[int]]
     given: Given
     day: str
@@ -175,6 +179,8 @@ async def checkout_fleet(path: Path, given: Given) -> AsyncGenerator[CheckoutFle
                         workers=workers,
                         loader=loader,
                         client=await Client.connect(address),
+                        url=url,
+                        address=address,
                         others=others,
                         given=given,
                         day=str(day_of(utc_now()) - ONE_DAY),

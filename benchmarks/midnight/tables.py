@@ -7,6 +7,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.midnight.feeds import FedWave
 from benchmarks.midnight.messages import Answers
 from benchmarks.midnight.rows import Kind, Line
 from benchmarks.midnight.run_lengths import RunLength
@@ -119,6 +120,14 @@ def print_memories(memories: Sequence[Memory]) -> None:
     for memory in memories:
         times = memory.worker_rss_mb / memories[0].worker_rss_mb
         table.add_row(f"{memory.sleepers:,}", number(memory.worker_rss_mb, 1), number(times, 2))
+    print_table(table)
+
+
+def print_fed_wave(wave: FedWave) -> None:
+    """Prints how many users a second are paid without a feed and with it."""
+    table = new_table(["users", "users/s", "users/s with a feed", "ratio", "movements/s"])
+    figures = number(wave.users_per_s, 0), number(wave.fed_users_per_s, 0), number(wave.ratio, 2)
+    table.add_row("a wave", number(wave.users, 0), *figures, number(wave.movements_per_s, 0))
     print_table(table)
 
 

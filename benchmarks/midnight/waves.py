@@ -168,7 +168,7 @@ async def measure(fleet: Fleet, plan: Plan) -> Cost:
     await until(wakes_at - timedelta(seconds=_BEFORE_THE_WAVE_S))
     before = {part: cpu_s(pids[part]) for part in pids}
     await until(wakes_at)
-    await _paid(fleet, group, plan.patience_s)
+    await paid(fleet, group, plan.patience_s)
     await asyncio.sleep(_SETTLED_AFTER_S)
     after = {part: cpu_s(pids[part]) for part in pids}
     rss = resident_bytes(pids[Part.WORKER])
@@ -211,7 +211,7 @@ async def asleep(fleet: Fleet, plan: Plan) -> tuple[Group, datetime]:
         if utc_now() < wakes_at - timedelta(seconds=_BEFORE_THE_WAVE_S):
             return group, wakes_at
         say("not everybody was asleep in time; again, with more of it")
-        await _paid(fleet, group, plan.patience_s)
+        await paid(fleet, group, plan.patience_s)
     raise BenchmarkFailed(f"the users were not asleep in time, {_ATTEMPTS} times: is the machine busy?")
 
 
@@ -223,7 +223,7 @@ async def _seconds_to_fall_asleep(fleet: Fleet, plan: Plan) -> float:
     # Because of the first users the fleet's processes load modules and open connections.
     first = Group("first", plan.days_behind[:few])
     await fleet.put_to_sleep(first, utc_now())
-    await _paid(fleet, first, plan.patience_s)
+    await paid(fleet, first, plan.patience_s)
     few_s, more_s = [
         await _seconds_of(fleet, Group(name, plan.days_behind[:count]))
         for name, count in (("few", few), ("more", more))
@@ -244,7 +244,8 @@ async def until(instant: datetime) -> None:
     await asyncio.sleep(max((instant - datetime.now(UTC)).total_seconds(), 0))
 
 
-async def _paid(fleet: Fleet, group: Group, patience_s: float) -> None:
+async def paid(fleet: Fleet, group: Group, patience_s: float) -> None:
+    """Waits until the users are done with the measured day, or the patience is over."""
     clock = asyncio.get_running_loop().time
     until_s = clock() + patience_s
     progress = Progress("are paid", len(group.users))

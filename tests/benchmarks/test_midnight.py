@@ -56,6 +56,13 @@ def test_messages_that_are_sent_while_users_are_paid_are_timed(tmp_path: Path) -
         assert 0 < row["p50_s"] <= row["p99_s"] <= row["max_s"]
 
 
+def test_a_wave_is_measured_without_movements_and_while_they_come_in(tmp_path: Path) -> None:
+    (wave,) = midnight(tmp_path, "--feed", "50")
+    assert wave["users"] == USERS
+    assert wave["ratio"] == wave["fed_users_per_s"] / wave["users_per_s"]
+    assert 0 < wave["movements_per_s"] < 75
+
+
 def test_runs_of_a_length_are_measured_warm_and_cold(tmp_path: Path) -> None:
     (length,) = midnight(tmp_path, "--run-lengths", "1")
     assert length["days"] == 1
