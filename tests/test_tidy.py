@@ -52,6 +52,7 @@ CALLED_BY_OTHERS = {
     "intercept_activity": "the SDK's worker",
     "process_bind_param": "SQLAlchemy, for a type of column",
     "process_result_value": "SQLAlchemy, for a type of column",
+    "self_group": "SQLAlchemy, for a condition",
 }
 """Methods that no code of ours calls by name, and what calls them."""
 
