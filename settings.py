@@ -82,6 +82,24 @@ class Settings(BaseSettings):
     a minute."""
     webhook_networks: Networks = ()
     """Networks that are not public and to which webhooks may be sent all the same, also without TLS."""
+    kafka_brokers: str = ""
+    """The Kafka brokers that are asked first, as HOST:PORT, separated by commas."""
+    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """How Kafka's brokers are spoken with, in Kafka's own words; ssl is TLS."""
+    kafka_ca_file: Path | None = None
+    """The certificates (PEM) by which Kafka's brokers are known; otherwise those of the system."""
+    kafka_certificate_file: Path | None = None
+    """This client's own certificate (PEM), where the brokers want one."""
+    kafka_key_file: Path | None = None
+    """The key of that certificate (PEM)."""
+    kafka_key_password: SecretStr = SecretStr("")
+    """The password of that key, if it has one."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How this client proves who it is, with sasl_plaintext and sasl_ssl."""
+    kafka_sasl_username: str = ""
+    """Its name there."""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    """Its password there."""
     gateway_peers: Networks = ()
     """The gateway that is believed about who asks."""
     gateway_user_header: str = "X-User-Id"

@@ -19,6 +19,7 @@ from commands import (
     entrance,
     events,
     export,
+    feed,
     find,
     history,
     imports,
@@ -121,6 +122,7 @@ app.add_typer(refused_movements.app, name="movements")
 app.add_typer(sources.app, name="sources")
 app.add_typer(events.app, name="events")
 app.add_typer(webhooks.app, name="webhooks")
+app.command()(feed.feed)
 app.add_typer(program.app, name="program")
 app.add_typer(pool.app, name="pool")
 app.add_typer(ledger.app, name="ledger")

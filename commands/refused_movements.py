@@ -9,6 +9,7 @@ from commands.entrance import the_ledger
 from commands.output import Column, JsonOption, instant_text, plain, print_json, print_table
 from ledger.feed.deciding import MovementOutcome
 from ledger.feed.refused import RefusedMovement, all_refused, dismiss_refused
+from ledger.feed.refused_messages import RefusedMessage, all_refused_messages, dismiss_refused_messages
 from ledger.feed.retrying import retry_refused
 from running.process import CommandFailed, now, run
 
@@ -18,6 +19,8 @@ app = typer.Typer(
     "reason, until it can be posted when it is sent or tried again, or until it is dismissed.",
 )
 _WORST_FIRST = 20
+_SHOWN_MAX = 40
+"""So many characters of a message stand in a table; all that is kept is in the JSON form."""
 
 
 @app.command()
@@ -25,19 +28,20 @@ def refused(
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the latest N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the refused movements in the order in which they first came.
+    """Print the refused movements in the order in which they first came, and messages of Kafka that say none.
 
     Example: python starter.py movements refused
     """
 
-    async def work() -> list[RefusedMovement]:
+    async def work() -> tuple[list[RefusedMovement], list[RefusedMessage]]:
         async with the_ledger() as ledger, ledger.read() as connection:
-            return await all_refused(connection, last=limit)
+            return await all_refused(connection, last=limit), await all_refused_messages(connection, last=limit)
 
-    found = run(work())
+    found, messages = run(work())
     if as_json:
-        print_json([_json(one) for one in found])
-    elif found:
+        print_json([*map(_json, found), *map(_message_json, messages)])
+        return
+    if found:
         print_table(
             [
                 Column("id"),
@@ -52,7 +56,16 @@ def refused(
             ],
             [_row(one) for one in found],
         )
-    else:
+    if messages:
+        columns = [
+            Column("message"),
+            Column("bytes", is_number=True, spare=2),
+            Column("refused", spare=1),
+            Column("content", spare=3),
+            Column("why", is_prose=True),
+        ]
+        print_table(columns, [_message_row(one) for one in messages])
+    if not found and not messages:
         print("no movement is refused")
 
 
@@ -96,9 +109,15 @@ def retry(
 
 @app.command()
 def dismiss(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Of refused movements.")],
     operator: OperatorOption,
     reason: ReasonOption,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Of refused movements.", show_default=False)
+    ] = None,
+    message: Annotated[
+        list[str] | None,
+        typer.Option("--message", metavar="TOPIC/PARTITION/OFFSET", help="A message of Kafka that says none."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Dismiss refused movements that will never be posted. `acts` keeps what they were, who dismissed them and
@@ -106,14 +125,22 @@ def dismiss(
 
     Example: python starter.py movements dismiss wallet-81723 --reason "sent by a test system"
     """
+    if bool(ids) == bool(message):
+        raise typer.BadParameter("name the ids of refused movements, or messages with --message")
 
-    async def work() -> list[RefusedMovement]:
+    async def work() -> list[dict[str, Any]]:
         async with the_ledger() as ledger:
-            return await dismiss_refused(ledger, ids, operator=operator, reason=reason, now=now())
+            if message:
+                messages = await dismiss_refused_messages(
+                    ledger, message, operator=operator, reason=reason, now=now()
+                )
+                return [*map(_message_json, messages)]
+            found = await dismiss_refused(ledger, ids or [], operator=operator, reason=reason, now=now())
+            return [*map(_json, found)]
 
     dismissed = run(work())
     if as_json:
-        print_json([_json(one) for one in dismissed])
+        print_json(dismissed)
     else:
         print(f"{len(dismissed)} dismissed")
 
@@ -132,6 +159,29 @@ def _json(refused_one: RefusedMovement) -> dict[str, Any]:
         "last_refused_at": refused_one.last_refused_at,
         "times": refused_one.times,
     }
+
+
+def _message_json(one: RefusedMessage) -> dict[str, Any]:
+    return {
+        "topic": one.topic,
+        "partition": one.partition,
+        "offset": one.offset,
+        "size_bytes": one.size_bytes,
+        "content": one.content,
+        "reason": one.reason._asdict(),
+        "refused_at": one.refused_at,
+    }
+
+
+def _message_row(one: RefusedMessage) -> list[str]:
+    beginning = one.content if len(one.content) <= _SHOWN_MAX else f"{one.content[:_SHOWN_MAX]}…"
+    return [
+        one.place,
+        str(one.size_bytes),
+        instant_text(one.refused_at),
+        plain(beginning),
+        plain(one.reason.sentence),
+    ]
 
 
 def _outcome_json(outcome: MovementOutcome) -> dict[str, Any]:

@@ -40,6 +40,14 @@ def database(request: pytest.FixtureRequest) -> Generator[str]:
     databases.kind = databases.SQLITE
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka-home",
+        type=Path,
+        help="The folder of Apache Kafka, with its jars in libs/, for tests on brokers.",
+    )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     kinds = {"on_both_databases": databases.KINDS, "on_postgresql": [databases.POSTGRESQL]}
     for marker, kinds_of_database in kinds.items():

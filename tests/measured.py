@@ -24,6 +24,7 @@ from ledger.feed.sources import tell_complete
 from settings import Settings
 from staking.days import ONE_DAY
 from telemetry.address import Address
+from telemetry.feed_metrics import FeedMetrics
 from telemetry.ledger_metrics import LedgerMetrics, watching
 from telemetry.requests import measure_requests
 from telemetry.runtime import start_runtime
@@ -121,6 +122,9 @@ async def metrics_after_a_payment(folder: Path) -> Metrics:
             await service.activate(back_dated_to=await service.now() + ONE_DAY)
         credited_at = await pay_ann_once(service)
         await tell_complete(service.world.ledger, "wallet", credited_at, now=credited_at)
+        topic = FeedMetrics(runtime.metric_meter, "movements")
+        topic.answered(credited_at)
+        topic.behind({0: (3, 1.5)})
         web = Service(service.world.ledger, service.client, lambda: credited_at, Settings(data_dir=folder))
         app = measure_requests(create_app(web), runtime.metric_meter)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

@@ -119,6 +119,11 @@ ROOMS = (
         "What the service reports of itself is in one place, and no other room knows of it.",
     ),
     Room(
+        "streaming",
+        "settings ledger/errors.py ledger/database ledger/feed telemetry",
+        "Kafka's client is known here alone, and what a message says is decided elsewhere.",
+    ),
+    Room(
         "web",
         "staking contract settings temporal ledger/errors.py ledger/database",
         "What every part of the application needs knows none of the parts.",
@@ -157,7 +162,8 @@ ROOMS = (
     Room(
         "running",
         "embedded staking contract settings workflows temporal ledger/errors.py ledger/database ledger "
-        "ledger/events webhooks activities telemetry web web/access web/codec.py web/pages web/app.py",
+        "ledger/feed ledger/events webhooks activities telemetry streaming web web/access web/codec.py "
+        "web/pages web/app.py",
         "A process is put together, watched and stopped here, whichever command began it.",
     ),
     Room(

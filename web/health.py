@@ -31,12 +31,15 @@ def _none() -> Sequence[str]:
 
 
 class Health:
-    """Live: the process answers. Ready: the ledger and Temporal answer it too, and nothing else is in the way."""
+    """Live: the process answers. Ready: the ledger and Temporal answer it too, and nothing else is in the way.
+
+    Without a client it is the health of a process that does not need Temporal.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
-        client: Client,
+        client: Client | None,
         *,
         not_live: Problems = _none,
         not_ready: Problems = _none,
@@ -45,7 +48,7 @@ class Health:
     ) -> None:
         self._ledger = ledger
         self._stands_still_after_s, self._beyond_help_after_s = stands_still_after_s, beyond_help_after_s
-        self._checks = (_problem_of_ledger(ledger), _problem_of_temporal(client))
+        self._checks = [_problem_of_ledger(ledger), *([_problem_of_temporal(client)] if client else [])]
         self._asking = asyncio.Lock()
         self._asked_at = -_ASKED_AGAIN_AFTER_S
         self._away: Sequence[str] = ()

@@ -212,7 +212,8 @@ async def _counts(connection: AsyncConnection) -> dict[str, int]:
         text(
             """SELECT (SELECT count(*) FROM entries) AS entries,
                       (SELECT count(*) FROM postings) AS postings,
-                      (SELECT count(*) FROM refused_movements) AS refused_movements,
+                      (SELECT count(*) FROM refused_movements)
+                          + (SELECT count(*) FROM refused_messages) AS refused_movements,
                       (SELECT count(*) FROM days WHERE credited_at IS NOT NULL) AS credited_days,
                       (SELECT count(*) FROM entries e JOIN days d ON d.entry_id = e.reverses
                        JOIN rewards r ON r.user_id = d.user_id AND r.day = d.day AND r.reward > 0)

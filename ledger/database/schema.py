@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     event,
     literal_column,
 )
@@ -539,6 +540,45 @@ webhooks = Table(
     comment="Addresses to which events are sent. How far each is stands in event_readers.",
 )
 
+feed_offsets = Table(
+    "feed_offsets",
+    metadata,
+    Column("consumer_group", _Name, primary_key=True),
+    Column("topic", _Name, primary_key=True),
+    Column("partition_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("moved_at", UtcInstant, nullable=False),
+    comment="How far each partition of a topic was read, written in the transaction that posts what it said. "
+    "0: nothing was read.",
+)
+
+feed_marks = Table(
+    "feed_marks",
+    metadata,
+    Column("consumer_group", _Name, primary_key=True),
+    Column("topic", _Name, primary_key=True),
+    Column("source", _Name, primary_key=True),
+    Column("partition_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("complete_through", UtcInstant, nullable=False),
+    comment="How far each partition of a topic is complete, by its source's own word. The lowest counts.",
+)
+
+refused_messages = Table(
+    "refused_messages",
+    metadata,
+    Column("message_number", _Id, primary_key=True),
+    Column("topic", _Name, nullable=False),
+    Column("partition_number", BigInteger, nullable=False),
+    Column("message_offset", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("refused_at", UtcInstant, nullable=False),
+    UniqueConstraint("topic", "partition_number", "message_offset"),
+    comment="Messages of a topic that say nothing that can be posted, with the beginning of what they say.",
+)
+
 _WRITTEN_ONCE = (entries, postings, program_versions, acceptances, snapshots, rewards, acts)
 
 
@@ -584,4 +624,10 @@ _refuse(
     "UPDATE",
     when="NEW.complete_through < OLD.complete_through",
     why="how far a source is complete only rises",
+)
+_refuse(
+    feed_offsets,
+    "UPDATE",
+    when="NEW.next_offset < OLD.next_offset",
+    why="how far a partition was read only rises",
 )

@@ -15,6 +15,7 @@ from ledger.database.engine import Ledger
 from ledger.database.exact_sums import exact_sum, from_exact_sum
 from ledger.database.schema import IS_OF_THE_SYSTEM, UtcDay, UtcInstant, accounts, postings
 from ledger.feed.refused import count_to_be_tried_again, refused_count
+from ledger.feed.refused_messages import refused_message_count
 from ledger.feed.sources import all_sources
 from ledger.pools import pool_balances
 from ledger.programs import all_versions, timetable
@@ -84,7 +85,7 @@ class FleetFigures:
     """What is owed to users whom an operator holds. These days wait because someone wants it."""
     held_users: int
     refused_movements: int
-    """Movements of feeds that could not be posted, and wait."""
+    """Movements of feeds that could not be posted, and messages that say none, and wait."""
     to_be_tried_again: int
     """Those of them that may still be tried again when a source reports."""
     sources: Mapping[str, SourceFigures]
@@ -103,7 +104,7 @@ async def fleet_figures(ledger: Ledger, now: datetime) -> FleetFigures:
             owed=owed.get(False, OwedTotals()),
             owed_to_held=owed.get(True, OwedTotals()),
             held_users=await connection.scalar(_HELD_USERS) or 0,
-            refused_movements=await refused_count(connection),
+            refused_movements=await refused_count(connection) + await refused_message_count(connection),
             to_be_tried_again=await count_to_be_tried_again(connection),
             sources={
                 source.name: SourceFigures(source.behind(now), source.late(now))

@@ -33,6 +33,7 @@ REFUSES: dict[str, tuple[str, ...]] = {
     "movements refused": (),
     "movements retry": ("--all",),
     "movements dismiss": ("m-1", *WHY),
+    "feed": ("--topic", "t", "--group", "g", "--brokers", "127.0.0.1:1"),
     "sources list": (),
     "sources complete": ("wallet", "2026-10-02T00:00:00Z"),
     "sources release": ("wallet", *WHY),

@@ -8,6 +8,8 @@ from feeding import feed, sent
 from world import World, at
 
 from ledger.database.engine import open_ledger
+from ledger.feed.messages import Message, said_in
+from ledger.feed.refused_messages import keep_refused_messages
 
 
 @pytest.fixture
@@ -81,3 +83,35 @@ def test_a_movement_that_will_never_be_posted_is_dismissed_with_a_reason(fed: Co
     assert fed.json("acts")[-1]["reason"] == "sent by a test system"
     assert fed.run("movements", "dismiss", "m-1", "m-2", "--reason", "these too").code == 0
     assert fed.run("movements", "refused").out == "no movement is refused\n"
+
+
+def test_messages_of_kafka_that_say_no_movement_are_listed_and_dismissed_by_their_place(
+    alone: CommandLine,
+) -> None:
+    async def refuse() -> None:
+        async with open_ledger(f"sqlite:///{alone.folder}/data/ledger.db") as ledger, ledger.write() as connection:
+            messages = [Message(3, offset, offset, said_in(b"\x1b[31m{", at("2026-10-05"))) for offset in (7, 8)]
+            await keep_refused_messages(connection, "wallet", messages, now=at("2026-10-05"))
+
+    asyncio.run(refuse())
+
+    shown = alone.run("movements", "refused").out
+    assert "wallet/3/7" in shown
+    assert "\x1b" not in shown
+    first, second = alone.json("movements", "refused")
+    assert (first["topic"], first["partition"], first["offset"], first["size_bytes"]) == ("wallet", 3, 7, 6)
+    assert (second["content"], second["reason"]["code"]) == ("\\x1b[31m{", "message_not_json")
+    dismiss = ("movements", "dismiss", "--reason", "written again")
+    for place in ("wallet/3/9", "wallet", "wallet/x/7", "//"):
+        answer = alone.run(*dismiss, "--message", "wallet/3/7", "--message", place)
+        assert (answer.code, f"no message '{place}' is among what was refused" in answer.err) == (1, True)
+    assert alone.run(*dismiss).code == alone.run(*dismiss, "m-1", "--message", "wallet/3/7").code == 2
+    assert alone.run(*dismiss, "--message", "wallet/3/7").out == "1 dismissed\n"
+    assert [one["offset"] for one in alone.json("movements", "refused")] == [8]
+    (act,) = alone.json("acts")
+    assert (act["act"], act["reason"], act["subject"]) == (
+        "movement_dismiss",
+        "written again",
+        "message wallet/3/7: \\x1b[31m{",
+    )
+    assert alone.json("audit")["refused_movements"] == 1

@@ -20,7 +20,7 @@ import pytest
 from commandline import STARTER, CommandLine, an_empty_ledger, utc_today
 from feeding import feed, sent
 from rich.cells import cell_len
-from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world
+from world import EXPORT_HEADER, ROOT, SHIPPED_PROGRAM, World, a_world, at
 
 from commands.find import print_users
 from commands.reward_tables import print_calendar, print_totals
@@ -28,6 +28,8 @@ from contract.acts import Act
 from contract.requests import ActRequest
 from ledger.acts import hold
 from ledger.database.engine import open_ledger
+from ledger.feed.messages import Message, said_in
+from ledger.feed.refused_messages import keep_refused_messages
 from ledger.reading.statement_text import COMPUTED_COLUMNS
 from ledger.reading.statements import StatementLine
 from staking.days import ONE_DAY, end_of, start_of
@@ -140,6 +142,9 @@ async def fill_ledger(shell: CommandLine) -> None:
             sent(f"-{FORTUNE}", "币安人生", user="carl", key="m" * 128, group="trade [b]1[/b]"),
             sent("1.123456789", user="dave", key="too-fine"),
         )
+        broken = [Message(7, 0, 88_888_888_888, said_in(b'[b]{"id": "m-1"', at("2026-10-05")))]
+        async with world.ledger.write() as connection:
+            await keep_refused_messages(connection, "movements", broken, now=at("2026-10-05"))
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +322,18 @@ def span_rows(answer: Any) -> Rows:
 
 def refused_movement_rows(answer: Any) -> Rows:
     sent = ("id", "user", "amount", "asset", "at")
-    return [
+    messages = [
+        {
+            "message": f"{one['topic']}/{one['partition']}/{one['offset']}",
+            "bytes": one["size_bytes"],
+            "refused": to_the_second(one["refused_at"]),
+            "content": one["content"],
+            "why": one["reason"]["sentence"],
+        }
+        for one in answer
+        if "topic" in one
+    ]
+    return messages + [
         {
             **{name: one[name] for name in sent},
             "group": one["group"] or "",
@@ -326,6 +342,7 @@ def refused_movement_rows(answer: Any) -> Rows:
             "why": one["reason"]["sentence"],
         }
         for one in answer
+        if "topic" not in one
     ]
 
 

@@ -17,7 +17,7 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "soft-staking.json").read_
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-BASE_UNITS = ("_seconds", "_units", "_days", "_users", "_movements", "_requests", "_total")
+BASE_UNITS = ("_seconds", "_units", "_days", "_users", "_movements", "_messages", "_requests", "_total")
 _METRIC = re.compile(r"\b((?:soft_staking|temporal)_\w+)(?:\{(.*?)\})?")
 _PART_OF_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 

@@ -17,7 +17,7 @@ from ledger.errors import LedgerUnavailable
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """The one that this program reads and writes."""
 
 _UNMARKED_VERSION = 1

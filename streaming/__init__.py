@@ -1,0 +1,1 @@
+"""What speaks Kafka, so that nothing else has to know its client."""
