@@ -1,4 +1,9 @@
-"""How many movements a second `starter.py feed` posts from Kafka, and how soon after they were written."""
+"""How many movements a second `starter.py feed` posts from Kafka: ``python -m benchmarks.feed_from_kafka``.
+
+Everything is on this machine: the ledger, the brokers, `starter.py feed` in one process, and this process, which
+writes the messages. All movements are new. The brokers are those of the client's own library, in memory, or Apache
+Kafka itself if ``--kafka-home`` names the folder with its jars.
+"""
 
 import asyncio
 import json
@@ -8,14 +13,18 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Annotated
 
+import typer
 from confluent_kafka import Producer
 from sqlalchemy import func, select
 
 from benchmarks.brokers import QUIET, Brokers, apache_kafka, brokers_in_memory, make_topic
-from ledger.database.engine import Ledger, utc_now
+from benchmarks.databases import Database, throwaway_database
+from ledger.database.engine import Ledger, make_ledger, open_ledger, utc_now
 from ledger.database.schema import feed_offsets
 
 _STARTER = Path(__file__).parents[1] / "starter.py"
@@ -23,6 +32,34 @@ _TOPIC = "movements"
 _PARTITIONS = 4
 _LOOKS_EVERY_S = 0.05
 _numbers = count(1)
+
+
+def main(
+    database: Annotated[Database, typer.Option(help="Where the ledger is.")] = Database.POSTGRESQL,
+    users: Annotated[int, typer.Option(min=1, help="Whose movements come in turn.")] = 10_000,
+    movements: Annotated[int, typer.Option(min=1, help="How many are written in a round.")] = 30_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds; the result is their median.")] = 3,
+    kafka_home: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Apache Kafka's folder, with libs/ in it.")
+    ] = None,
+) -> None:
+    """Measure what a feed posts from Kafka."""
+    with throwaway_database(database) as url, brokers(kafka_home) as found:
+        rates = asyncio.run(_measured(url, found.addresses, users, movements, rounds))
+    each = ", ".join(f"{rate:,.0f}" for rate in rates)
+    print(f"{users} users from Kafka: {median(rates):,.0f} movements/s ({each})")
+
+
+async def _measured(url: str, addresses: str, users: int, movements: int, rounds: int) -> list[float]:
+    await make_ledger(url)
+    names = [f"user-{number}" for number in range(users)]
+    rates: list[float] = []
+    async with open_ledger(url) as ledger, feeding(url, addresses):
+        await post_from_kafka(ledger, addresses, names, users)  # This opens the users' accounts.
+        for number in range(1, rounds + 1):
+            print(f"round {number} of {rounds} …", file=sys.stderr, flush=True)
+            rates.append(await post_from_kafka(ledger, addresses, names, movements))
+    return rates
 
 
 @contextmanager
@@ -86,3 +123,7 @@ def _write(addresses: str, values: Sequence[tuple[str, bytes]]) -> None:
 async def _read(ledger: Ledger) -> int:
     async with ledger.read() as connection:
         return await connection.scalar(select(func.sum(feed_offsets.c.next_offset))) or 0
+
+
+if __name__ == "__main__":
+    typer.run(main)

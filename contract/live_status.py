@@ -7,7 +7,7 @@ from contract.acts import Hold
 from staking.models import Instant, Model
 
 SLEEPING = "sleeping"
-"""The state of a loop that waits for the end of a day, and whose user is owed nothing."""
+"""The state of a loop that waits until a day is over and it is the user's turn."""
 
 WAITING_FOR_POOL = "waiting for pool"
 WAITING_FOR_SOURCE = "waiting for source"
@@ -40,7 +40,7 @@ class LiveStatus(Model):
     """``starting``, ``sleeping``, ``processing``, ``blocked``, ``held``, ``idle``, or what ``waiting`` makes."""
     enrolment_id: str | None
     day_in_progress: date | None
-    """The day for whose end the loop waits, or that is being processed."""
+    """The day whose steps come next or are being taken; with a spread it may be over already."""
     next_boundary: Instant | None
     """The first boundary still to come."""
     blocked: Blocked | None = None

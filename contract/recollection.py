@@ -51,8 +51,11 @@ class SearchAttributeUse(StrEnum):
 
 
 class RunSettings(Model):
-    """What a worker's settings decide for a user's runs. It is fixed when the first run starts, and then
-    carried."""
+    """What a worker's settings decide for a user's runs.
+
+    A run carries it to the next. A recall brings all of it up to date except the wake offset, which stays as it
+    was when the first run started.
+    """
 
     wake_offset: timedelta = timedelta()
     """How long after a boundary the loop wakes. It moves the wake, and never a number."""

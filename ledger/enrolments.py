@@ -40,7 +40,7 @@ async def enrol(ledger: Ledger, request: EnrolRequest) -> Receipt | Refusal:
         if recorded is not None:
             return receipt_of(recorded)
         now = max(request.now, ledger.clock())
-        last_end = await _lastend_of_row(connection, request.user_id)
+        last_end = await _last_end_of(connection, request.user_id)
         if activation.back_dating is None:
             # Even if a clock is behind, two enrolments must not have the same day.
             activated_at = max(request.activated_at, user.closed_through, last_end or request.activated_at)
@@ -287,7 +287,7 @@ def _differing(content: dict[str, object], other: dict[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in content.items() if value != other[name])
 
 
-async def _lastend_of_row(connection: AsyncConnection, user_id: str) -> datetime | None:
+async def _last_end_of(connection: AsyncConnection, user_id: str) -> datetime | None:
     return await connection.scalar(
         select(func.max(enrolments.c.ended_at, type_=UtcInstant())).where(enrolments.c.user_id == user_id)
     )

@@ -1,6 +1,6 @@
 """What the ledger refuses, as sentences for the person who meets them."""
 
-# What the rules of a user's day refuse, the ledger refuses; it is defined where the rules are.
+# These are defined in staking/, since the rules of a user's day raise them.
 from staking.refusals import ContentDiffers as ContentDiffers
 from staking.refusals import LedgerError as LedgerError
 from staking.refusals import NotEnrolled as NotEnrolled
@@ -40,7 +40,7 @@ class UnknownAsset(LedgerError):
 
 
 class MisspeltAsset(UnknownAsset):
-    """An asset differs only in case from one of the program."""
+    """An asset differs from a known one only in case, in the width of its characters, or in what nobody sees."""
 
 
 class InTheFuture(LedgerError):

@@ -64,7 +64,7 @@ class Installation:
 async def work(asked: Installation) -> None:
     if asked.dev or asked.health:
         # FastAPI takes time and memory, which a worker that serves nothing does not need. It is imported before
-        # the worker runs, since workflows load their modules in a sandbox afterwards.
+        # the worker runs, so that importing it keeps no workflow waiting.
         import_module("running.beside_worker")
     stop = stop_signal()
     settings = Settings()

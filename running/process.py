@@ -103,5 +103,5 @@ def stop_signals() -> list[signal.Signals]:
 
 
 def now() -> datetime:
-    """The instant at which a command starts; taken once, then passed on."""
+    """The machine's clock, in UTC. A command reads it once, or passes this function on; nothing below reads it."""
     return datetime.now(UTC)

@@ -49,7 +49,8 @@ class Refused:
 
 
 LoopState: TypeAlias = Starting | Sleeping | Processing | SourceLate | PoolShort | Blocked | Refused
-"""What the loop of a run does just now. It waits for a retry if it is late, short or blocked."""
+"""What the loop of a run does just now. If it is blocked it waits for a retry; if a source is late or a pool is
+short, it asks again by itself too."""
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,7 @@ POOL_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """An empty pool is asked again after this, then after twice as long each time, up to the maximum."""
 POOL_ASKED_AGAIN_AFTER_MAX = timedelta(minutes=10)
 SOURCES_ASKED_AGAIN_AFTER = timedelta(seconds=45)
-"""How soon the closing is asked again while a source is late. So all who wait go on within a minute after its
-report."""
+"""How soon the closing is asked again while a source is late: all go on within a minute after its report."""
 _log = workflow.LoggerAdapter(logging.getLogger("soft_staking.loop"), None)
 _log.workflow_info_on_message = False
 
@@ -77,9 +76,9 @@ class SoftStakingWorkflow(Messages):
         """Pays the user day by day, until no enrolment is open and no day is owed.
 
         Each step of a day waits while an operator holds the user, and parks while something blocks it
-        (``_take_step``); a credit parks while its pool is empty, too. A day that is dropped is left as it is,
-        and the loop looks anew at what is unfinished. A run continues as new after some credited days, and during
-        any wait (``_wait``) for which its history has grown too long.
+        (``_take_step``); a snapshot parks while a source is late, and a credit while its pool is short. A day that
+        is dropped is left as it is, and the loop looks anew at what is unfinished. A run continues as new after
+        some credited days, and during any wait (``_wait``) for which its history has grown too long.
         """
         self._check_it_is_the_users_own()
         await self._recall_unless_carried()
@@ -125,7 +124,7 @@ class SoftStakingWorkflow(Messages):
             self._state = Sleeping(day, wakes_at)
             self._publish()
             await self._wait(self._day_is_dropped, wakes_at - workflow.now(), f"{day} · until its boundary")
-        # A deactivation before the boundary may still be on its way to the ledger, and this day is its day.
+        # A deactivation before the boundary may still be on its way to the ledger, and makes this no accrual day.
         await workflow.wait_condition(lambda: not self._one_message_at_a_time.locked())
         self._raise_if_dropped()
 
@@ -211,7 +210,7 @@ class SoftStakingWorkflow(Messages):
     def _go_on_after(self, day: date, enrolment: Enrolment) -> None:
         self._user = self._user.with_next_day(enrolment.receipt.enrolment_id, day + ONE_DAY)
 
-    # What may come between the steps of a day: a hold, a block, an empty pool, and that the day is dropped.
+    # What may come between the steps: a hold, a block, a late source, a short pool, a day that is dropped.
 
     async def _take_step(
         self,

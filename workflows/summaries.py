@@ -12,8 +12,8 @@ _SUMMARY_BYTES_MAX = 150
 """A server allows 400 bytes for the payload, in which every character may be escaped and all may be encrypted."""
 STEPS_OF_A_DAY = (
     "One execution per user. At every boundary (00:00 UTC) it runs `snapshot`, `compute` and `credit` for the day "
-    "that closed. It waits while a pool is short, while an operator holds the user, or while a step is blocked, "
-    "and then catches up day by day with the numbers that would have been."
+    "that closed. It waits while a source is late, while a pool is short, while an operator holds the user, "
+    "or while a step is blocked, and then catches up day by day with the numbers that would have been."
 )
 
 

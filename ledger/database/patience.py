@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits in seconds. A step's start-to-close timeout is longer than each of them, so that the step learns
-    the reason."""
+    """Limits in seconds. A step's start-to-close timeout of 10 s is longer than those for a turn and for a
+    statement, so that the step learns the reason."""
 
     turn_s: float = 4
     """The limit for each of these: a turn in this process's queue, a connection, the beginning of a

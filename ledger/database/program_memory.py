@@ -1,4 +1,4 @@
-"""The terms of days that are over, as an open ledger keeps them in memory."""
+"""The terms of days that have begun, as an open ledger keeps them in memory."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -39,7 +39,7 @@ class SentMovement(NamedTuple):
 
 
 def sent_in(content: str) -> SentMovement:
-    """The movement that ``as_text`` was made from."""
+    """The movement that ``content()`` was made from."""
     values: dict[str, Any] = json.loads(content)
     return SentMovement(**values)
 

@@ -113,7 +113,7 @@ async def rewarded_assets(connection: AsyncConnection, user_id: str) -> list[str
 
 
 async def day_if_nothing_moves(connection: AsyncConnection, user_id: str, day: date) -> dict[str, DayHolding]:
-    """For each asset, what a day in progress earns if the user's holdings stay as they are."""
+    """For each asset, the opening, closing and average of a day in progress if the holdings stay as they are."""
     facts = (await day_facts(connection, day, None, {user_id: None}))[user_id]
     return {
         asset: day_holding(day, facts.openings.get(asset, 0), facts.movements.get(asset, ()))
