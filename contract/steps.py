@@ -15,7 +15,7 @@ TASK_QUEUE = "soft-staking"
 WORKFLOW_TYPE = "SoftStakingWorkflow"
 SUPERSEDED = "Superseded"
 """The type of the refusal of a step whose run was superseded. The run recalls, and goes on from there."""
-FOUND_ELSEWHERE = frozenset({"ContentDiffers", "LedgerRestored", "NotEnrolled", "OutOfOrder"})
+LEDGER_DIFFERS = frozenset({"ContentDiffers", "LedgerRestored", "NotEnrolled", "OutOfOrder"})
 """The types of the refusals that mean that the ledger has another state than the run recalled. Somebody must
 look first, since what is missing may have to be sent again. A retry then begins with a recall."""
 STARTED_BY = "started_by"

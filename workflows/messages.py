@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import showing, summaries
     from workflows.executing import message_of, type_of
 
-_Told = TypeVar("_Told")
+_MessageAnswer = TypeVar("_MessageAnswer")
 _FIRST_TASK_HISTORY_LENGTH = 3
 """Started, task scheduled, task started: a message that is handled at this length came with the start."""
 
@@ -202,7 +202,7 @@ class Messages(UserRun):
 
     # How a message is answered.
 
-    async def _answer(self, message: Callable[[], Awaitable[_Told]]) -> _Told:
+    async def _answer(self, message: Callable[[], Awaitable[_MessageAnswer]]) -> _MessageAnswer:
         """Answers a message after those before it; once more, where the ledger turns out to stand elsewhere."""
         async with self._one_message():
             while True:

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         COMPUTE,
         CREDIT,
         END_ENROLMENT,
-        FOUND_ELSEWHERE,
+        LEDGER_DIFFERS,
         RECALL,
         SNAPSHOT,
         SUPERSEDED,
@@ -112,7 +112,7 @@ class SoftStakingWorkflow(Messages):
     def _turn_to_the_oldest(self) -> Enrolment:
         """Makes the oldest unfinished enrolment the first one that the run knows of, and returns it."""
         self._user = self._user.without_finished()
-        self._found_elsewhere = False
+        self._ledger_differs = False
         return self._user.enrolments[0]
 
     async def _sleep_until_over(self, day: date) -> None:
@@ -224,7 +224,7 @@ class SoftStakingWorkflow(Messages):
         at_once = at_once and self._user.settings.steps_at_once
         while True:
             await self._wait_while_held(day)
-            if self._found_elsewhere:
+            if self._ledger_differs:
                 raise DayDropped
             self._state = Processing()
             generation = self._user.generation
@@ -232,7 +232,7 @@ class SoftStakingWorkflow(Messages):
                 asked = request()
                 summary = summaries.step_text(day, step.name, asked)
                 answer = await self._execute(step, asked, summary, at_once=at_once)
-                if self._found_elsewhere:
+                if self._ledger_differs:
                     raise DayDropped
                 return answer
             except ActivityError as error:
@@ -243,7 +243,7 @@ class SoftStakingWorkflow(Messages):
                     raise DayDropped from error
                 await self._park(Blocked(step=step.name, day=day, message=message_of(error)))
                 self._raise_if_dropped()
-                if type_of(error) in FOUND_ELSEWHERE and workflow.patched("recall-before-retry"):
+                if type_of(error) in LEDGER_DIFFERS and workflow.patched("recall-before-retry"):
                     await self._recall_since(generation)
                     raise DayDropped from error
                 at_once = False
@@ -280,7 +280,7 @@ class SoftStakingWorkflow(Messages):
 
     def _day_is_dropped(self) -> bool:
         """Whether the day that the loop is at is not to be processed any more."""
-        return self._found_elsewhere or self._user.enrolments[0].is_finished
+        return self._ledger_differs or self._user.enrolments[0].is_finished
 
     def _raise_if_dropped(self) -> None:
         if self._day_is_dropped():

@@ -27,8 +27,8 @@ class UserRun:
             shown = workflow.info().typed_search_attributes
             self._user = self._user.with_noted(search_attributes.noted_before(self._user, shown))
         self._state: LoopState = Starting()
-        self._found_elsewhere = False
-        """A recall has found that the ledger does not stand where the loop believed."""
+        self._ledger_differs = False
+        """A recall has found that the ledger does not stand where the loop believed, so the loop drops its day."""
         self._is_ready = carried is not None
         self._was_told_something = carried is not None
         self._was_refused = False
@@ -55,7 +55,7 @@ class UserRun:
 
     def _take_over(self, recalled: Recollection) -> None:
         """The ledger decides what is true; the loop begins the day anew if that changes what it has to do."""
-        self._found_elsewhere |= recalled.differs_for_the_loop(self._user)
+        self._ledger_differs |= recalled.differs_for_the_loop(self._user)
         self._user = self._user.superseded_by(recalled)
 
     def _publish(self, *, details_only: bool = False, anew: bool = False) -> None:

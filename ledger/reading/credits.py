@@ -18,7 +18,7 @@ takes long."""
 
 
 @dataclass(frozen=True)
-class Credit:
+class CreditOfUser:
     """The posting of a day's rewards to a user's spot account."""
 
     user_id: str
@@ -30,7 +30,7 @@ class Credit:
 class CreditsPage:
     """Credits of one day, ordered by user."""
 
-    credits: list[Credit]
+    credits: list[CreditOfUser]
     next_after: str | None
     """The user after whom the next page begins; None on the last."""
 
@@ -41,13 +41,13 @@ async def credits_of_day(connection: AsyncConnection, day: date, *, after: str, 
     A user who earned nothing on the day has no credit. A page may have fewer than ``size`` where many users are
     owed the day or earned nothing.
     """
-    found: list[Credit] = []
+    found: list[CreditOfUser] = []
     for _ in range(_ROUNDS_MAX):
         wanted = size - len(found)
         users = await _users_with(connection, day, after=after, limit=wanted)
         lines = await statement(connection, users, first=day, last=day) if users else []
         found += [
-            Credit(user_id, list(of_user))
+            CreditOfUser(user_id, list(of_user))
             for user_id, of_user in groupby(
                 (line for line in lines if line.entry_id), key=lambda line: line.user_id
             )

@@ -138,13 +138,13 @@ async def standings_of(
     def of(user_id: str) -> Standing:
         row = rows.get(user_id)
         latest = None if row is None or row.enrolment_id is None else row
-        told = _Told(
+        recorded = _Recorded(
             last_credited_day=None if row is None else row.last_credited_day,
             is_behind=None if row is None else row.is_behind,
             owed=owed.get(user_id, NOTHING_OWED),
             hold=holds.get(user_id),
         )
-        return _standing(user_id, latest, stand[user_id], told, of_today)
+        return _standing(user_id, latest, stand[user_id], recorded, of_today)
 
     return {user_id: of(user_id) for user_id in user_ids}
 
@@ -167,7 +167,7 @@ def plain_standing(
         user_id,
         latest,
         position,
-        _Told(last_credited_day=last_credited_day, is_behind=is_behind),
+        _Recorded(last_credited_day=last_credited_day, is_behind=is_behind),
         _Today(today, program),
     )
 
@@ -179,7 +179,7 @@ class _Today:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Recorded:
     """What is recorded about a user's days and by operators."""
 
     last_credited_day: date | None
@@ -188,23 +188,25 @@ class _Told:
     hold: Hold | None = None
 
 
-def _standing(user_id: str, latest: AnyRow | None, position: Position, told: _Told, today: _Today) -> Standing:
+def _standing(
+    user_id: str, latest: AnyRow | None, position: Position, recorded: _Recorded, today: _Today
+) -> Standing:
     enrolled = latest is not None and latest.ended_at is None
     return Standing(
         user_id=user_id,
         enrolled=enrolled,
         receipt=None if latest is None else receipt_of(latest),
         region=None if latest is None else latest.region,
-        restricted_since=_restricted_since(latest, told.owed, today.program, today.day),
+        restricted_since=_restricted_since(latest, recorded.owed, today.program, today.day),
         ended_at=None if latest is None else latest.ended_at,
         end_reason=None if latest is None else latest.end_reason,
         end_operator=None if latest is None else latest.end_operator,
         end_tell=None if latest is None else latest.end_tell,
-        last_credited_day=told.last_credited_day,
-        owed_days=list(told.owed.days),
-        is_behind=enrolled and bool(told.is_behind),
-        delayed_since=told.owed.delayed_since,
-        hold=told.hold,
+        last_credited_day=recorded.last_credited_day,
+        owed_days=list(recorded.owed.days),
+        is_behind=enrolled and bool(recorded.is_behind),
+        delayed_since=recorded.owed.delayed_since,
+        hold=recorded.hold,
         holdings={asset: units for asset, units in sorted(position.holdings.items()) if units},
         totals=dict(sorted(position.totals.items())),
         tagged_asset=today.program and tagged_asset(position.holdings, today.program),

@@ -9,7 +9,7 @@ from world import World, activation, at, day
 from contract.acts import Act
 from contract.answers import Receipt
 from contract.requests import ActRequest, CreditRequest, EndRequest, EnrolRequest, FencedRequest, SnapshotRequest
-from contract.steps import FOUND_ELSEWHERE, SUPERSEDED
+from contract.steps import LEDGER_DIFFERS, SUPERSEDED
 from ledger.acts import hold, release
 from ledger.day.together import close_day, credit_day
 from ledger.enrolments import end_enrolment, enrol
@@ -123,4 +123,4 @@ def _closing(user: str, generation: int) -> SnapshotRequest:
 
 def test_the_refusals_that_a_run_acts_on_are_those_that_the_ledger_raises() -> None:
     names = {kind.__name__ for kind in LedgerError.__subclasses__()}
-    assert {SUPERSEDED, *FOUND_ELSEWHERE} <= names
+    assert {SUPERSEDED, *LEDGER_DIFFERS} <= names

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.reading.credits import Credit, credits_of_day
+from ledger.reading.credits import CreditOfUser, credits_of_day
 from ledger.service_tokens import Scope
 from staking.models import Instant
 from staking.money import Units
@@ -117,7 +117,7 @@ def routes(service: Service, bearers: Bearers) -> APIRouter:
     return router
 
 
-def _credit(credit: Credit) -> CreditAnswer:
+def _credit(credit: CreditOfUser) -> CreditAnswer:
     first = credit.lines[0]
     assert first.entry_id is not None, "a credit is an entry"
     return CreditAnswer(

@@ -8,7 +8,7 @@ from world import World, at, day
 
 from ledger.corrections import reverse
 from ledger.reading import credits as reading
-from ledger.reading.credits import Credit, CreditsPage, credits_of_day
+from ledger.reading.credits import CreditOfUser, CreditsPage, credits_of_day
 
 pytestmark = pytest.mark.on_both_databases
 
@@ -20,8 +20,8 @@ async def page(world: World, *, after: str = "", size: int = 2, of: date = DAY) 
         return await credits_of_day(connection, of, after=after, size=size)
 
 
-async def all_pages(world: World, *, size: int) -> list[Credit]:
-    found: list[Credit] = []
+async def all_pages(world: World, *, size: int) -> list[CreditOfUser]:
+    found: list[CreditOfUser] = []
     after: str | None = ""
     while after is not None:
         got = await page(world, after=after, size=size)
