@@ -380,7 +380,7 @@ class _Teller:
     def _ended(self, end: End, operator: str | None) -> None:
         day = day_of(end.ended_at)
         by = f" by {operator}" if operator else ""
-        last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day was accrued"
+        last = f"the last accrual day is {end.last_accrual_day}" if end.last_accrual_day else "no day has earned"
         owed = f", {end.owed_days} still owed" if end.owed_days else ""
         text = f"ended {instant_text(end.ended_at, day)}{by}: {end.reason} · {last}{owed}"
         facts = {"reason": end.reason, "operator": operator, "last_accrual_day": end.last_accrual_day}

@@ -137,7 +137,7 @@ def test_a_deactivation_answers_the_end_and_a_repeat_the_same_again(cli: Command
     assert (end["reason"], end["last_accrual_day"], end["owed_days"]) == ("wants to stop", None, 0)
     assert cli.json("deactivate", user, "--reason", "another") == end
     ended_at = datetime.fromisoformat(end["ended_at"])
-    assert text.out == f"{user} ended at {ended_at:%Y-%m-%d %H:%M:%S} UTC; no day was accrued.\n"
+    assert text.out == f"{user} ended at {ended_at:%Y-%m-%d %H:%M:%S} UTC; no day has earned.\n"
 
 
 def test_deactivating_someone_who_was_never_enrolled_is_refused(cli: CommandLine, user: str) -> None:

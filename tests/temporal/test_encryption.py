@@ -154,8 +154,8 @@ def test_the_setting_names_the_keys_the_newest_first() -> None:
         (SHORT, "key 1 is not ID:KEY"),
         (f"2026:{BASE64},:{SHORT}", "key 2 is not ID:KEY"),
         (f"two words:{BASE64}", "key 1 is not ID:KEY"),
-        (f"2026:{SHORT}", "the key '2026' is none: it must be 32 random bytes in base64"),
-        (f"2026:{BASE64[:-1]}", "the key '2026' is none"),
+        (f"2026:{SHORT}", "the key '2026' is not a key: it must be 32 random bytes in base64"),
+        (f"2026:{BASE64[:-1]}", "the key '2026' is not a key"),
         (f"2026:{BASE64},2026:{BASE64}", "two keys have the id '2026'"),
     ],
 )

@@ -5,11 +5,12 @@ import os
 import secrets
 from functools import cached_property
 from pathlib import Path
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from settings import KEY_ADVICE, KEY_BYTES, BadConfiguration, Settings, decoded_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES = 12
 _VARIABLE = "SOFT_STAKING_KEY_ENCRYPTION_KEY"
@@ -44,6 +45,8 @@ class KeyEncryption:
 
     def open(self, sealed: bytes, api_key: str) -> str:
         """The secret."""
+        from cryptography.exceptions import InvalidTag  # as below
+
         nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return self._cipher.decrypt(nonce, encrypted, api_key.encode()).decode()
@@ -65,7 +68,10 @@ class KeyEncryption:
         return str(self._file) if self._is_kept_in_a_file else _VARIABLE
 
     @cached_property
-    def _cipher(self) -> AESGCM:
+    def _cipher(self) -> "AESGCM":
+        # Imported here, since importing cryptography takes longer than many commands.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         return AESGCM(_decoded(self._text(), self._where))
 
     def _text(self) -> str:
