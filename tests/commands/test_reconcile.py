@@ -119,7 +119,7 @@ def test_users_who_differ_by_more_are_named_and_with_yes_they_are_held(cli: Comm
     assert first.out.splitlines()[-2:] == [
         user,
         "would hold 1 user for a difference above 0.50000000; nothing was done. With --yes they are held.",
-    ]
+    ], first.err
     assert cli.json("acts", user) == []
     held = cli.run(*command, "--yes", "--json")
 
