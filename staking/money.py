@@ -65,6 +65,18 @@ def parse_amount(text: str) -> int:
     return units
 
 
+def parse_balance(text: str) -> int:
+    """The units of a balance, as ``parse_amount`` reads an amount.
+
+    A balance may be as much as can be stored: rewards are credited also to an account that is full, and those that
+    were owed meanwhile raise past holdings. Raises AmountTooLarge beyond that.
+    """
+    units = _parse_units(text)
+    if abs(units) > MAX_STORED_UNITS:
+        raise AmountTooLarge(f"{text!r} is more than the {format_amount(MAX_STORED_UNITS)} that can be stored")
+    return units
+
+
 def _parse_units(text: str) -> int:
     if plain := _PLAIN.fullmatch(text):
         # Nearly every amount is written like this, and a file may have a million amounts.
@@ -98,12 +110,7 @@ def format_amount(units: int) -> str:
 def _units_from_json(value: object) -> object:
     if not isinstance(value, str):
         return value
-    # Rewards that were owed while the account was full raise past holdings, which can then be above the limit of
-    # an account.
-    units = _parse_units(value)
-    if abs(units) > MAX_STORED_UNITS:
-        raise AmountTooLarge(f"{value!r} is more than the {format_amount(MAX_STORED_UNITS)} that can be stored")
-    return units
+    return parse_balance(value)
 
 
 Units: TypeAlias = Annotated[

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from staking.models import check_user_id
-from staking.money import parse_amount
+from staking.money import parse_balance
 from staking.program import check_asset_code
 
 HEADER = ("user", "asset", "balance")
@@ -172,7 +172,7 @@ def _balance(number: int, text: str, places: Sequence[int]) -> GivenBalance:
     if len(fields) != len(places):
         raise ValueError(f"a line has {len(places)} fields, this one has {len(fields)}")
     user_id, asset, balance = (fields[place] for place in places)
-    return GivenBalance(check_user_id(user_id), _asset(asset), parse_amount(balance), number)
+    return GivenBalance(check_user_id(user_id), _asset(asset), parse_balance(balance), number)
 
 
 _asset = lru_cache(maxsize=10_000)(check_asset_code)

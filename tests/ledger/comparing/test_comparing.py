@@ -89,6 +89,18 @@ async def test_the_users_beyond_a_difference_are_those_of_whom_any_balance_diffe
         assert comparison.users_beyond(units("1")) == []
 
 
+async def test_a_balance_that_rewards_raised_above_the_limit_of_movements_is_compared(
+    two: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "balances.csv"
+    file.write_text("user,asset,balance\nfull,SOL,90000000000.21917808\n", encoding="utf-8")
+
+    with a_comparison() as comparison:
+        compared = await comparison.compare(two.ledger, file, BOUNDARY, silent)
+
+    assert compared.totals["SOL"].file == 9_000_000_000_021_917_808
+
+
 async def test_sources_that_are_not_complete_through_the_boundary_are_named(two: World, tmp_path: Path) -> None:
     for name, instant in (("late", "2026-10-01 23:59"), ("in time", "2026-10-02")):
         await tell_complete(two.ledger, name.replace(" ", "-"), at(instant), now=at("2026-10-03"))
