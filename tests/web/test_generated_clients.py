@@ -30,7 +30,7 @@ PROGRAM = Path(__file__).parent / "generated" / "every_call.ts"
 def made(program: Path) -> Path:
     """What `make generators` makes."""
     if program.is_relative_to(NODE_MODULES) and shutil.which("node") is None:
-        pytest.skip("there is no Node here")
+        pytest.skip("there is no Node here")  # Only the client in TypeScript needs it.
     if not program.exists():
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no {program}")
